@@ -1,0 +1,1 @@
+"""Which clips stand for the deployment, activation ranges, and the actor threshold."""

@@ -1,0 +1,1 @@
+"""The model, how it learns, and the command line. Importing it does not import torch."""

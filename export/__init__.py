@@ -1,0 +1,1 @@
+"""From a checkpoint to artifacts that were loaded, run and compared in their engine."""

@@ -1,0 +1,1 @@
+"""Int8 schemes by target, post-training quantization and its report."""

@@ -1,0 +1,1 @@
+"""Everything a device needs to run a bundle; never imports torch."""
