@@ -1,0 +1,385 @@
+"""The bundle: the contract between export and device.
+
+A folder (or its zip) with `bundle.json`, one file per artifact and a golden clip. `bundle.json`
+says everything a runtime needs; nothing about a model is hard-coded anywhere else. The file is
+sealed with a digest of its own content, and every other file with its SHA-256, so that one changed
+byte is found before it can change a detection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from runtime._schema import check_fields
+from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
+
+SCHEMA_VERSION = 1
+BUNDLE_FILE = "bundle.json"
+DIGEST_KEY = "content_sha256"
+# A bundle holds compact models; a zip that claims more than this is hostile or a mistake.
+MAX_UNPACKED_BYTES = 4 << 30
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+DEFAULT_BUNDLE = Path(__file__).resolve().parent / "models" / "nano"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSpec:
+    """How a clip is sampled: `num_frames` samples, one each `sampling_rate` frames at `fps`."""
+
+    num_frames: int
+    sampling_rate: int
+    fps: float
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.num_frames <= 256, f"num_frames is {self.num_frames}, not 1..256")
+        _require(1 <= self.sampling_rate <= 256, f"sampling_rate {self.sampling_rate}, not 1..256")
+        _require(
+            math.isfinite(self.fps) and 0 < self.fps <= 1000, f"fps is {self.fps}, not 0..1000"
+        )
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two samples of a clip."""
+        return self.sampling_rate / self.fps
+
+    @property
+    def keyframe_index(self) -> int:
+        """Which sample of the clip the boxes belong to."""
+        return self.num_frames // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """What the engine is fed: shape, colour order and normalisation of the clip tensor."""
+
+    height: int
+    width: int
+    layout: str
+    dtype: str
+    colour: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: str
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            _require(8 <= value <= 4096, f"{name} is {value}, not 8..4096")
+        _require(self.layout == "ntchw", f"layout is {self.layout!r}, this runtime feeds 'ntchw'")
+        _require(self.dtype == "float32", f"dtype is {self.dtype!r}, this runtime feeds 'float32'")
+        _require(self.colour == "rgb", f"colour is {self.colour!r}, this runtime feeds 'rgb'")
+        _require(
+            self.resize == "triangle-q14",
+            f"resize is {self.resize!r}, this runtime resizes by 'triangle-q14'",
+        )
+        _require(len(self.mean) == 3 and len(self.std) == 3, "mean and std need three numbers each")
+        _require(all(math.isfinite(m) for m in self.mean), f"mean is {self.mean}, not finite")
+        _require(
+            all(math.isfinite(s) and s > 0 for s in self.std), f"std is {self.std}, not positive"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One program for one engine, with the facts that its export measured."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+    target: str
+    precision: str
+    conf: float
+    made_with: dict[str, str]
+    delegated: dict[str, Any]
+    parity: dict[str, Any]
+    self_test_tolerance: float
+    accuracy: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            _PLAIN_NAME.fullmatch(self.file) is not None, f"file {self.file!r} is no plain name"
+        )
+        _require(
+            re.fullmatch(r"[0-9a-f]{64}", self.sha256) is not None,
+            f"sha256 of {self.file} is not 64 hexadecimal digits",
+        )
+        _require(0.0 <= self.conf <= 1.0, f"conf of {self.file} is {self.conf}, not 0..1")
+        _require(
+            math.isfinite(self.self_test_tolerance) and self.self_test_tolerance > 0,
+            f"self_test_tolerance of {self.file} is {self.self_test_tolerance}, not positive",
+        )
+
+    @property
+    def stem(self) -> str:
+        """File name without its last suffix: the artifact's name in lists and in the golden clip."""
+        return Path(self.file).stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenClip:
+    """The file with one clip and each artifact's expected outputs."""
+
+    file: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        _require(
+            _PLAIN_NAME.fullmatch(self.file) is not None, f"file {self.file!r} is no plain name"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleSpec:
+    """The content of `bundle.json`."""
+
+    schema_version: int
+    name: str
+    variant: str
+    trained: bool
+    note: str
+    class_names: tuple[str, ...]
+    clip: ClipSpec
+    input: InputSpec
+    token_selection: str
+    num_tokens: int
+    artifacts: tuple[Artifact, ...]
+    golden: GoldenClip
+
+    def __post_init__(self) -> None:
+        _require(len(self.class_names) > 0, "class_names is empty")
+        _require(
+            len(set(self.class_names)) == len(self.class_names), "class_names has a name twice"
+        )
+        _require(len(self.artifacts) > 0, "artifacts is empty")
+        files = [a.file for a in self.artifacts]
+        _require(len(set(files)) == len(files), f"artifacts name a file twice: {files}")
+        _require(self.num_tokens > 0, f"num_tokens is {self.num_tokens}, not positive")
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int, int]:
+        """Shape `(1, T, 3, H, W)` of the clip that the engine is fed."""
+        return (1, self.clip.num_frames, 3, self.input.height, self.input.width)
+
+    @staticmethod
+    def parse(content: Mapping[str, Any]) -> BundleSpec:
+        """Check a decoded `bundle.json` and build the specification.
+
+        Raises:
+            ArtifactMismatchError: It was written for another version of this package.
+            ArtifactError: A field is missing, unknown, of another type or out of range.
+        """
+        version = content.get("schema_version")
+        if not isinstance(version, int) or isinstance(version, bool):
+            raise ArtifactError(
+                f"{BUNDLE_FILE} has schema_version {version!r}, expected the number "
+                f"{SCHEMA_VERSION}; is this a bundle made by `edge export`?"
+            )
+        if version != SCHEMA_VERSION:
+            age = "newer" if version > SCHEMA_VERSION else "older"
+            act = "update bmvit-edge" if version > SCHEMA_VERSION else "export the model again"
+            raise ArtifactMismatchError(
+                f"the bundle has schema {version}, {age} than the schema {SCHEMA_VERSION} that "
+                f"this runtime reads; {act}"
+            )
+        try:
+            return check_fields(BundleSpec, content, where=BUNDLE_FILE)
+        except ValueError as error:
+            raise ArtifactError(f"{error}; export the bundle again") from error
+
+    def to_json(self) -> str:
+        """Return the text of `bundle.json`, sealed with its digest."""
+        content = asdict(self)
+        content[DIGEST_KEY] = content_digest(content)
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@dataclass(slots=True)
+class Bundle:
+    """A bundle on disk, checked. Use it as a context manager when it may be a zip."""
+
+    path: Path
+    folder: Path
+    spec: BundleSpec
+    _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Open a bundle folder or its zip, and check `bundle.json` against schema and seal.
+
+        Raises:
+            ArtifactError: Nothing is there, or it is no bundle, or it is damaged.
+            ArtifactMismatchError: It was written for another version of this package.
+        """
+        path = Path(path)
+        if path.is_dir():
+            return cls(path=path, folder=path, spec=_read_spec(path, path))
+        if not path.exists():
+            raise ArtifactError(f"no bundle at {path}; make one with `edge export`")
+        if not zipfile.is_zipfile(path):
+            raise ArtifactError(
+                f"{path} is neither a bundle folder nor the zip of one; a single program file "
+                "needs the bundle that `edge export` wrote beside it"
+            )
+        temporary = tempfile.TemporaryDirectory(prefix="bmvit-bundle-")
+        try:
+            folder = _unzip(path, Path(temporary.name))
+            return cls(
+                path=path, folder=folder, spec=_read_spec(folder, path), _temporary=temporary
+            )
+        except BaseException:
+            temporary.cleanup()
+            raise
+
+    def file(self, name: str, sha256: str) -> Path:
+        """Return the path of a file of the bundle after checking its SHA-256.
+
+        Raises:
+            ArtifactError: The file is missing.
+            ArtifactMismatchError: Its content is not the one that the bundle describes.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{self.path} lacks its file {name}; export the bundle again")
+        found = file_sha256(path)
+        if found != sha256:
+            raise ArtifactMismatchError(
+                f"{name} in {self.path} has SHA-256 {found[:12]}…, the bundle says "
+                f"{sha256[:12]}…: the file is damaged or of another model; export or copy it again"
+            )
+        return path
+
+    def artifact_path(self, artifact: Artifact) -> Path:
+        """Return the checked path of an artifact's program."""
+        return self.file(artifact.file, artifact.sha256)
+
+    def golden_path(self) -> Path:
+        """Return the checked path of the golden clip."""
+        return self.file(self.spec.golden.file, self.spec.golden.sha256)
+
+    def verify(self) -> None:
+        """Check every file of the bundle; raises as `file` does."""
+        for artifact in self.spec.artifacts:
+            self.artifact_path(artifact)
+        self.golden_path()
+
+    def artifact(self, name: str) -> Artifact:
+        """Return the artifact of that file name or stem.
+
+        Raises:
+            ConfigError: The bundle has none of that name.
+        """
+        for artifact in self.spec.artifacts:
+            if name in (artifact.file, artifact.stem):
+                return artifact
+        choices = ", ".join(a.stem for a in self.spec.artifacts)
+        raise ConfigError(f"artifact {name!r} is not in {self.path}; choose from: {choices}")
+
+    def close(self) -> None:
+        """Remove what was unpacked from a zip."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """Return the digest that seals `bundle.json`: SHA-256 of its canonical JSON without the seal."""
+    plain = {key: value for key, value in content.items() if key != DIGEST_KEY}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def pack_bundle(folder: Path, zip_path: Path) -> None:
+    """Write a bundle folder as a zip, to a temporary name first."""
+    part = zip_path.with_name(zip_path.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w", compression=zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(folder.iterdir()):
+                archive.write(path, path.name)
+        part.replace(zip_path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _read_spec(folder: Path, shown: Path) -> BundleSpec:
+    """Read `bundle.json`; `shown` is the path that the user knows (the zip of that folder)."""
+    path = folder / BUNDLE_FILE
+    if not path.is_file():
+        raise ArtifactError(f"{shown} has no {BUNDLE_FILE}: it is not a bundle of `edge export`")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{BUNDLE_FILE} in {shown} is not valid JSON ({type(error).__name__}); export the bundle again"
+        ) from error
+    if not isinstance(content, dict):
+        raise ArtifactError(
+            f"{BUNDLE_FILE} in {shown} holds a JSON {type(content).__name__}, expected an object"
+        )
+    seal = content.pop(DIGEST_KEY, None)
+    spec = BundleSpec.parse(content)
+    if seal != content_digest(content):
+        raise ArtifactMismatchError(
+            f"{BUNDLE_FILE} in {shown} was changed after export: its seal {DIGEST_KEY} does not fit its content; "
+            "export the bundle again"
+        )
+    return spec
+
+
+def _unzip(path: Path, target: Path) -> Path:
+    """Unpack a zip of plain files (at its root, or in one folder) and return where they lie."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            total = sum(m.file_size for m in members)
+            if total > MAX_UNPACKED_BYTES:
+                raise ArtifactError(
+                    f"{path} unpacks to {total} bytes, more than the {MAX_UNPACKED_BYTES} allowed"
+                )
+            for member in members:
+                parts = member.filename.split("/")
+                if len(parts) > 2 or not all(_PLAIN_NAME.fullmatch(part) for part in parts):
+                    raise ArtifactError(
+                        f"{path} holds {member.filename!r}, expected plain files of one bundle"
+                    )
+                with archive.open(member) as source, (target / parts[-1]).open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ArtifactError(f"{path} cannot be unpacked ({error}); copy it again") from error
+    return target
