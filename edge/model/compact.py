@@ -1,0 +1,422 @@
+"""A multiscale vision transformer in the form that int8 engines run well.
+
+MViTv2's ideas (pooling attention over q, k and v; residual pooling; max-pooled skip where a stage
+begins; widths and heads growing by stage) with its parts exchanged for those that XNNPACK takes
+whole, so that backbone, heads and token selection lower to one delegate call:
+
+* every linear is a 1x1 convolution, and one channel-last layout runs from input to output;
+* time is folded into the batch; a temporal kernel is one 2D convolution per tap, its results
+  shifted by one step and added, instead of a 3D convolution that no mobile engine has;
+* BatchNorm behind each convolution in place of LayerNorm: it folds into the weights at export
+  (51 LayerNorms cut the naive graph into 44 delegate calls);
+* k and v are pooled before their projection, so that it runs on a few tokens only;
+* ReLU in the MLP; zeros by `F.pad`; no mean over time.
+
+Attention is joint over space and time: each token looks at the pooled tokens of all frames.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from runtime.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactConfig:
+    """Shape of a compact multiscale vision transformer.
+
+    Attributes:
+        num_frames: Frames of a clip; a multiple of the temporal patch of 2.
+        height: Input height, px; a multiple of the output stride of 16.
+        width: Input width, px; the same.
+        channels: Width of each stage.
+        depths: Blocks of each stage.
+        head_channels: Channels of one attention head; the number of heads grows with the width.
+        strides: Spatial stride at the entry of each stage behind the first.
+        kv_strides: Spatial pooling of k and v in each stage; the coarser early, as in MViT.
+        patch_hw: Spatial kernel of the patch embedding; its stride is 4.
+        mlp_ratio: Hidden width of the MLP over the stage's width.
+        taps: Temporal taps of the pooling convolutions: 1 (spatial only) or 3.
+        drop_path: Share of residual branches dropped in training, growing with depth up to this.
+    """
+
+    num_frames: int = 8
+    height: int = 160
+    width: int = 160
+    channels: tuple[int, ...] = (32, 64, 128, 256)
+    depths: tuple[int, ...] = (1, 2, 5, 2)
+    head_channels: int = 32
+    strides: tuple[int, ...] = (2, 2, 1)
+    kv_strides: tuple[int, ...] = (8, 4, 2, 2)
+    patch_hw: int = 7
+    mlp_ratio: int = 4
+    taps: int = 3
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values against each other.
+
+        Raises:
+            ConfigError: They do not fit together.
+        """
+        stages = len(self.channels)
+        if not (len(self.depths) == len(self.kv_strides) == len(self.strides) + 1 == stages):
+            raise ConfigError(
+                f"{stages} channels need {stages} depths and kv_strides and {stages - 1} strides; "
+                f"got {len(self.depths)}, {len(self.kv_strides)}, {len(self.strides)}"
+            )
+        if min(self.channels) < 1 or min(self.depths) < 1 or self.head_channels < 1:
+            raise ConfigError("channels, depths and head_channels must be positive")
+        odd = [c for c in self.channels if c % self.head_channels]
+        if odd:
+            raise ConfigError(f"channels {odd[0]} is not a multiple of {self.head_channels} per head")
+        if self.num_frames < 2 or self.num_frames % 2:
+            raise ConfigError(f"num_frames must be even and at least 2, got {self.num_frames}")
+        step = 4
+        for stride in self.strides:
+            if stride not in (1, 2):
+                raise ConfigError(f"strides must be 1 or 2, got {stride}")
+            step *= stride
+        for name, size in (("height", self.height), ("width", self.width)):
+            if size < step or size % step:
+                raise ConfigError(f"{name} must be a multiple of {step}, got {size}")
+        if any(stride not in (1, 2, 4, 8) for stride in self.kv_strides):
+            raise ConfigError(f"kv_strides must be of 1, 2, 4, 8; got {self.kv_strides}")
+        if self.patch_hw % 2 == 0 or self.taps not in (1, 3):
+            raise ConfigError(
+                f"patch_hw must be odd and taps 1 or 3, got {self.patch_hw} and {self.taps}"
+            )
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"drop_path must be in [0, 1), got {self.drop_path}")
+
+    @property
+    def out_grid(self) -> tuple[int, int, int]:
+        """Positions (T', H', W') of the output."""
+        step = 4
+        for stride in self.strides:
+            step *= stride
+        return (self.num_frames // 2, self.height // step, self.width // step)
+
+    def build(self) -> CompactMViT:
+        """Build the backbone with random weights."""
+        return CompactMViT(self)
+
+
+class ConvNorm(nn.Module):
+    """A 2D convolution and its BatchNorm; one convolution once folded."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        gamma: float = 1.0,
+    ) -> None:
+        """Build it; `gamma` is the first scale of the norm, near zero for a residual branch."""
+        super().__init__()
+        pad = kernel // 2 if padding is None else padding
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, pad, groups=groups, bias=False
+        )
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
+        nn.init.constant_(cast(Tensor, self.norm.weight), gamma)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (M, C, H, W) to (M, C2, H2, W2)."""
+        return cast(Tensor, self.norm(self.conv(x)))
+
+    def fold_(self) -> None:
+        """Put the norm into the convolution's weight and bias."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            scale, shift = norm_affine(self.norm)
+            self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None])
+            self.conv.bias = nn.Parameter(shift)
+            self.norm = nn.Identity()
+
+
+class PoolConv(nn.Module):
+    """Depth-wise 3D pooling convolution and BatchNorm, as one 2D convolution per temporal tap."""
+
+    def __init__(self, channels: int, stride: int, taps: int) -> None:
+        """Build it for a spatial stride of 1, 2, 4 or 8.
+
+        A stride of 8 begins with a plain 4x4 patch convolution: one kernel that covered it all
+        would need 81 taps, and engines have fast depth-wise kernels for up to 25.
+        """
+        super().__init__()
+        self.reduce: nn.Module = nn.Identity()
+        if stride == 8:
+            self.reduce = nn.Conv2d(channels, channels, 4, 4, groups=channels, bias=False)
+            stride = 2
+        kernel = 5 if stride == 4 else 3
+        self.taps = nn.ModuleList(
+            nn.Conv2d(
+                channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False
+            )
+            for _ in range(taps)
+        )
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor, batch: int) -> Tensor:
+        """Pool (B*T, C, H, W), frames innermost, to (B*T, C, H2, W2)."""
+        x = self.reduce(x)
+        if len(self.taps) == 1:
+            return cast(Tensor, self.norm(self.taps[0](x)))
+        before, centre, after = (tap(x) for tap in self.taps)
+        total = centre + shift_time(before, 1, batch) + shift_time(after, -1, batch)
+        return cast(Tensor, self.norm(total))
+
+    def fold_(self) -> None:
+        """Put the norm into the taps; its shift goes to the one that no border cuts."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            scale, shift = norm_affine(self.norm)
+            for module in self.taps:
+                tap = cast(nn.Conv2d, module)
+                tap.weight = nn.Parameter(tap.weight * scale[:, None, None, None])
+            middle = cast(nn.Conv2d, self.taps[len(self.taps) // 2])
+            middle.bias = nn.Parameter(shift)
+            self.norm = nn.Identity()
+
+
+class PoolingAttention(nn.Module):
+    """Attention of pooled queries to pooled keys and values of all frames."""
+
+    def __init__(
+        self, in_channels: int, channels: int, *, stride: int, kv_stride: int, config: CompactConfig
+    ) -> None:
+        """Build it; `stride` pools the queries, and so the output."""
+        super().__init__()
+        self.heads = channels // config.head_channels
+        self.pool_q = PoolConv(in_channels, stride, config.taps)
+        self.pool_kv = PoolConv(in_channels, kv_stride, config.taps)
+        self.q = nn.Conv2d(in_channels, channels, 1)
+        self.k = nn.Conv2d(in_channels, channels, 1)
+        self.v = nn.Conv2d(in_channels, channels, 1)
+        self.proj = ConvNorm(channels, channels, gamma=BRANCH_GAMMA)
+        self.scale = config.head_channels**-0.5
+
+    def forward(self, x: Tensor, batch: int) -> Tensor:
+        """Map (B*T, C, H, W) to (B*T, C2, H2, W2)."""
+        q = self.q(self.pool_q(x, batch))
+        pooled = self.pool_kv(x, batch)
+        k = self.k(pooled)
+        if self.scale != 1.0:  # folded into the projection at export
+            k = k * self.scale
+        mixed = self._attend(q, k, self.v(pooled), batch)
+        return cast(Tensor, self.proj(mixed + q))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, batch: int) -> Tensor:
+        """Attend over all frames; q, k, v are (B*T, C, H, W), the result is shaped like q."""
+        frames, channels, height, width = q.shape
+        scores = torch.bmm(self._tokens(q, batch), self._tokens(k, batch).transpose(1, 2))
+        mixed = torch.bmm(torch.softmax(scores, dim=-1), self._tokens(v, batch))
+        steps = frames // batch
+        depth = channels // self.heads
+        if batch == 1:
+            by_frame = mixed.view(self.heads, steps, height * width, depth).permute(1, 0, 3, 2)
+        else:
+            shape = (batch, self.heads, steps, height * width, depth)
+            by_frame = mixed.view(shape).permute(0, 2, 1, 4, 3)
+        return by_frame.reshape(frames, channels, height, width)
+
+    def _tokens(self, x: Tensor, batch: int) -> Tensor:
+        """Turn (B*T, C, H, W) into (B*heads, T*H*W, C/heads)."""
+        frames, channels = x.shape[:2]
+        depth = channels // self.heads
+        if batch == 1:  # the exported case stays at four dimensions
+            split = x.reshape(frames, self.heads, depth, -1).permute(1, 0, 3, 2)
+        else:
+            shape = (batch, frames // batch, self.heads, depth, -1)
+            split = x.reshape(shape).permute(0, 2, 1, 4, 3)
+        return split.reshape(batch * self.heads, -1, depth)
+
+    def fold_(self) -> None:
+        """Put the scale of the scores into the projection of the keys."""
+        if self.scale != 1.0:
+            self.k.weight = nn.Parameter(self.k.weight * self.scale)
+            self.k.bias = nn.Parameter(cast(Tensor, self.k.bias) * self.scale)
+            self.scale = 1.0
+
+
+class Block(nn.Module):
+    """Pooling attention and MLP, each a residual branch that starts near zero."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        stride: int,
+        kv_stride: int,
+        config: CompactConfig,
+        drop_path: float,
+    ) -> None:
+        """Build it; the width changes in the attention, as in MViTv2."""
+        super().__init__()
+        self.attention = PoolingAttention(
+            in_channels, channels, stride=stride, kv_stride=kv_stride, config=config
+        )
+        skip: list[nn.Module] = []
+        if stride > 1:
+            skip.append(nn.MaxPool2d(3, stride, padding=1))
+        if in_channels != channels:
+            skip.append(ConvNorm(in_channels, channels))
+        self.skip = nn.Sequential(*skip)
+        hidden = channels * config.mlp_ratio
+        self.mlp = nn.Sequential(
+            ConvNorm(channels, hidden), nn.ReLU(), ConvNorm(hidden, channels, gamma=BRANCH_GAMMA)
+        )
+        self.drop_path = drop_path
+
+    def forward(self, x: Tensor, batch: int) -> Tensor:
+        """Map (B*T, C, H, W) to (B*T, C2, H2, W2)."""
+        x = self.skip(x) + self._drop(self.attention(x, batch), batch)
+        return x + self._drop(self.mlp(x), batch)
+
+    def _drop(self, branch: Tensor, batch: int) -> Tensor:
+        """Drop the branch of some clips in training (stochastic depth), all frames of one alike."""
+        if not self.training or self.drop_path == 0.0:
+            return branch
+        keep = 1.0 - self.drop_path
+        mask = torch.rand(batch, 1, 1, 1, 1, device=branch.device) < keep
+        frames = branch.view(batch, -1, *branch.shape[1:]) * mask / keep
+        return frames.view_as(branch)
+
+
+class CompactMViT(nn.Module):
+    """The backbone: clips (B, 3, T, H, W) to features (B, C, T', H', W')."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        """Build it with random weights."""
+        super().__init__()
+        self.config = config
+        self.out_channels = config.channels[-1]
+        self.out_grid = config.out_grid
+        # Two frames lie side by side as six channels: a 2 x k x k convolution of temporal stride 2.
+        self.embed = ConvNorm(6, config.channels[0], config.patch_hw, stride=4)
+        self.blocks = nn.ModuleList(self._blocks(config))
+        self.neck = ConvNorm(self.out_channels, self.out_channels)
+        self._reset()
+
+    @staticmethod
+    def _blocks(config: CompactConfig) -> list[Block]:
+        total = sum(config.depths)
+        blocks: list[Block] = []
+        width = config.channels[0]
+        for stage, depth in enumerate(config.depths):
+            for index in range(depth):
+                entry = stage > 0 and index == 0
+                stride = config.strides[stage - 1] if entry else 1
+                # The entry block sees the finer grid of the stage before.
+                kv_stride = config.kv_strides[stage] * stride
+                blocks.append(
+                    Block(
+                        width,
+                        config.channels[stage],
+                        stride=stride,
+                        kv_stride=kv_stride,
+                        config=config,
+                        drop_path=config.drop_path * len(blocks) / max(1, total - 1),
+                    )
+                )
+                width = config.channels[stage]
+        return blocks
+
+    def _reset(self) -> None:
+        for module in self.modules():
+            if not isinstance(module, nn.Conv2d):
+                continue
+            fan = module.in_channels // module.groups * module.kernel_size[0] ** 2
+            nn.init.trunc_normal_(module.weight, std=fan**-0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def forward(self, clip_ncthw: Tensor) -> Tensor:
+        """Return the features (B, C, T', H', W') of normalised RGB clips (B, 3, T, H, W)."""
+        x = self._features(clip_ncthw)
+        return x.view(clip_ncthw.shape[0], -1, *x.shape[1:]).transpose(1, 2)
+
+    def forward_slices(self, clip_ncthw: Tensor) -> list[Tensor]:
+        """Return the same features as T' tensors (B, C, H', W'), without a 5D tensor at batch 1."""
+        x = self._features(clip_ncthw)
+        batch = clip_ncthw.shape[0]
+        steps = self.out_grid[0]
+        if batch == 1:
+            return [x[t : t + 1] for t in range(steps)]
+        return list(x.view(batch, steps, *x.shape[1:]).unbind(1))
+
+    def _features(self, clip_ncthw: Tensor) -> Tensor:
+        """Return (B*T', C, H', W')."""
+        batch, _, frames, height, width = clip_ncthw.shape
+        if (frames, height, width) != (self.config.num_frames, self.config.height, self.config.width):
+            raise ConfigError(
+                f"the backbone was built for {self.config.num_frames} frames of "
+                f"{self.config.height}x{self.config.width}, got {frames} of {height}x{width}"
+            )
+        pairs = clip_ncthw.transpose(1, 2).reshape(batch * frames // 2, 6, height, width)
+        x = cast(Tensor, self.embed(pairs))
+        for block in self.blocks:
+            x = block(x, batch)
+        return torch.relu(self.neck(x))
+
+    def folded(self) -> CompactMViT:
+        """Return a copy for inference with every BatchNorm and scale inside the weights."""
+        return fold(self)
+
+
+BRANCH_GAMMA = 0.1
+"""First scale of a residual branch: near zero, so that a deep stack starts as its skip."""
+
+
+def shift_time(x: Tensor, steps: int, batch: int) -> Tensor:
+    """Shift (B*T, C, H, W) by one step in time, zeros coming in; `steps` is 1 (later) or -1."""
+    if batch == 1:  # the exported case: no fifth dimension
+        if steps == 1:
+            return F.pad(x[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
+        return F.pad(x[1:], (0, 0, 0, 0, 0, 0, 0, 1))
+    clips = x.view(batch, -1, *x.shape[1:])
+    if steps == 1:
+        return F.pad(clips[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0)).view_as(x)
+    return F.pad(clips[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1)).view_as(x)
+
+
+def norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return scale and shift that an evaluated BatchNorm applies to each channel."""
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight.detach() / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias.detach() - mean * scale
+
+
+def fold(model: CompactMViT) -> CompactMViT:
+    """Return an evaluation copy of a backbone with BatchNorms and scales folded into weights."""
+    result = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        for module in list(result.modules()):
+            if isinstance(module, ConvNorm | PoolConv | PoolingAttention):
+                module.fold_()
+    return result
+
+
+def _variant(size: int, channels: Sequence[int], depths: Sequence[int]) -> CompactConfig:
+    return CompactConfig(
+        height=size, width=size, channels=tuple(channels), depths=tuple(depths)
+    )
+
+
+COMPACT_VARIANTS: dict[str, CompactConfig] = {
+    "pico": _variant(112, (32, 32, 64, 128), (1, 1, 4, 2)),
+    "nano": CompactConfig(),
+    "tiny": _variant(224, (32, 96, 192, 384), (1, 2, 5, 2)),
+}
