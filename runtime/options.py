@@ -1,0 +1,244 @@
+"""Command-line flags from a dataclass: one place for name, type, default and help.
+
+Plain argparse, because a device installs nothing for its command line (`docs/adr/0004`). Flags are
+`--kebab-case` of the field's name, and the same words work in a `--config` file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from runtime.errors import ConfigError, EdgeError
+
+T = TypeVar("T")
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] | None = None,
+    metavar: str | None = None,
+    aliases: Sequence[str] = (),
+    refused: str | None = None,
+) -> Any:
+    """Declare one flag as a dataclass field.
+
+    Args:
+        default: Value when the flag is absent; `dataclasses.MISSING` makes it required.
+        help: What it does, with its unit.
+        choices: Allowed words.
+        metavar: How its value is called in the help.
+        aliases: Further spellings, with their dashes.
+        refused: Why this flag does not exist here; giving it is then an error with this sentence.
+    """
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "metavar": metavar,
+        "aliases": tuple(aliases),
+        "refused": refused,
+    }
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the nearest choice, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+class OptionParser(argparse.ArgumentParser):
+    """argparse with errors as one sentence, a suggestion, and no abbreviated flags."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["formatter_class"] = argparse.ArgumentDefaultsHelpFormatter
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the usage error; `guarded` prints it and exits 2."""
+        raise ConfigError(f"{message} (try '{self.prog} --help')")
+
+    def flags(self) -> list[str]:
+        """Return every flag that this parser knows."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    def parse_into(self, kind: type[T], argv: Sequence[str]) -> T:
+        """Parse flags (and a `--config` file below them) into the dataclass `kind`.
+
+        Raises:
+            ConfigError: A flag is unknown, refused, of another type or out of range.
+        """
+        add_flags(self, kind)
+        path = _config_path(argv)
+        if path is not None:
+            # The file's keys become flags in front of the real ones: same checks, and they lose.
+            argv = [*config_flags(path, kind), *argv]
+        values, unknown = self.parse_known_args(list(argv))
+        if unknown:
+            word = unknown[0].split("=")[0]
+            hint = did_you_mean(word, self.flags())
+            what = "flag" if word.startswith("-") else "argument"
+            self.error(f"unknown {what} {word!r}.{hint}")
+        names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        try:
+            return kind(**{k: v for k, v in vars(values).items() if k in names})
+        except ConfigError as error:
+            self.error(str(error))
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
+    """Add one flag for each field of the dataclass `kind` to the parser."""
+    hints = typing.get_type_hints(kind)
+    for spec in dataclasses.fields(kind):
+        meta = spec.metadata
+        names = [f"--{spec.name.replace('_', '-')}", *meta.get("aliases", ())]
+        if meta.get("refused"):
+            parser.add_argument(
+                *names, dest=spec.name, action=_Refuse, sentence=meta["refused"], nargs="?",
+                help=argparse.SUPPRESS,
+            )  # fmt: skip
+            continue
+        required = spec.default is dataclasses.MISSING
+        settings: dict[str, Any] = {"dest": spec.name, "help": meta.get("help")}
+        if required:
+            settings["required"] = True
+        else:
+            settings["default"] = spec.default
+        hint = hints[spec.name]
+        if hint is bool:
+            settings["action"] = argparse.BooleanOptionalAction if spec.default else "store_true"
+        else:
+            settings |= _value_settings(hint, meta)
+        parser.add_argument(*names, **settings)
+
+
+def _value_settings(hint: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        hint = next(a for a in args if a is not type(None))
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+    settings: dict[str, Any] = {"metavar": meta.get("metavar"), "type": hint}
+    if origin is tuple:
+        settings |= {"type": args[0], "nargs": "+"}
+    if meta.get("choices"):
+        settings |= {"choices": list(meta["choices"]), "type": _chosen(list(meta["choices"]))}
+    return settings
+
+
+def _chosen(choices: list[str]) -> Callable[[str], str]:
+    def parse(word: str) -> str:
+        if word not in choices:
+            hint = did_you_mean(word, choices)
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is not known.{hint} Choose from: {', '.join(choices)}"
+            )
+        return word
+
+    return parse
+
+
+class _Refuse(argparse.Action):
+    """A flag that other tools have and this one leaves out on purpose."""
+
+    def __init__(self, *args: Any, sentence: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sentence = sentence
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, flag: str | None = None) -> None:
+        parser.error(f"{flag}: {self.sentence}")
+
+
+def _config_path(argv: Sequence[str]) -> Path | None:
+    for i, word in enumerate(argv):
+        if word.startswith("--config="):
+            return Path(word.split("=", 1)[1])
+        if word == "--config" and i + 1 < len(argv):
+            return Path(argv[i + 1])
+    return None
+
+
+def config_flags(path: Path, kind: type) -> list[str]:
+    """Read a `--config` file (YAML where PyYAML is installed, else JSON) as a list of flags.
+
+    Raises:
+        ConfigError: It cannot be read, or holds a key that is no field of `kind`.
+    """
+    try:
+        content = _parse_config(path.read_text(encoding="utf-8"), path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--config {path} cannot be read: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"--config {path} holds {type(content).__name__}, expected keys: values")
+    names = [f.name for f in dataclasses.fields(kind)]
+    flags: list[str] = []
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        flag = f"--{name.replace('_', '-')}"
+        if name not in names or name == "config":
+            raise ConfigError(f"--config {path}: unknown key {key!r}.{did_you_mean(name, names)}")
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            flags += [flag] if value else _switched_off(kind, name, flag)
+        elif isinstance(value, list):
+            flags += [flag, *map(str, value)]
+        else:
+            flags += [flag, str(value)]
+    return flags
+
+
+def _switched_off(kind: type, name: str, flag: str) -> list[str]:
+    """Return the flag for `name: false`: nothing where false is the default already."""
+    default = next(f.default for f in dataclasses.fields(kind) if f.name == name)
+    return [flag.replace("--", "--no-", 1)] if default is True else []
+
+
+def _parse_config(text: str, path: Path) -> Any:
+    if path.suffix == ".json":
+        return json.loads(text)
+    try:
+        import yaml  # an extra on development machines; the device may do without
+    except ImportError:
+        raise ConfigError(
+            f"--config {path} needs PyYAML, which is not installed; write the same keys as .json"
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Run a command line's `main`: errors as one line on stderr, and the exit code they stand for.
+
+    0 done, 1 failed, 2 wrong use, 130 interrupted. A traceback only with `--verbose`.
+    """
+    try:
+        return main(argv)
+    except EdgeError as error:
+        if "--verbose" in argv:
+            raise
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our standard output went away (`edge run ... | head`): nothing is wrong.
+        sys.stdout = None
+        return EXIT_OK
