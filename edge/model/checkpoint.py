@@ -1,0 +1,188 @@
+"""Save and load our own checkpoints: configuration, class names and weights in one file."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from edge.model._files import check_fit, read_torch_file, tensors_of
+from edge.model.bmvit import BMViT, BMViTConfig
+from edge.model.compact import CompactConfig
+from edge.model.heads import HeadConfig
+from edge.model.mvit import MViTConfig
+from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
+
+FORMAT = "bmvit-edge"
+SCHEMA_VERSION = 1
+
+_BACKBONES: dict[str, type] = {"compact": CompactConfig, "mvit": MViTConfig}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        model: The model with its weights, in eval mode.
+        config: Its configuration.
+        class_names: One name per action class.
+        trained: Whether the weights were ever trained.
+        note: What the one who saved it wanted to say.
+    """
+
+    model: BMViT
+    config: BMViTConfig
+    class_names: tuple[str, ...]
+    trained: bool
+    note: str
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: BMViT,
+    *,
+    class_names: Sequence[str],
+    trained: bool,
+    note: str = "",
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: Where to; an older file there is replaced.
+        model: The model.
+        class_names: One name per action class.
+        trained: Whether the weights were ever trained; users are told when not.
+        note: Free text, kept with the weights.
+
+    Raises:
+        ConfigError: There is not one name per class.
+        ArtifactError: The file cannot be written.
+    """
+    path = Path(path)
+    _check_names(class_names, model.config.num_classes)
+    buffer = io.BytesIO()
+    weights = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
+    payload = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "config": config_to_dict(model.config),
+        "class_names": list(class_names),
+        "trained": bool(trained),
+        "note": note,
+        "state_dict": weights,
+    }
+    torch.save(payload, buffer)
+    try:
+        _write_atomically(path, buffer.getbuffer())
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Load a checkpoint that `save_checkpoint` wrote.
+
+    Raises:
+        ArtifactError: The file is missing, broken, or asks to run code.
+        ArtifactMismatchError: It is whole, but of another program, schema or model.
+    """
+    path = Path(path)
+    payload = read_torch_file(path)
+    if payload.get("format") != FORMAT:
+        raise ArtifactMismatchError(
+            f"{path} is not a bmvit-edge checkpoint; published Kinetics weights go through "
+            f"edge.model.pretrained.load_pretrained"
+        )
+    if payload.get("schema_version") != SCHEMA_VERSION:
+        raise ArtifactMismatchError(
+            f"{path} has schema version {payload.get('schema_version')!r}, this program reads "
+            f"{SCHEMA_VERSION}; update it, or save the checkpoint again"
+        )
+    names, trained, note = _labels(payload, path)
+    state = payload.get("state_dict")
+    if not isinstance(state, dict):
+        raise ArtifactError(f"{path} holds no state_dict")
+    weights = tensors_of(state, path, "state_dict")
+    try:
+        config = config_from_dict(payload.get("config"))
+        _check_names(names, config.num_classes)
+        model = BMViT(config)
+    except ConfigError as error:
+        raise ArtifactMismatchError(
+            f"{path} describes a model that cannot be built: {error}"
+        ) from error
+    check_fit(weights, model.state_dict(), path)
+    model.load_state_dict(weights)
+    model.eval()
+    return Checkpoint(model=model, config=config, class_names=names, trained=trained, note=note)
+
+
+def config_to_dict(config: BMViTConfig) -> dict[str, Any]:
+    """Turn a configuration into plain values, the backbone's kind named."""
+    plain = asdict(config)
+    kinds = [kind for kind, cls in _BACKBONES.items() if isinstance(config.backbone, cls)]
+    if not kinds:
+        raise ConfigError(
+            f"a {type(config.backbone).__name__} backbone cannot be saved; "
+            f"known are {', '.join(_BACKBONES)}"
+        )
+    plain["backbone"] = {"kind": kinds[0], **plain["backbone"]}
+    return plain
+
+
+def config_from_dict(plain: object) -> BMViTConfig:
+    """Turn plain values back into a configuration.
+
+    Raises:
+        ConfigError: A field is unknown, missing or of no use.
+    """
+    if not isinstance(plain, dict) or not isinstance(plain.get("backbone"), dict):
+        raise ConfigError("the configuration must be a mapping with a 'backbone'")
+    fields = dict(plain)
+    backbone = dict(cast("dict[str, Any]", fields.pop("backbone")))
+    kind = backbone.pop("kind", None)
+    if kind not in _BACKBONES:
+        raise ConfigError(f"unknown backbone {kind!r}; known are {', '.join(_BACKBONES)}")
+    try:
+        heads = HeadConfig(**fields.pop("heads", {}))
+        return BMViTConfig(backbone=_BACKBONES[kind](**backbone), heads=heads, **fields)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the configuration does not fit: {error}") from error
+
+
+def _labels(payload: dict[str, object], path: Path) -> tuple[tuple[str, ...], bool, str]:
+    names, trained, note = (payload.get(key) for key in ("class_names", "trained", "note"))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ArtifactError(f"{path} has no list of class names")
+    if not isinstance(trained, bool) or not isinstance(note, str):
+        raise ArtifactError(f"{path} does not say whether it was trained")
+    return tuple(names), trained, note
+
+
+def _check_names(class_names: Sequence[str], num_classes: int) -> None:
+    if len(class_names) != num_classes:
+        raise ConfigError(
+            f"the model has {num_classes} action classes, got {len(class_names)} class names"
+        )
+
+
+def _write_atomically(path: Path, content: memoryview) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private; a checkpoint is an ordinary file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
