@@ -1,0 +1,54 @@
+# Two commands do all set-up: `make demo` and `make test`. Every step CI takes is one of these targets.
+PYTHON ?= python3
+DEMO_VENV := .venv
+DEV_VENV := .venv-dev
+BIN := $(DEV_VENV)/bin
+SOURCES := edge export quantize runtime calibration tests benchmarks tools
+
+.PHONY: demo test check format bench docs bundle clean
+
+# The device's side: no torch, nothing but NumPy, OpenCV and the native module.
+demo: $(DEMO_VENV)/.installed
+	$(DEMO_VENV)/bin/edge demo --out runs/demo
+
+$(DEMO_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime edge -name '*.py' -o -name '*.cc' -o -name '*.h' -o -name '*.txt' -o -name '*.pte' 2>/dev/null)
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check .
+	touch $@
+
+# The developer's side: torch, ExecuTorch's exporter, and the tools of `make check`.
+$(DEV_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime/native -type f 2>/dev/null)
+	$(PYTHON) -m venv $(DEV_VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "torch==2.13.0"
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+test: $(DEV_VENV)/.installed
+	sh tools/install-test-packages.sh
+	$(BIN)/pytest
+
+check: $(DEV_VENV)/.installed
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy edge export quantize runtime calibration benchmarks tools
+	$(BIN)/clang-format --dry-run --Werror runtime/native/*.h runtime/native/*.cc
+
+format: $(DEV_VENV)/.installed
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/clang-format -i runtime/native/*.h runtime/native/*.cc
+
+bench: $(DEV_VENV)/.installed
+	$(BIN)/python -m benchmarks.cold_start --out runs/bench
+	$(BIN)/python -m benchmarks.overhead --out runs/bench
+
+docs: $(DEV_VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[docs]"
+	$(BIN)/mkdocs build --strict
+
+# Rebuild the bundle that ships with the package.
+bundle: $(DEV_VENV)/.installed
+	$(BIN)/python tools/build_default_bundle.py
+
+clean:
+	rm -rf build dist site runs $(DEMO_VENV) $(DEV_VENV)

@@ -1,0 +1,55 @@
+"""`edge <verb>`: one command, one file a verb, imported when it is called.
+
+The device's verbs live in `runtime.cli` and need no extra package; the others import torch and say
+which extra to install where it is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from runtime import cli as device
+from runtime.errors import ConfigError
+from runtime.options import EXIT_OK, did_you_mean, guarded
+
+# Verb -> (module with `main(argv) -> int`, one line of help).
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("runtime.cli.run", "find the people who act in a camera, stream, file or folder"),
+    "info": ("runtime.cli.info", "print what a bundle holds and check every byte of it"),
+    "doctor": ("runtime.cli.doctor", "say what this machine has and what is missing"),
+    "demo": ("edge.cli.demo", "make a clip, run the default bundle on it, say where the video is"),
+    "calibrate": ("edge.cli.calibrate", "choose calibration clips and record activation ranges"),
+    "export": ("edge.cli.export", "turn a checkpoint into a bundle that was run and compared"),
+    "benchmark": ("edge.cli.benchmark", "measure a bundle on this machine"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `edge <verb> ...` and return its exit code."""
+    return guarded(_dispatch, list(sys.argv[1:] if argv is None else argv))
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return EXIT_OK
+    if argv[0] == "--version":
+        print(device.version())
+        return EXIT_OK
+    verb = argv[0]
+    if verb not in VERBS:
+        raise ConfigError(
+            f"unknown verb {verb!r}.{did_you_mean(verb, VERBS)} Choose from: {', '.join(VERBS)}"
+        )
+    module = importlib.import_module(VERBS[verb][0])
+    return int(module.main(argv[1:]))
+
+
+def usage() -> str:
+    """Return the list of verbs."""
+    lines = ["usage: edge <verb> [flags]   (edge <verb> --help lists a verb's flags)", ""]
+    lines += [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
+    lines += ["", "  edge run --source 0 --show            # a camera, with the default bundle"]
+    return "\n".join(lines)

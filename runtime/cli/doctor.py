@@ -1,0 +1,172 @@
+"""`edge doctor`: what this machine has, and what is missing for what."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.cli import say, version
+from runtime.errors import EdgeError
+from runtime.options import OptionParser, option
+
+# A check gives its finding, and whether the main job (`edge run`) can do without it.
+Finding = tuple[str, str]
+OK, WARN, FAIL = "ok", "warn", "FAIL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOptions:
+    """Flags of `edge doctor`."""
+
+    json: bool = option(False, "print one JSON object instead of a table")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print every finding; exits 1 where `edge run` cannot work on this machine."""
+    options = OptionParser(prog="edge doctor", description=__doc__).parse_into(DoctorOptions, argv)
+    findings = {name: check() for name, check in CHECKS.items()}
+    if options.json:
+        say(json.dumps({name: {"state": s, "text": t} for name, (s, t) in findings.items()}))
+    else:
+        for name, (state, text) in findings.items():
+            say(f"{state:<4}  {name:<16} {text}")
+    return 1 if any(state == FAIL for state, _ in findings.values()) else 0
+
+
+def _system() -> Finding:
+    text = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return OK, f"{version()} on {text}, {os.cpu_count()} processors"
+
+
+def _processor() -> Finding:
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return WARN, "not known: this system has no /proc/cpuinfo"
+    name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", info, re.MULTILINE)
+    flags = set(re.findall(r"\b(?:avx2|avx512_vnni|avx_vnni|amx_int8|asimddp|i8mm|sve)\b", info))
+    fast = flags & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+    text = f"{name.group(1) if name else platform.machine()}; {' '.join(sorted(flags)) or 'plain'}"
+    if fast:
+        return OK, text
+    return WARN, f"{text}: no int8 dot product instructions, int8 gains less here"
+
+
+def _memory() -> Finding:
+    try:
+        info = Path("/proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return WARN, "not known: this system has no /proc/meminfo"
+    values = {k: int(v) / 1024 for k, v in re.findall(r"^(\w+):\s+(\d+) kB", info, re.MULTILINE)}
+    free = values.get("MemAvailable", 0.0)
+    return (OK if free > 200 else WARN), f"{free:.0f} of {values.get('MemTotal', 0):.0f} MiB free"
+
+
+def _native() -> Finding:
+    try:
+        from runtime import _native
+    except ImportError as error:
+        return FAIL, f"the native module does not import ({error}); run `pip install .` again"
+    facts = _native.info()
+    backends = ", ".join(facts["backends"])
+    return OK, f"ExecuTorch {facts['executorch_version']}, backends {backends}"
+
+
+def _opencv() -> Finding:
+    try:
+        import cv2
+    except ImportError as error:
+        return FAIL, f"cv2 does not import ({error}); install opencv-python or the system's OpenCV"
+    build = cv2.getBuildInformation()
+    has = {name: _built_with(build, name) for name in ("FFMPEG", "GStreamer", "v4l/v4l2")}
+    text = f"{cv2.__version__}, " + ", ".join(f"{k} {'yes' if v else 'NO'}" for k, v in has.items())
+    if not has["FFMPEG"] and not has["GStreamer"]:
+        return FAIL, f"{text}: neither files nor streams can be read"
+    if not has["GStreamer"]:
+        text += " (csi:// needs GStreamer: use the system's OpenCV on a Jetson)"
+    return OK, text
+
+
+def _built_with(build: str, name: str) -> bool:
+    line = re.search(rf"^\s*{re.escape(name)}:\s*(\S+)", build, re.MULTILINE)
+    return bool(line) and line is not None and line.group(1).upper().startswith("YES")
+
+
+def _cameras() -> Finding:
+    devices = sorted(str(p) for p in Path("/dev").glob("video*"))
+    if not devices:
+        return WARN, "no /dev/video*: use a file, a folder of images or rtsp://"
+    closed = [d for d in devices if not os.access(d, os.R_OK | os.W_OK)]
+    if closed:
+        return WARN, f"{', '.join(devices)}; no permission for {closed[0]} (group 'video'?)"
+    return OK, ", ".join(devices)
+
+
+def _display() -> Finding:
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return OK, "a display is set: --show works"
+    return WARN, "no DISPLAY: --show is refused, --save and --save-json work"
+
+
+def _default_bundle() -> Finding:
+    from runtime.bundle import DEFAULT_BUNDLE, Bundle
+
+    try:
+        bundle = Bundle.load(DEFAULT_BUNDLE)
+        bundle.verify()
+        from runtime.engine import load_engine
+
+        loaded = load_engine(bundle)
+    except (EdgeError, ImportError) as error:
+        return FAIL, str(error)
+    weights = "trained" if bundle.spec.trained else "UNTRAINED weights"
+    return OK, f"{bundle.spec.name}, {weights}; {loaded.reason}; self-test passed"
+
+
+def _jetson() -> Finding:
+    try:
+        release = Path("/etc/nv_tegra_release").read_text(encoding="utf-8").splitlines()[0]
+    except OSError:
+        return OK, "not a Jetson"
+    return OK, f"{release} (TensorRT here has not been run by this project: measure before use)"
+
+
+def _tensorrt() -> Finding:
+    if importlib.util.find_spec("tensorrt") is None:
+        return WARN, "not installed: only ExecuTorch artifacts run here"
+    return WARN, "installed, but this version of bmvit-edge has no TensorRT engine"
+
+
+def _torch() -> Finding:
+    found = []
+    for package in ("torch", "executorch", "torchao"):
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if len(found) == 3:
+        return OK, f"{', '.join(found)}: export works here"
+    have = ", ".join(found) or "none of them"
+    return OK, f"{have}: running needs none; export needs `pip install 'bmvit-edge[export]'`"
+
+
+CHECKS: dict[str, Callable[[], Finding]] = {
+    "system": _system,
+    "processor": _processor,
+    "memory": _memory,
+    "native module": _native,
+    "OpenCV": _opencv,
+    "cameras": _cameras,
+    "display": _display,
+    "default bundle": _default_bundle,
+    "Jetson": _jetson,
+    "TensorRT": _tensorrt,
+    "export packages": _torch,
+}
