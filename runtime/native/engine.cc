@@ -1,0 +1,161 @@
+#include "runtime/native/engine.h"
+
+#include <executorch/extension/module/module.h>
+#include <executorch/extension/tensor/tensor_ptr.h>
+#include <executorch/runtime/backend/interface.h>
+#include <executorch/runtime/kernel/thread_parallel_interface.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <shared_mutex>
+
+#include "runtime/native/errors.h"
+#include "runtime/native/log-capture.h"
+
+namespace edge {
+namespace {
+
+namespace et = executorch::extension;
+namespace rt = executorch::runtime;
+using executorch::aten::ScalarType;
+using executorch::aten::SizesType;
+
+constexpr int kMaxThreads = 256;
+
+// Who may touch the thread pool: every run holds it shared, a change of its size alone.
+struct Pool {
+  std::shared_mutex mutex;
+  std::vector<Engine*> engines;
+};
+
+Pool& ThePool() {
+  static Pool* pool = new Pool;  // never destroyed: engines may outlive static storage
+  return *pool;
+}
+
+Shape ToShape(rt::Span<const std::int32_t> sizes) { return Shape(sizes.begin(), sizes.end()); }
+
+[[noreturn]] void Fail(const std::string& path, const char* what, rt::Error error,
+                       const LogCapture& log) {
+  throw ArtifactError(path + " does not " + what + ": ExecuTorch " EDGE_EXECUTORCH_VERSION
+                      " says " + rt::to_string(error) + log.Reason() +
+                      "; export it again with this version");
+}
+
+}  // namespace
+
+std::int64_t ElementCount(const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return count;
+}
+
+std::string ShapeText(const Shape& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+Engine::Engine(const std::string& path, int num_threads) : path_(path) {
+  if (num_threads < 0 || num_threads > kMaxThreads) {
+    throw ConfigError("num_threads is " + std::to_string(num_threads) +
+                      ", expected 1 to 256, or 0 for one thread per fast core");
+  }
+  Pool& pool = ThePool();
+  const auto start = std::chrono::steady_clock::now();
+  {
+    const std::unique_lock<std::shared_mutex> alone(pool.mutex);
+    if (num_threads > 0 && num_threads != Engine::num_threads()) {
+      for (Engine* engine : pool.engines) engine->Unload();
+      et::set_thread_num(num_threads);
+    }
+    Load();
+    ReadShapes();
+    pool.engines.push_back(this);
+  }
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+  load_ms_ = took.count();
+}
+
+Engine::~Engine() {
+  Pool& pool = ThePool();
+  const std::unique_lock<std::shared_mutex> alone(pool.mutex);
+  pool.engines.erase(std::remove(pool.engines.begin(), pool.engines.end(), this),
+                     pool.engines.end());
+  module_.reset();
+}
+
+int Engine::num_threads() {
+  const LogCapture quiet;  // the pool is made by the first question, and says how it counted cores
+  return static_cast<int>(et::get_thread_count());
+}
+
+void Engine::Load() {
+  const LogCapture log;
+  // Read rather than mapped: a file that is replaced while it runs must not change the program.
+  auto module = std::make_unique<et::module::Module>(path_, et::module::Module::LoadMode::File);
+  rt::Error error = module->load(rt::Program::Verification::InternalConsistency);
+  if (error != rt::Error::Ok) Fail(path_, "load", error, log);
+  error = module->load_forward();
+  if (error != rt::Error::Ok) Fail(path_, "load", error, log);
+  module_ = std::move(module);
+}
+
+void Engine::Unload() { module_.reset(); }
+
+void Engine::ReadShapes() {
+  const LogCapture log;
+  const auto meta = module_->method_meta("forward");
+  if (!meta.ok()) Fail(path_, "load", meta.error(), log);
+  const auto input = meta->num_inputs() == 1 ? meta->input_tensor_meta(0)
+                                             : rt::Result<rt::TensorInfo>(rt::Error::InvalidProgram);
+  if (!input.ok() || input->scalar_type() != ScalarType::Float) {
+    throw ArtifactError(path_ + " is a program of another kind: it takes " +
+                        std::to_string(meta->num_inputs()) +
+                        " inputs, expected one float32 clip; choose a program of `edge export`");
+  }
+  input_shape_ = ToShape(input->sizes());
+  for (std::size_t i = 0; i < meta->num_outputs(); ++i) {
+    const auto output = meta->output_tensor_meta(i);
+    if (!output.ok() || output->scalar_type() != ScalarType::Float) {
+      throw ArtifactError(path_ + " is a program of another kind: output " + std::to_string(i) +
+                          " is not a float32 tensor; choose a program of `edge export`");
+    }
+    output_shapes_.push_back(ToShape(output->sizes()));
+  }
+}
+
+void Engine::Run(const float* input, const std::vector<float*>& outputs) {
+  const std::shared_lock<std::shared_mutex> shared(ThePool().mutex);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (module_ == nullptr) Load();  // the thread pool was changed since
+  const LogCapture log;
+  const auto tensor = et::make_tensor_ptr(
+      std::vector<SizesType>(input_shape_.begin(), input_shape_.end()), const_cast<float*>(input),
+      ScalarType::Float);
+  const auto results = module_->forward(tensor);
+  if (!results.ok()) Fail(path_, "run", results.error(), log);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto& result = results->at(i).toTensor();
+    if (result.numel() != ElementCount(output_shapes_[i])) {
+      throw ArtifactError(path_ + " gave " + std::to_string(result.numel()) +
+                          " values as output " + std::to_string(i) + ", expected " +
+                          ShapeText(output_shapes_[i]));
+    }
+    std::memcpy(outputs[i], result.const_data_ptr(), result.numel() * sizeof(float));
+  }
+}
+
+std::vector<std::string> RegisteredBackends() {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < rt::get_num_registered_backends(); ++i) {
+    const auto name = rt::get_backend_name(i);
+    if (name.ok()) names.emplace_back(*name);
+  }
+  return names;
+}
+
+}  // namespace edge
