@@ -96,7 +96,7 @@ class OptionParser(argparse.ArgumentParser):
             self.error(f"unknown {what} {word!r}.{hint}")
         names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
         try:
-            return kind(**{k: v for k, v in vars(values).items() if k in names})
+            return kind(**{k: _frozen(v) for k, v in vars(values).items() if k in names})
         except ConfigError as error:
             self.error(str(error))
 
@@ -161,6 +161,10 @@ class _Refuse(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, flag: str | None = None) -> None:
         parser.error(f"{flag}: {self.sentence}")
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _config_path(argv: Sequence[str]) -> Path | None:

@@ -1,0 +1,41 @@
+"""`edge calibrate`: choose clips that stand for the deployment and record activation ranges."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime.errors import BackendUnavailableError, ConfigError
+from runtime.options import OptionParser, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrateOptions:
+    """Flags of `edge calibrate`."""
+
+    model: str = option(dataclasses.MISSING, "checkpoint", metavar="MODEL.pt")
+    calib_data: str = option(dataclasses.MISSING, "folder of videos, or one video")
+    calib_clips: int = option(256, "how many clips to take")
+    out: str = option(dataclasses.MISSING, "calibration file to write", metavar="FILE.npz")
+    seed: int = option(0, "which clips, where there are more than wanted")
+    overwrite: bool = option(False, "replace the file when it exists")
+    quiet: bool = option(False, "no progress bar")
+    verbose: bool = option(False, "show tracebacks")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        if self.calib_clips < 1:
+            raise ConfigError(f"--calib-clips is {self.calib_clips}, expected 1 or more")
+
+
+def require_export_extra() -> None:
+    """Refuse early, with the command that installs what is missing."""
+    import importlib.util
+
+    missing = [p for p in ("torch", "torchao", "executorch") if not importlib.util.find_spec(p)]
+    if missing:
+        raise BackendUnavailableError(
+            f"this verb needs {', '.join(missing)}, not installed here; "
+            "run: pip install 'bmvit-edge[export]'"
+        )

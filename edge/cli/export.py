@@ -1,0 +1,44 @@
+"""`edge export`: a checkpoint becomes a bundle whose artifacts were run and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.cli.calibrate import require_export_extra
+from runtime.errors import ConfigError
+from runtime.options import OptionParser, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """Flags of `edge export`."""
+
+    model: str = option(dataclasses.MISSING, "checkpoint", metavar="MODEL.pt")
+    targets: tuple[str, ...] | None = option(
+        None, "what to make, such as xnnpack-int8 xnnpack-fp32; by default xnnpack-int8"
+    )
+    format: str | None = option(None, "engine format, with --backend and --precision",
+                                choices=("executorch", "pte"))  # fmt: skip
+    backend: str = option("xnnpack", "delegate of ExecuTorch", choices=("xnnpack",))
+    precision: str = option("int8", "number format", choices=("fp32", "int8"))
+    calib_data: str | None = option(None, "folder of videos, one video, or a calibration file; "
+                                          "int8 needs it")  # fmt: skip
+    calib_clips: int = option(256, "how many calibration clips to take")
+    out: str = option(dataclasses.MISSING, "bundle folder to write", metavar="BUNDLE")
+    overwrite: bool = option(False, "replace the bundle when it exists")
+    quiet: bool = option(False, "no progress bar")
+    verbose: bool = option(False, "show tracebacks")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        if self.targets is not None and self.format is not None:
+            raise ConfigError("--targets and --format name the same thing; give one of them")
+        if self.calib_clips < 1:
+            raise ConfigError(f"--calib-clips is {self.calib_clips}, expected 1 or more")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Target names, from either way of saying them."""
+        return self.targets or (f"{self.backend}-{self.precision}",)

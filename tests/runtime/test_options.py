@@ -1,0 +1,130 @@
+"""Flags come from a dataclass, and a wrong one is answered by a sentence that helps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import ArtifactError, ConfigError
+from runtime.options import OptionParser, guarded, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    source: str = option(dataclasses.MISSING, "where frames come from")
+    conf: float | None = option(None, "threshold")
+    num_threads: int = option(2, "threads", aliases=("--threads",))
+    targets: tuple[str, ...] = option(("xnnpack-int8",), "targets")
+    device: str = option("cpu", "where", choices=("cpu", "cuda"))
+    save: bool = option(False, "write the video")
+    verify: bool = option(True, "check the artifact")
+    config: str | None = option(None, "file of flags")
+    iou: float | None = option(None, "", refused="there is no NMS")
+
+    def __post_init__(self) -> None:
+        if self.conf is not None and not 0 <= self.conf <= 1:
+            raise ConfigError(f"--conf is {self.conf:g}, expected 0..1")
+
+
+def parse(*argv: str) -> Options:
+    return OptionParser(prog="edge run").parse_into(Options, argv)
+
+
+def test_flags_become_typed_fields() -> None:
+    options = parse("--source", "0", "--conf", "0.5", "--targets", "a", "b", "--no-verify")
+    assert options == Options(source="0", conf=0.5, targets=("a", "b"), verify=False)
+
+
+def test_an_alias_is_the_same_flag() -> None:
+    assert parse("--source", "0", "--threads", "7").num_threads == 7
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        pytest.param(["--sorce", "0"], "--source", id="missing required"),
+        pytest.param(
+            ["--source", "0", "--conff", "1"], r"'--conff'\. Did you mean '--conf'", id="typo"
+        ),
+        pytest.param(["--source", "0", "--con", "1"], "unknown flag '--con'", id="abbreviation"),
+        pytest.param(["--source", "0", "extra"], "unknown argument 'extra'", id="loose word"),
+        pytest.param(["--source", "0", "--conf", "seven"], "invalid float", id="no number"),
+        pytest.param(["--source", "0", "--conf", "7"], "--conf is 7, expected 0..1", id="range"),
+        pytest.param(
+            ["--source", "0", "--device", "cpuu"],
+            "'cpuu' is not known. Did you mean 'cpu'. Choose from: cpu, cuda",
+            id="choice",
+        ),
+        pytest.param(["--source", "0", "--iou", "0.5"], "--iou: there is no NMS", id="refused"),
+        pytest.param(["--source", "0", "--iou=0.5"], "--iou: there is no NMS", id="refused with ="),
+    ],
+)
+def test_a_wrong_flag_is_answered_by_one_sentence(argv: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        parse(*argv)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_a_config_file_uses_the_same_words_and_loses_against_flags(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"run{suffix}"
+    text = '{"source": "cam", "conf": 0.25, "verify": false, "save": true, "num-threads": 3}'
+    path.write_text(text, encoding="utf-8")
+    assert parse("--config", str(path), "--conf", "0.5") == Options(
+        source="cam", conf=0.5, verify=False, save=True, num_threads=3, config=str(path)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param('{"sourc": "x"}', "unknown key 'sourc'. Did you mean 'source'", id="typo"),
+        pytest.param('{"conf": "x"}', "invalid float", id="type"),
+        pytest.param('{"device": "tpu"}', "'tpu' is not known", id="choice"),
+        pytest.param("[1]", "expected keys: values", id="list"),
+        pytest.param("{", "cannot be read", id="broken"),
+    ],
+)
+def test_a_wrong_config_file_is_answered_by_one_sentence(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=sentence):
+        parse("--source", "0", "--config", str(path))
+
+
+def test_a_missing_config_file_is_answered_by_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        parse("--source", "0", "--config", str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        pytest.param(ConfigError("a\nb"), 2, "error: a b\n", id="wrong use"),
+        pytest.param(ArtifactError("broken"), 1, "error: broken\n", id="failed"),
+        pytest.param(KeyboardInterrupt(), 130, "interrupted\n", id="interrupted"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    error: BaseException, code: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(_: Sequence[str]) -> int:
+        raise error
+
+    assert guarded(main, []) == code
+    assert capsys.readouterr() == ("", text)
+
+
+def test_verbose_shows_the_traceback() -> None:
+    def main(_: Sequence[str]) -> int:
+        raise ArtifactError("broken")
+
+    with pytest.raises(ArtifactError):
+        guarded(main, ["--verbose"])
