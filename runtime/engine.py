@@ -1,0 +1,276 @@
+"""Choose the artifact of a bundle that runs best here, load it, and test it before it is trusted.
+
+A bundle may hold several programs of one model. Each names its target, the engine it is made for;
+`TARGETS` says which of them this build can run. The choice is by target, then by precision, and is
+said in one line with its reason. A program whose answer to the golden clip differs from the one
+recorded at export is not used: the next one is, with a warning, or loading fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.preprocess import PreprocessConfig, normalize
+
+if TYPE_CHECKING:
+    from runtime.bundle import Artifact, Bundle
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float32]
+OUTPUTS = ("pred_boxes", "pred_actor", "pred_actions")
+# Faster first; a precision that is not listed comes last.
+PRECISIONS = ("int8", "fp16", "bf16", "fp32")
+
+
+class Program(Protocol):
+    """A loaded program of any engine."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the clip."""
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each output."""
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that compute."""
+
+    @property
+    def load_ms(self) -> float:
+        """How long loading took, milliseconds."""
+
+    def run(self, clip: Floats) -> tuple[Floats, ...]:
+        """Run one clip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An engine that can run programs.
+
+    Attributes:
+        missing: Says why it cannot run here, or None where it can.
+        load: Loads a program file with a number of threads (0: the engine's choice).
+    """
+
+    missing: Callable[[], str | None]
+    load: Callable[[Path, int], Program]
+
+
+def _xnnpack_missing() -> str | None:
+    from runtime import _native
+
+    backends = _native.info()["backends"]
+    return None if "XnnpackBackend" in backends else f"this build has only {backends}"
+
+
+def _load_native(path: Path, num_threads: int) -> Program:
+    from runtime import _native
+
+    return _native.Engine(str(path), num_threads)
+
+
+TARGETS: dict[str, Target] = {
+    # The order is the preference.
+    "xnnpack": Target(missing=_xnnpack_missing, load=_load_native),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedEngine:
+    """A program that runs here, and why it was chosen.
+
+    Thread safety: `run` may be called from several threads; the calls follow one another.
+    """
+
+    artifact: Artifact
+    reason: str
+    program: Program
+    self_test_error: float | None
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that compute."""
+        return self.program.num_threads
+
+    def run(self, clip: Floats) -> tuple[Floats, Floats, Floats]:
+        """Run one clip.
+
+        Args:
+            clip: (1, T, 3, H, W) float32, C-contiguous.
+
+        Returns:
+            pred_boxes (N, 4), pred_actor (N,) and pred_actions (N, C), float32.
+
+        Raises:
+            ConfigError: The clip has another shape or type.
+            ArtifactError: The program failed.
+        """
+        boxes, actor, actions = self.program.run(clip)
+        return boxes[0], actor[0], actions[0]
+
+
+def load_engine(
+    bundle: Bundle,
+    *,
+    artifact: str | None = None,
+    num_threads: int = 0,
+    self_test: bool = True,
+) -> LoadedEngine:
+    """Load the best artifact of a bundle that runs here.
+
+    Args:
+        bundle: An open bundle.
+        artifact: File name or stem of the one to load; None chooses.
+        num_threads: Threads of the engine; 0 leaves it to the engine.
+        self_test: Compare the program's answer to the golden clip with the recorded one.
+
+    Returns:
+        The loaded engine; its `reason` is also logged.
+
+    Raises:
+        ConfigError: The bundle has no artifact of that name, or `num_threads` is not in [0, 256].
+        BackendUnavailableError: No artifact can run with this build.
+        ArtifactError: A file is missing or does not load.
+        ArtifactMismatchError: A file is not the one described, or the self-test failed.
+    """
+    candidates, skipped = _candidates(bundle, artifact)
+    for i, candidate in enumerate(candidates):
+        # Outside the fallback below: a changed file means that the bundle cannot be trusted.
+        path = bundle.artifact_path(candidate)
+        try:
+            program, error = _load_checked(bundle, candidate, path, num_threads, self_test)
+        except ArtifactError as failure:
+            if i + 1 == len(candidates):
+                raise
+            logger.warning("%s; falling back to %s", failure, candidates[i + 1].stem)
+            skipped.append(f"{candidate.stem} failed")
+            continue
+        reason = _reason(candidate, program, skipped, asked=artifact is not None, error=error)
+        logger.info("%s", reason)
+        return LoadedEngine(
+            artifact=candidate, reason=reason, program=program, self_test_error=error
+        )
+    raise BackendUnavailableError(
+        f"none of the artifacts of {bundle.path} runs here: {'; '.join(skipped)}. Export one for "
+        f"{' or '.join(TARGETS)}"
+    )
+
+
+def _candidates(bundle: Bundle, name: str | None) -> tuple[list[Artifact], list[str]]:
+    """Return the artifacts that can run here, best first, and why each other cannot."""
+    wanted = bundle.spec.artifacts if name is None else (bundle.artifact(name),)
+    usable: list[Artifact] = []
+    skipped: list[str] = []
+    for artifact in wanted:
+        target = TARGETS.get(artifact.target)
+        try:
+            missing = "this build has no such engine" if target is None else target.missing()
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"the native runtime does not import ({error}); build it with `pip install .` or "
+                "tools/build_native.sh"
+            ) from error
+        if missing is None:
+            usable.append(artifact)
+        else:
+            skipped.append(f"{artifact.stem} needs {artifact.target}: {missing}")
+    targets = list(TARGETS)
+    usable.sort(key=lambda a: (targets.index(a.target), _rank(a.precision), a.file))
+    return usable, skipped
+
+
+def _rank(precision: str) -> int:
+    return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
+
+
+def _reason(
+    artifact: Artifact, program: Program, skipped: list[str], *, asked: bool, error: float | None
+) -> str:
+    why = "as asked" if asked else f"the fastest of the bundle's {artifact.target} programs here"
+    threads = f"{program.num_threads} thread{'s' if program.num_threads != 1 else ''}"
+    tested = "not self-tested"
+    if error is not None:
+        tested = f"self-test error {error:.2g} of {artifact.self_test_tolerance:.2g} allowed"
+    text = f"{artifact.stem} ({artifact.target}, {artifact.precision}), {why}: {threads}, {tested}"
+    return f"{text}; skipped: {', '.join(skipped)}" if skipped else text
+
+
+def _load_checked(
+    bundle: Bundle, artifact: Artifact, path: Path, num_threads: int, self_test: bool
+) -> tuple[Program, float | None]:
+    """Load one program, and hold it against the bundle's shapes and golden clip."""
+    program = TARGETS[artifact.target].load(path, num_threads)
+    spec = bundle.spec
+    tokens, classes = spec.num_tokens, len(spec.class_names)
+    outputs = ((1, tokens, 4), (1, tokens), (1, tokens, classes))
+    if program.input_shape != spec.clip_shape or program.output_shapes != outputs:
+        raise ArtifactMismatchError(
+            f"{artifact.file} takes {program.input_shape} and gives {program.output_shapes}, the "
+            f"bundle says {spec.clip_shape} and {outputs}: it is the program of another model"
+        )
+    if not self_test:
+        return program, None
+    start = time.perf_counter()
+    error = golden_error(bundle, artifact, program)
+    # Not `>`: an error that is not a number must fail too.
+    if not error <= artifact.self_test_tolerance:
+        raise ArtifactMismatchError(
+            f"self-test of {artifact.file} failed: its answer to the golden clip is off by "
+            f"{error:.3g}, {artifact.self_test_tolerance:.3g} is allowed; export it again on, or "
+            "for, this kind of machine"
+        )
+    logger.debug(
+        "loaded %s in %.0f ms, self-test %.0f ms",
+        artifact.file,
+        program.load_ms,
+        (time.perf_counter() - start) * 1e3,
+    )
+    return program, error
+
+
+def golden_error(bundle: Bundle, artifact: Artifact, program: Program) -> float:
+    """Return the largest difference from the recorded answer to the golden clip.
+
+    Raises:
+        ArtifactError: The golden clip is missing or unreadable.
+        ArtifactMismatchError: It is not the one described, or lacks this artifact.
+    """
+    path = bundle.golden_path()
+    keys = [f"{artifact.stem}/{name}" for name in OUTPUTS]
+    try:
+        with np.load(path, allow_pickle=False) as golden:
+            frames = golden["frames_rgb"]
+            expected = [golden[key] for key in keys]
+    except KeyError as error:
+        raise ArtifactMismatchError(
+            f"the golden clip {path.name} lacks {error}; export the bundle again"
+        ) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(
+            f"the golden clip {path.name} cannot be read ({error}); export the bundle again"
+        ) from error
+    clip = normalize(frames, PreprocessConfig.of(bundle.spec.input))
+    worst = 0.0
+    for name, found, wanted in zip(OUTPUTS, program.run(clip), expected, strict=True):
+        if found[0].shape != wanted.shape:
+            raise ArtifactMismatchError(
+                f"{artifact.file} gives {name} {found[0].shape}, the golden clip has "
+                f"{wanted.shape}; export the bundle again"
+            )
+        # maximum keeps a NaN where max() could drop it.
+        difference = np.abs(found[0].astype(np.float64) - wanted).max()
+        worst = float(np.maximum(worst, difference))
+    return worst
