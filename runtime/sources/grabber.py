@@ -1,0 +1,227 @@
+"""The one thread that takes frames from a driver, stamps them, and opens a lost stream again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+from runtime.errors import CameraLostError, CaptureError, EdgeError
+from runtime.sampler import Sample, Sampler
+from runtime.sources.frames import Frame, Gap, Image, SourceConfig
+from runtime.sources.mailbox import Mailbox
+from runtime.sources.opencv import Capture, frame_count, position_s
+from runtime.sources.uri import SourceUri
+
+logger = logging.getLogger(__name__)
+
+Opener: TypeAlias = Callable[[SourceUri, SourceConfig], Capture]
+
+
+class MediaClock:
+    """Give each frame of a file its media time, never standing still nor going back.
+
+    Containers without time stamps, and the last frames of some with B-frames, report 0 or an older
+    time; such a frame comes one interval after the one before it.
+    """
+
+    def __init__(self, fps: float) -> None:
+        """Set the rate that serves where the container gives no time."""
+        self._interval_s = 1.0 / fps
+        self._last: float | None = None
+
+    def stamp(self, position: float) -> float:
+        """Return the time of the next frame, given what the container reports, seconds."""
+        usable = math.isfinite(position) and position >= 0
+        if self._last is None:
+            self._last = position if usable else 0.0
+        elif usable and position > self._last:
+            self._last = position
+        else:
+            self._last += self._interval_s
+        return self._last
+
+
+class Grabber(threading.Thread):
+    """Read one capture until it ends, fails, or is told to stop."""
+
+    def __init__(
+        self,
+        uri: SourceUri,
+        config: SourceConfig,
+        capture: Capture,
+        *,
+        opener: Opener,
+        live: bool,
+        fps: float,
+        sampler: Sampler | None,
+    ) -> None:
+        """Take over an open capture; `start()` begins reading."""
+        super().__init__(name=f"grab {uri.shown}", daemon=True)
+        self.mailbox = Mailbox(capacity=config.live_queue if live else config.file_queue, live=live)
+        self.error: EdgeError | None = None
+        self.grabbed = 0
+        self.reconnects = 0
+        self.newest_arrival: float | None = None
+        self.end_note: str | None = None
+        self._uri, self._config, self._live = uri, config, live
+        self._opener, self._sampler = opener, sampler
+        self._capture: Capture | None = capture
+        self._clock = MediaClock(fps)
+        self._opened_at = time.perf_counter()
+        self._size: tuple[int, int] | None = None
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does after the driver call it is in, which has a time-out."""
+        self._stopping.set()
+        self.mailbox.close(discard=True)
+
+    def run(self) -> None:
+        """Read until the end; an error is kept for the reader."""
+        try:
+            self._read_all()
+        except EdgeError as error:
+            self.error = error
+        except (cv2.error, MemoryError) as error:
+            text = " ".join(str(error).split())
+            self.error = CaptureError(f"{self._uri.shown}: OpenCV failed while reading: {text}")
+        finally:
+            self._release()
+            self.mailbox.close()
+
+    def _read_all(self) -> None:
+        while not self._stopping.is_set():
+            capture = self._capture
+            if capture is None or not capture.grab():
+                if self._stopping.is_set():
+                    return
+                if not self._live:
+                    self._end_of_file()
+                    return
+                self._reconnect()
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Stamp the frame just grabbed, and convert and hand it over if somebody wants it."""
+        capture = self._capture
+        if capture is None:
+            return
+        arrival = time.perf_counter()
+        index, self.grabbed = self.grabbed, self.grabbed + 1
+        self.newest_arrival = arrival
+        t = arrival - self._opened_at if self._live else self._clock.stamp(position_s(capture))
+        sample = self._sampler.offer(t) if self._sampler else None
+        if sample is not None:
+            if sample.gap:
+                self.mailbox.put(Gap(reason=sample.gap, t=t))
+            if not sample.wanted and not self._config.keep_all:
+                return
+        image = self._retrieve(capture, index)
+        sample = self._check_size(image, sample, t)
+        self.mailbox.put(Frame(image_bgr=image, index=index, t=t, arrival=arrival, sample=sample))
+
+    def _retrieve(self, capture: Capture, index: int) -> Image:
+        ok, image = capture.retrieve()
+        if not ok or image is None:
+            raise CaptureError(
+                f"{self._uri.shown}: frame {index} was taken but cannot be decoded; "
+                "the stream is damaged or in a pixel format OpenCV does not know"
+            )
+        pixels: Image = np.ascontiguousarray(image)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise CaptureError(
+                f"{self._uri.shown}: frame {index} is {pixels.dtype} {pixels.shape}; "
+                "8-bit BGR (height, width, 3) is needed"
+            )
+        return pixels
+
+    def _check_size(self, image: Image, sample: Sample | None, t: float) -> Sample | None:
+        size = (image.shape[1], image.shape[0])
+        before, self._size = self._size, size
+        if before is None or before == size:
+            return sample
+        reason = f"frame size changed from {before[0]}x{before[1]} to {size[0]}x{size[1]}"
+        logger.warning("%s: %s", self._uri.shown, reason)
+        self.mailbox.put(Gap(reason=reason, t=t))
+        if self._sampler is None:
+            return sample
+        self._sampler.restart()
+        return self._sampler.offer(t)
+
+    def _end_of_file(self) -> None:
+        announced = frame_count(self._capture) if self._capture else None
+        if self.grabbed == 0:
+            said = f"{announced} frames are announced, " if announced else ""
+            raise CaptureError(
+                f"{self._uri.shown}: {said}none can be decoded; the file is damaged or its "
+                "codec is not in this OpenCV"
+            )
+        # Matroska and AVI announce an estimate that is often one or two frames too high.
+        if announced and announced - self.grabbed > max(2.0, 0.02 * announced):
+            self.end_note = (
+                f"{self._uri.shown}: ended after {self.grabbed} of {announced} announced frames; "
+                "the file is cut off or damaged"
+            )
+            logger.warning("%s", self.end_note)
+
+    def _reconnect(self) -> None:
+        """Open a lost live source again, and take its first frame.
+
+        Raises:
+            CameraLostError: All attempts failed, or their common time is over.
+        """
+        config, lost_at = self._config, time.perf_counter()
+        deadline = lost_at + config.reconnect_deadline_s
+        self._release()
+        tried, last = 0, "the stream ended"
+        for attempt in range(config.reconnect_attempts):
+            wait_s = min(config.reconnect_backoff_s * 2**attempt, deadline - time.perf_counter())
+            logger.warning(
+                "%s: no frame; opening it again in %.1f s (attempt %d of %d)",
+                self._uri.shown, max(wait_s, 0.0), attempt + 1, config.reconnect_attempts,
+            )  # fmt: skip
+            if wait_s < 0 or self._stopping.wait(wait_s):
+                break
+            tried += 1
+            left_s = max(0.1, deadline - time.perf_counter())
+            try:
+                capture = self._opener(
+                    self._uri,
+                    replace(config, open_timeout_s=min(config.open_timeout_s, left_s)),
+                )
+            except CaptureError as error:
+                last = str(error)
+                continue
+            self._capture = capture
+            if capture.grab():
+                self._after_reconnect(time.perf_counter() - lost_at, tried)
+                return
+            last = "it opened, but gave no frame"
+            self._release()
+        if not self._stopping.is_set():
+            seen = f"lost after {self.grabbed} frames" if self.grabbed else "gave no frame"
+            raise CameraLostError(
+                f"{self._uri.shown}: {seen} and did not come back in {tried} attempts "
+                f"({time.perf_counter() - lost_at:.1f} s); last: {last}"
+            )
+
+    def _after_reconnect(self, away_s: float, attempts: int) -> None:
+        self.reconnects += 1
+        reason = f"reconnected after {away_s:.1f} s (attempt {attempts})"
+        logger.warning("%s: %s", self._uri.shown, reason)
+        if self._sampler:
+            self._sampler.restart()
+        self.mailbox.put(Gap(reason=reason, t=time.perf_counter() - self._opened_at))
+
+    def _release(self) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None

@@ -1,0 +1,146 @@
+"""Tell from what the user wrote which kind of source is meant."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from runtime.errors import CaptureError, ConfigError
+
+Kind = Literal["camera", "csi", "stream", "http", "file", "images"]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+STREAM_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp", "srt"})
+KNOWN = (
+    "a camera number such as 0, v4l2:///dev/video0, csi://0, rtsp://host/path, "
+    "http(s)://..., a video file, or a folder of images"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceUri:
+    """A source, understood.
+
+    Attributes:
+        kind: What has to be opened.
+        target: Camera number, device path, address, file or folder, as text.
+        shown: The same for messages, without a password.
+    """
+
+    kind: Kind
+    target: str
+    shown: str
+
+    @property
+    def live(self) -> bool:
+        """Tell whether frames come in their own time (http is decided when it is open)."""
+        return self.kind in ("camera", "csi", "stream", "http")
+
+
+def parse_uri(source: str | int | Path) -> SourceUri:
+    """Understand a source; files and folders must exist.
+
+    Args:
+        source: What the user gave.
+
+    Returns:
+        The kind of source and where it is.
+
+    Raises:
+        ConfigError: The scheme is not known, or the text is empty.
+        CaptureError: The file or folder does not exist, or holds nothing to read.
+    """
+    text = str(source).strip()
+    if not text:
+        raise ConfigError(f"--source is empty; give {KNOWN}")
+    if re.fullmatch(r"\d{1,4}", text):
+        return SourceUri(kind="camera", target=text, shown=f"camera {text}")
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        return _parse_scheme(text, scheme.lower(), rest)
+    if text.startswith("/dev/video"):
+        return SourceUri(kind="camera", target=text, shown=f"camera {text}")
+    return _parse_path(Path(text))
+
+
+def without_password(address: str) -> str:
+    """Return an address as it may be logged: `rtsp://user:secret@host` loses the secret."""
+    parts = urlsplit(address)
+    if parts.password is None:
+        return address
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def csi_pipeline(sensor: int, *, size_wh: tuple[int, int], fps: float) -> str:
+    """Return the GStreamer pipeline of a Jetson's CSI camera.
+
+    `nvarguscamerasrc` gives NV12 in the GPU's memory; `nvvidconv` brings it out as BGRx, the
+    nearest to OpenCV's BGR that it knows. `drop` and `max-buffers` keep only the newest frame.
+
+    Args:
+        sensor: Number of the sensor, 0 for the first.
+        size_wh: Width and height asked of the sensor, pixels.
+        fps: Frames per second asked of the sensor.
+
+    Returns:
+        The text for `cv2.VideoCapture(text, cv2.CAP_GSTREAMER)`.
+    """
+    width, height = size_wh
+    rate = round(fps * 1000)
+    fraction = f"{rate // 1000}/1" if rate % 1000 == 0 else f"{rate}/1000"
+    return (
+        f"nvarguscamerasrc sensor-id={sensor} ! "
+        f"video/x-raw(memory:NVMM), width=(int){width}, height=(int){height}, "
+        f"format=(string)NV12, framerate=(fraction){fraction} ! "
+        "nvvidconv ! video/x-raw, format=(string)BGRx ! "
+        "videoconvert ! video/x-raw, format=(string)BGR ! "
+        "appsink drop=true max-buffers=1 sync=false"
+    )
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return a folder's images in natural order: `img_2.jpg` before `img_10.jpg`."""
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    return sorted(files, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(p), p) if p.isdigit() else (1, 0, p.lower()) for p in parts if p]
+
+
+def _parse_scheme(text: str, scheme: str, rest: str) -> SourceUri:
+    if scheme == "v4l2":
+        if not rest.startswith("/"):
+            raise ConfigError(f"--source {text}: write the device's path, as in v4l2:///dev/video0")
+        return SourceUri(kind="camera", target=rest, shown=f"camera {rest}")
+    if scheme == "csi":
+        if not rest.isdigit():
+            raise ConfigError(f"--source {text}: write the sensor's number, as in csi://0")
+        return SourceUri(kind="csi", target=rest, shown=text)
+    if scheme == "file":
+        return _parse_path(Path(unquote(rest)))
+    if scheme in STREAM_SCHEMES or scheme in ("http", "https"):
+        kind: Kind = "http" if scheme.startswith("http") else "stream"
+        if not urlsplit(text).netloc:
+            raise ConfigError(f"--source {text}: there is no host after {scheme}://")
+        return SourceUri(kind=kind, target=text, shown=without_password(text))
+    raise ConfigError(f"--source {text}: {scheme}:// is not known; give {KNOWN}")
+
+
+def _parse_path(path: Path) -> SourceUri:
+    shown = str(path)
+    if path.is_dir():
+        if not image_files(path):
+            kinds = " ".join(sorted(IMAGE_SUFFIXES))
+            raise CaptureError(f"{shown}: the folder holds no image ({kinds})")
+        return SourceUri(kind="images", target=shown, shown=shown)
+    if not path.exists():
+        raise CaptureError(f"{shown}: no such file or folder")
+    if path.stat().st_size == 0 and path.is_file():
+        raise CaptureError(f"{shown}: the file is empty (0 bytes); copy or record it again")
+    return SourceUri(kind="file", target=shown, shown=shown)
