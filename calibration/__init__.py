@@ -1,1 +1,16 @@
 """Which clips stand for the deployment, activation ranges, and the actor threshold."""
+
+from __future__ import annotations
+
+from calibration.calibrate import CalibrationReport, calibrate
+from calibration.clips import CalibrationClips, ClipFormat, choose_clips
+from calibration.threshold import quantile_threshold
+
+__all__ = [
+    "CalibrationClips",
+    "CalibrationReport",
+    "ClipFormat",
+    "calibrate",
+    "choose_clips",
+    "quantile_threshold",
+]

@@ -10,7 +10,7 @@ whole, so that backbone, heads and token selection lower to one delegate call:
 * BatchNorm behind each convolution in place of LayerNorm: it folds into the weights at export
   (51 LayerNorms cut the naive graph into 44 delegate calls);
 * k and v are pooled before their projection, so that it runs on a few tokens only;
-* ReLU in the MLP; zeros by `F.pad`; no mean over time.
+* ReLU in the MLP; a shift in time repeats the border frame; no mean over time.
 
 Attention is joint over space and time: each token looks at the pooled tokens of all frames.
 """
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.errors import ConfigError
@@ -381,15 +380,17 @@ BRANCH_GAMMA = 0.1
 
 
 def shift_time(x: Tensor, steps: int, batch: int) -> Tensor:
-    """Shift (B*T, C, H, W) by one step in time, zeros coming in; `steps` is 1 (later) or -1."""
+    """Shift (B*T, C, H, W) by one step in time, the border frame twice; `steps` is 1 (later) or -1.
+
+    A repeated frame stays in int8 (slices and a concatenation of one scale); padding by zeros is
+    done in float32 between a dequantize and a quantize.
+    """
     if batch == 1:  # the exported case: no fifth dimension
-        if steps == 1:
-            return F.pad(x[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
-        return F.pad(x[1:], (0, 0, 0, 0, 0, 0, 0, 1))
+        parts = [x[:1], x[:-1]] if steps == 1 else [x[1:], x[-1:]]
+        return torch.cat(parts, dim=0)
     clips = x.view(batch, -1, *x.shape[1:])
-    if steps == 1:
-        return F.pad(clips[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0)).view_as(x)
-    return F.pad(clips[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1)).view_as(x)
+    parts = [clips[:, :1], clips[:, :-1]] if steps == 1 else [clips[:, 1:], clips[:, -1:]]
+    return torch.cat(parts, dim=1).view_as(x)
 
 
 def norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,57 @@
+"""The actor threshold θ of one artifact, from scores of that artifact's own engine.
+
+Decoding is one threshold and nothing else, and int8 moves scores: a θ that was fitted in float32
+drops actors or floods the screen. So each artifact carries its own.
+
+A trained model's θ maximises F1 on labelled clips. An untrained model has no right θ; the quantile
+rule below gives one that lets a few tokens of each clip pass, so that every later stage has
+something to work on, and whoever uses it says "untrained" beside each number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import CalibrationError
+
+TOKENS_PER_CLIP = 1.5
+"""What the quantile rule aims at: one or two tokens of a clip."""
+
+
+def actor_scores(pred_actor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return sigmoid(logits) as the decoder computes it: in float64, rounded to float32."""
+    with np.errstate(over="ignore"):
+        scores = 1.0 / (1.0 + np.exp(-pred_actor.astype(np.float64)))
+    result: npt.NDArray[np.float32] = scores.astype(np.float32)
+    return result
+
+
+def quantile_threshold(
+    pred_actor: npt.NDArray[np.float32], *, tokens_per_clip: float = TOKENS_PER_CLIP
+) -> float:
+    """Return the θ with about `tokens_per_clip` of a clip's tokens above it.
+
+    θ lies midway between two scores that occur, so that it survives the rounding of another
+    engine; an int8 output has few distinct scores, and the split nearest to the aim is taken.
+
+    Args:
+        pred_actor: (K, N) float32 actor logits of K clips, from the artifact's own engine.
+        tokens_per_clip: How many tokens of a clip should pass, on average over the clips.
+
+    Raises:
+        CalibrationError: There are no scores, or one is not finite.
+    """
+    if pred_actor.ndim != 2 or pred_actor.size == 0:
+        raise CalibrationError(
+            f"got actor logits of shape {pred_actor.shape}, expected (clips, tokens)"
+        )
+    if not np.isfinite(pred_actor).all():
+        raise CalibrationError("the engine gave actor logits that are not finite; export it again")
+    values, counts = np.unique(actor_scores(pred_actor), return_counts=True)
+    if len(values) == 1:
+        return float(values[0])  # every token alike: strictly above it there is none
+    above = np.cumsum(counts[::-1])[::-1][1:]  # tokens above the gap between values i and i + 1
+    gap = int(np.argmin(np.abs(above - tokens_per_clip * len(pred_actor))))
+    low, high = float(values[gap]), float(values[gap + 1])
+    return min(1.0, max(0.0, (low + high) / 2))

@@ -1,0 +1,207 @@
+"""Read one clip of a video file by time, without torch.
+
+A clip is `num_frames` samples, `period_s` apart, with the keyframe (sample `num_frames // 2`) at
+the asked time. Each sample is the frame whose time stamp is nearest: frames are never counted, so a
+video of another or of a varying rate gives the same moments. Calibration and training read through
+this module and resize with the device's own filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import CaptureError
+from runtime.preprocess import resize_reference
+
+Frame = npt.NDArray[np.uint8]
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+)
+# How far before the first sample a seek aims: decoders land on a keyframe near it, not on it.
+_SEEK_MARGIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What a video file says about itself.
+
+    Attributes:
+        path: The file.
+        duration_s: Length, seconds, from the container's frame count and rate.
+        fps: Nominal rate, frames per second.
+        size_wh: Width and height, px.
+    """
+
+    path: Path
+    duration_s: float
+    fps: float
+    size_wh: tuple[int, int]
+
+
+def find_videos(folder_or_file: Path) -> list[Path]:
+    """Return the video files of a folder and of the folders in it, by name; or the one file."""
+    if folder_or_file.is_file():
+        return [folder_or_file]
+    paths = (p for p in folder_or_file.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    return sorted(p for p in paths if p.is_file())
+
+
+def probe_video(path: Path) -> VideoInfo:
+    """Open a video, decode its first frame, and say how long it is.
+
+    Raises:
+        CaptureError: It is missing, empty, no video, or does not say how long it is.
+    """
+    capture = _open(path)
+    try:
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        good, frame = capture.read()
+    finally:
+        capture.release()
+    if not good or frame is None:
+        raise CaptureError(f"{path} opens, but its first frame cannot be decoded")
+    if not (math.isfinite(fps) and fps > 0 and math.isfinite(count) and count > 0):
+        raise CaptureError(f"{path} says {count} frames at {fps} fps; expected both above 0")
+    height, width = frame.shape[:2]
+    return VideoInfo(path=path, duration_s=count / fps, fps=fps, size_wh=(width, height))
+
+
+def sample_times(centre_s: float, *, num_frames: int, period_s: float) -> list[float]:
+    """Return the time of each sample of a clip, seconds; the keyframe is at `centre_s`."""
+    return [centre_s + (index - num_frames // 2) * period_s for index in range(num_frames)]
+
+
+def read_clip(path: Path, centre_s: float, *, num_frames: int, period_s: float) -> list[Frame]:
+    """Read the frames nearest to each sample time.
+
+    Args:
+        path: Video file.
+        centre_s: Time of the keyframe, seconds from the first frame.
+        num_frames: Samples of the clip.
+        period_s: Seconds from one sample to the next.
+
+    Returns:
+        `num_frames` frames (Hs, Ws, 3) uint8 BGR; a frame that is nearest twice comes twice.
+
+    Raises:
+        CaptureError: The video cannot be read, or has no frame near one of the times.
+    """
+    times = sample_times(centre_s, num_frames=num_frames, period_s=period_s)
+    capture = _open(path)
+    try:
+        start = times[0] - _SEEK_MARGIN_S
+        if start > 0:
+            capture.set(cv2.CAP_PROP_POS_MSEC, start * 1000.0)
+        frames = _nearest(_stamped(capture), times)
+        if frames is None:
+            # The seek landed behind the first sample, or the container cannot seek at all.
+            capture.release()
+            capture = _open(path)
+            frames = _nearest(_stamped(capture), times, from_start=True)
+    finally:
+        capture.release()
+    if frames is None or len(frames) < len(times):
+        raise CaptureError(
+            f"{path} has no frames around {times[0]:.2f} s to {times[-1]:.2f} s; it is shorter "
+            "than it says, or damaged there"
+        )
+    return frames
+
+
+def read_resized_clip(
+    path: Path, centre_s: float, *, num_frames: int, period_s: float, height: int, width: int
+) -> npt.NDArray[np.uint8]:
+    """Read a clip and resize it as the device does; (T, height, width, 3) uint8 RGB.
+
+    Raises:
+        CaptureError: As `read_clip`.
+    """
+    frames = read_clip(path, centre_s, num_frames=num_frames, period_s=period_s)
+    return resize_frames(frames, height, width)
+
+
+def resize_frames(frames: Sequence[Frame], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Resize BGR frames to (T, height, width, 3) uint8 RGB; a frame given twice is resized once."""
+    done: dict[int, Frame] = {}
+    for frame in frames:
+        if id(frame) not in done:
+            done[id(frame)] = _resize(frame, height, width)[:, :, ::-1]
+    return np.ascontiguousarray(np.stack([done[id(frame)] for frame in frames]))
+
+
+def _resize(frame: Frame, height: int, width: int) -> Frame:
+    """Resize with the native twin where it is built: the same to the bit, ten times faster."""
+    try:
+        from runtime._native import Preprocess
+    except ImportError:
+        return resize_reference(frame, height, width)
+    resized: Frame = Preprocess(height, width, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).resize(frame)
+    return resized
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    if not path.is_file():
+        raise CaptureError(f"no video file at {path}")
+    if path.stat().st_size == 0:
+        raise CaptureError(f"{path} is empty (0 bytes)")
+    # Named, or OpenCV would try an image sequence of that name and answer in its own words.
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        capture.release()
+        raise CaptureError(f"{path} is not a video that OpenCV can open")
+    return capture
+
+
+def _stamped(capture: cv2.VideoCapture) -> Iterator[tuple[float, cv2.VideoCapture]]:
+    """Grab frame by frame; yield each time in seconds, and the capture to retrieve it from."""
+    while capture.grab():
+        yield float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0, capture
+
+
+def _nearest(
+    stamped: Iterator[tuple[float, cv2.VideoCapture]],
+    times: Sequence[float],
+    *,
+    from_start: bool = False,
+) -> list[Frame] | None:
+    """Choose for each time the nearest frame; None where the stream began too late for the first.
+
+    A time before the first frame or behind the last takes that frame if it is not further than one
+    interval between frames.
+    """
+    chosen: list[Frame] = []
+    before: tuple[float, Frame] | None = None
+    last = interval = math.inf
+    for t, capture in stamped:
+        if last == math.inf and t > max(times[0], 1e-6) and not from_start:
+            return None
+        if t <= last < math.inf:
+            continue  # a stamp that does not rise says nothing
+        interval, last = (t - last if last < math.inf else interval), t
+        if t < times[0] - _SEEK_MARGIN_S:
+            continue  # decoded for the ones behind it only; not worth a conversion to BGR
+        good, frame = capture.retrieve()
+        if not good:
+            continue
+        while len(chosen) < len(times) and times[len(chosen)] <= t:
+            wanted = times[len(chosen)]
+            if before is None and t - wanted > _SEEK_MARGIN_S:
+                return None
+            nearer = before is not None and wanted - before[0] <= t - wanted
+            chosen.append(before[1] if before is not None and nearer else frame)
+        before = (t, frame)
+        if len(chosen) == len(times):
+            return chosen
+    tail = 1.5 * interval if math.isfinite(interval) else 0.0
+    while before is not None and len(chosen) < len(times) and times[len(chosen)] <= before[0] + tail:
+        chosen.append(before[1])
+    return chosen

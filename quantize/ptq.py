@@ -1,0 +1,60 @@
+"""Static int8 by torchao's PT2E flow: export, observe real clips, convert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from quantize.schemes import Scheme, build_quantizer
+from runtime.errors import CalibrationError
+
+Progress = Callable[[str, int, int], None]
+
+
+def quantize_static(
+    module: nn.Module,
+    clips: Iterable[Tensor],
+    *,
+    example: Tensor,
+    scheme: Scheme,
+    float_names: frozenset[str] = frozenset(),
+    total: int = 0,
+    progress: Progress | None = None,
+) -> GraphModule:
+    """Quantize a module after training.
+
+    Args:
+        module: The module to export, in evaluation mode; takes one tensor.
+        clips: Real clips, each shaped like `example`.
+        example: One input; its shape becomes static.
+        scheme: Where int8 goes.
+        float_names: Further modules, by exact name, that stay in float32.
+        total: Number of clips, for `progress`.
+        progress: Told after each clip.
+
+    Returns:
+        The module with explicit quantize and dequantize nodes, ready to be lowered.
+
+    Raises:
+        CalibrationError: There was no clip, or one is not finite.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    exported = torch.export.export(module, (example,)).module()
+    prepared = prepare_pt2e(exported, build_quantizer(scheme, float_names))
+    seen = 0
+    with torch.no_grad():
+        for clip in clips:
+            if not bool(torch.isfinite(clip).all()):
+                raise CalibrationError(f"calibration clip {seen} holds values that are not finite")
+            prepared(clip)
+            seen += 1
+            if progress is not None:
+                progress("observing int8 ranges", seen, total)
+    if not seen:
+        raise CalibrationError("int8 needs calibration clips and got none; give --calib-data")
+    return cast(GraphModule, convert_pt2e(prepared))

@@ -1,0 +1,102 @@
+"""Where int8 goes, said once: the same scheme serves post-training quantization and training.
+
+XNNPACK's activations are affine (a zero point each); TensorRT's must be symmetric. The flow is the
+same, the scheme differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal
+
+from runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
+    from torch.fx import Node
+
+Activations = Literal["affine", "symmetric"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """One way to put int8 into a network.
+
+    Attributes:
+        name: How it is called in reports.
+        engine: Whose quantizer it is made for.
+        per_channel_weights: One symmetric scale per output channel, not per tensor.
+        activations: Zero points or none.
+        float_modules: Patterns (as for file names) of the modules whose own operations stay in
+            float32. A module's name is its path in the exported module, `model.heads.box.layers.2`.
+    """
+
+    name: str
+    engine: Literal["xnnpack"]
+    per_channel_weights: bool
+    activations: Activations
+    float_modules: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check the combination."""
+        if self.engine == "xnnpack" and self.activations != "affine":
+            raise ConfigError(
+                f"scheme {self.name!r} wants {self.activations} activations; XNNPACK's are affine"
+            )
+
+    def keeps_float(self, module_name: str) -> bool:
+        """Tell whether the operations of a module stay in float32."""
+        return any(fnmatchcase(module_name, pattern) for pattern in self.float_modules)
+
+
+# Softmax and both matmuls of attention are float in any case: XNNPACK has no int8 form of them, and
+# they are cheap next to the projections. The last layer of a head decides a box to a fraction of a
+# pixel and a score to a threshold; it is a thousandth of the work, so its weights and output stay
+# float too, and so does the sum with the reference box. A LayerNorm's squares overflow int8.
+XNNPACK_INT8 = Scheme(
+    name="xnnpack-int8",
+    engine="xnnpack",
+    per_channel_weights=True,
+    activations="affine",
+    float_modules=("*heads", "*heads.*.last", "*norm*", "*norm"),
+)
+
+
+def build_quantizer(scheme: Scheme, float_names: frozenset[str] = frozenset()) -> XNNPACKQuantizer:
+    """Return the quantizer that annotates a graph as a scheme says.
+
+    Args:
+        scheme: Where int8 goes.
+        float_names: Further modules, by exact name, that stay in float32.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+
+    # "Symmetric" in that function's name is about the weights; its activations are affine.
+    config = get_symmetric_quantization_config(is_per_channel=scheme.per_channel_weights)
+    quantizer = XNNPACKQuantizer()
+    quantizer.set_global(config)
+    quantizer.set_filter_function(_filter(scheme, float_names))
+    return quantizer
+
+
+def _filter(scheme: Scheme, float_names: frozenset[str]) -> Callable[[Any], bool]:
+    def wanted(node: Node) -> bool:
+        name = module_of(node)
+        return name not in float_names and not scheme.keeps_float(name)
+
+    return wanted
+
+
+def module_of(node: Node) -> str:
+    """Return the path of the module whose forward made a node, "" for the outermost one."""
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return ""
+    path = str(list(stack.values())[-1][0])
+    # torch.export writes L['self'].model.heads or model.heads, by its mood and version.
+    return path.replace("L['self'].", "").replace("L['self']", "").replace("['", ".").replace("']", "")
