@@ -66,32 +66,48 @@ def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], path:
     """Check names, shapes and finiteness of weights before any of them is copied.
 
     Raises:
-        ArtifactMismatchError: Names are missing or left over, or shapes differ.
+        ArtifactMismatchError: Names are missing or left over, or shapes or kinds of number differ.
         ArtifactError: A weight is NaN or infinite.
     """
     missing = [name for name in expected if name not in given]
     unknown = [name for name in given if name not in expected]
     if missing or unknown:
         raise ArtifactMismatchError(
-            f"{path} does not fit this model:{_some('missing', missing)}{_some('unknown', unknown)}"
+            f"{path} does not fit this model: {_some(missing=missing, unknown=unknown)}"
         )
     shapes = [
-        f"{name} is {tuple(given[name].shape)}, expected {tuple(weight.shape)}"
+        f"{name} is {_kind(given[name])}, expected {_kind(weight)}"
         for name, weight in expected.items()
-        if given[name].shape != weight.shape
+        if _kind(given[name]) != _kind(weight)
     ]
     if shapes:
-        raise ArtifactMismatchError(f"{path} does not fit this model:{_some('shape', shapes)}")
+        raise ArtifactMismatchError(
+            f"{path} does not fit this model: {'; '.join(shapes[:3])}{_more(shapes)}"
+        )
     for name, weight in given.items():
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             raise ArtifactError(f"{path} holds NaN or infinity in {name}: the weights are broken")
 
 
-def _some(what: str, items: list[str]) -> str:
-    if not items:
-        return ""
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return f" {len(items)} {what} ({', '.join(items[:3])}{more});"
+def _some(**items_by_label: list[str]) -> str:
+    """Write counts and first names: `2 missing (a, b), 1 unknown (c)`."""
+    return ", ".join(
+        f"{len(items)} {label} ({', '.join(items[:3])}{_more(items)})"
+        for label, items in items_by_label.items()
+        if items
+    )
+
+
+def _kind(tensor: Tensor) -> str:
+    """Write a tensor's shape, and what is not an ordinary float of any width."""
+    layout = "" if tensor.layout == torch.strided else f" {tensor.layout}"
+    return (
+        f"{tuple(tensor.shape)}{'' if tensor.is_floating_point() else f' {tensor.dtype}'}{layout}"
+    )
+
+
+def _more(items: list[str]) -> str:
+    return f" and {len(items) - 3} more" if len(items) > 3 else ""
 
 
 def _refusal(path: Path, error: Exception) -> str:

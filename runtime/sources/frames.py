@@ -60,6 +60,7 @@ class SourceConfig:
         file_queue: Frames read ahead from a file (back-pressure: none is dropped).
         live_queue: Frames of a live source that wait for the reader; the oldest is dropped and
             counted when one more comes. 1 = newest frame only.
+        stream_buffer: Live only: drop nothing and let the driver wait, at the price of growing age.
         keep_all: With a sampler: deliver the frames it does not want, too (to draw them).
         image_fps: Frames per second of a folder of images, and of a file that does not say.
         size_wh: Size asked of a camera, pixels; None leaves the driver's own.
@@ -74,6 +75,7 @@ class SourceConfig:
     reconnect_deadline_s: float = 20.0
     file_queue: int = 4
     live_queue: int = 1
+    stream_buffer: bool = False
     keep_all: bool = False
     image_fps: float = 30.0
     size_wh: tuple[int, int] | None = None

@@ -65,7 +65,8 @@ class Grabber(threading.Thread):
     ) -> None:
         """Take over an open capture; `start()` begins reading."""
         super().__init__(name=f"grab {uri.shown}", daemon=True)
-        self.mailbox = Mailbox(capacity=config.live_queue if live else config.file_queue, live=live)
+        drop = live and not config.stream_buffer
+        self.mailbox = Mailbox(capacity=config.live_queue if live else config.file_queue, drop=drop)
         self.error: EdgeError | None = None
         self.grabbed = 0
         self.reconnects = 0

@@ -12,16 +12,16 @@ from runtime.sources.frames import Frame, Gap
 class Mailbox:
     """Hold a few frames for the reader.
 
-    Files: `put` waits while `capacity` frames are inside, so that none is lost. Live sources: `put`
-    never waits; when `capacity` frames of the same sort are inside, the oldest of them is dropped
-    and counted. The two sorts are frames that a sampler took and frames kept only to be drawn, so
-    that drawing never costs a sample.
+    Without `drop` (files) `put` waits while `capacity` items are inside, so that none is lost. With
+    it (live sources) `put` never waits; when `capacity` frames of the same sort are inside, the
+    oldest of them is dropped and counted. The two sorts are frames that a sampler took and frames
+    kept only to be drawn, so that drawing never costs a sample.
     """
 
-    def __init__(self, *, capacity: int, live: bool) -> None:
+    def __init__(self, *, capacity: int, drop: bool) -> None:
         """Set the bound and the policy."""
         self._capacity = capacity
-        self._live = live
+        self._drop = drop
         self._items: deque[Frame | Gap] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -36,17 +36,23 @@ class Mailbox:
         """Tell whether nothing more will be put in."""
         return self._closed
 
+    @property
+    def waiting_samples(self) -> int:
+        """Return how many frames wait that a sampler took."""
+        with self._changed:
+            return sum(isinstance(i, Frame) and _taken(i) for i in self._items)
+
     def put(self, item: Frame | Gap) -> None:
         """Put an item in; after `close` it is thrown away."""
         with self._changed:
-            if not self._live:
+            if not self._drop:
                 self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
             if self._closed:
                 return
             if isinstance(item, Gap):
                 self._put_gap(item)
                 return
-            if self._live:
+            if self._drop:
                 self._make_room(_taken(item))
             self._items.append(item)
             self._changed.notify_all()

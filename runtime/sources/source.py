@@ -96,6 +96,11 @@ class Source:
         return len(self._grabber.mailbox)
 
     @property
+    def waiting_samples(self) -> int:
+        """Return how many of the waiting frames the sampler took."""
+        return self._grabber.mailbox.waiting_samples
+
+    @property
     def reconnects(self) -> int:
         """Return how often the stream was lost and came back."""
         return self._grabber.reconnects

@@ -1,0 +1,300 @@
+"""From a source's frames to results: fill the clip, decide when it is due, run, decode."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.bundle import BundleSpec
+from runtime.decode import Detections
+from runtime.engine import LoadedEngine
+from runtime.errors import CaptureError, StaleFrameError
+from runtime.profiling import Profile
+from runtime.results import Event, KeyframeResult, Timings
+from runtime.sampler import Sampler
+from runtime.sources import Frame, Gap, Source
+
+if TYPE_CHECKING:
+    from runtime import _native
+
+logger = logging.getLogger(__name__)
+
+_QUIET = frozenset({"warming_up", "running"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """What a stream of results needs to know.
+
+    Attributes:
+        conf: Threshold on the actor score.
+        action_conf: Threshold on each action's probability, for reports.
+        stride_samples: Samples of the clip from one decision to the next.
+    """
+
+    conf: float
+    action_conf: float
+    stride_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameStatus:
+    """What is known when a frame is about to be shown.
+
+    Attributes:
+        warming_up: No clip is whole yet.
+        samples: Samples of the clip so far.
+        num_frames: Samples that a clip needs.
+        dropped: Frames of a live source dropped so far.
+        live: Whether the frame is of a live source.
+    """
+
+    warming_up: bool
+    samples: int
+    num_frames: int
+    dropped: int
+    live: bool
+
+
+class ClipStream:
+    """One source through one engine; iterate `results()` once.
+
+    A file gets every decision. A live source is drained before each decision, so that it is always
+    about the newest frame; decisions that came due meanwhile are counted in `dropped_clips`, while
+    their samples still enter the clip: its sampling in time stays regular on a slow machine.
+    """
+
+    def __init__(
+        self,
+        spec: BundleSpec,
+        engine: LoadedEngine,
+        preprocess: _native.Preprocess,
+        source: Source,
+        sampler: Sampler,
+        config: StreamConfig,
+        *,
+        profile: Profile,
+        on_frame: Callable[[Frame, FrameStatus], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        """Set up with an empty clip."""
+        # Here and not above: where it does not import, loading the engine has said so before.
+        from runtime import _native
+
+        self.state: str = "warming_up"
+        self._spec, self._engine, self._source = spec, engine, source
+        self._sampler, self._config, self._profile = sampler, config, profile
+        self._on_frame, self._on_event = on_frame, on_event
+        self._num_frames = spec.clip.num_frames
+        self._buffer = _native.ClipBuffer(preprocess, self._num_frames)
+        self._decode = _native.decode
+        self._times: deque[tuple[int, float]] = deque(maxlen=self._num_frames)
+        self._filled = 0
+        self._decided_at: int | None = None
+        self._skipped = 0
+        self._slow_said = False
+        self._t = 0.0
+        self._capture_s = self._preprocess_s = self._busy_s = 0.0
+
+    @property
+    def samples(self) -> int:
+        """Return how many samples the clip has so far."""
+        return self._buffer.count
+
+    def results(self) -> Iterator[KeyframeResult]:
+        """Yield one result per keyframe until the source ends.
+
+        Raises:
+            CaptureError: The source failed, or ended before one clip was whole.
+            CameraLostError: A live source was lost for good.
+            DecodeError: The engine computed something that is not a number.
+        """
+        self._emit("warming_up", f"warming up: a clip needs {self._num_frames} samples")
+        while (item := self._next()) is not None:
+            start = time.perf_counter()
+            if isinstance(item, Gap):
+                self._flush(item)
+                continue
+            self._t = item.t
+            self._take(item)
+            result = self._decide(item) if self._due() else None
+            self._busy_s += time.perf_counter() - start
+            if result is not None:
+                self._profile.add(total=self._busy_s * 1e3)
+                self._busy_s = 0.0
+            if self._on_frame is not None:
+                self._on_frame(item, self._status())
+            if result is not None:
+                yield result
+        self._check_end()
+
+    def _next(self) -> Frame | Gap | None:
+        """Wait for the next frame; a stale source is reported and waited for."""
+        start = time.perf_counter()
+        while True:
+            try:
+                item = self._source.read()
+                break
+            except StaleFrameError as error:
+                self.state = "stale"
+                self._emit("stale", str(error))
+        self._capture_s += time.perf_counter() - start
+        if self.state == "stale" and isinstance(item, Frame):
+            # The sampler has decided whether the pause was long enough to void the clip.
+            self.state = "running" if self._buffer.full else "warming_up"
+        return item
+
+    def _flush(self, gap: Gap) -> None:
+        self._t = gap.t
+        self._restart_clip()
+        self._emit("gap", f"{self._source}: {gap.reason}; the clip starts again")
+        self._emit("warming_up", f"warming up: a clip needs {self._num_frames} samples")
+
+    def _restart_clip(self) -> None:
+        self._buffer.flush()
+        self._times.clear()
+        self._decided_at = None
+        self._skipped = 0
+        self._filled = 0
+        self.state = "warming_up"
+
+    def _take(self, frame: Frame) -> None:
+        """Put a frame into the clip as often as its time says."""
+        sample = frame.sample
+        if sample is None or not sample.wanted:
+            return
+        start = time.perf_counter()
+        before = sample.filled - sample.takes - sample.repeats
+        if self._filled and before != self._filled:
+            # The reader was so slow that samples were dropped; at least a whole clip of newer ones
+            # is waiting (`live_queue` >= num_frames), so this costs no result.
+            logger.debug("%d samples were dropped", before - self._filled)
+            self._buffer.flush()
+            self._times.clear()
+        self._filled = sample.filled
+        for _ in range(sample.repeats if self._times else 0):
+            self._buffer.repeat()
+            self._times.append(self._times[-1])
+        for i in range(sample.takes):
+            if i == 0:
+                self._buffer.push(frame.image_bgr)
+            else:
+                self._buffer.repeat()
+            self._times.append((frame.index, frame.t))
+        self._preprocess_s += time.perf_counter() - start
+        self._report_slow()
+        if self._buffer.full and self.state == "warming_up":
+            self.state = "running"
+            self._emit("running", "the clip is whole; results follow")
+
+    def _report_slow(self) -> None:
+        sampler = self._sampler
+        if self._slow_said or not (sampler.slow and sampler.repeated):
+            return
+        self._slow_said = True
+        self._emit(
+            "slow_source",
+            f"{self._source}: a frame each {sampler.interval_s * 1e3:.0f} ms, the clip wants one "
+            f"each {sampler.period_s * 1e3:.0f} ms; real frames are repeated to fill it",
+        )
+
+    def _due(self) -> bool:
+        """Tell whether to decide now."""
+        if not self._buffer.full:
+            return False
+        last, stride = self._decided_at, self._config.stride_samples
+        if last is not None and self._filled - last < stride:
+            return False
+        newest_only = self._source.live and not self._source.config.stream_buffer
+        # The second condition bounds the draining on a machine that never catches up.
+        if newest_only and self._source.waiting_samples and self._skipped < self._num_frames:
+            self._skipped += 1
+            return False
+        return True
+
+    def _decide(self, frame: Frame) -> KeyframeResult:
+        """Run the clip and decode it."""
+        if self._decided_at is not None:
+            due = (self._filled - self._decided_at) // self._config.stride_samples
+            self._profile.dropped_clips += max(0, due - 1) if self._source.live else 0
+        self._decided_at, self._skipped = self._filled, 0
+        start = time.perf_counter()
+        boxes, actor, actions = self._engine.run(self._buffer.clip())
+        ran = time.perf_counter()
+        height, width = frame.image_bgr.shape[:2]
+        xyxy, scores, action_scores, token = self._decode(
+            boxes, actor, actions, self._config.conf, width, height
+        )
+        done = time.perf_counter()
+        timings = Timings(
+            capture_ms=self._capture_s * 1e3,
+            preprocess_ms=self._preprocess_s * 1e3,
+            inference_ms=(ran - start) * 1e3,
+            decode_ms=(done - ran) * 1e3,
+        )
+        found = Detections(xyxy=xyxy, actor=scores, actions=action_scores, token=token)
+        return self._report(frame, found, timings)
+
+    def _report(self, frame: Frame, detections: Detections, timings: Timings) -> KeyframeResult:
+        keyframe, keyframe_t = self._times[self._spec.clip.keyframe_index]
+        newest, newest_t = self._times[-1]
+        profile, height_width = self._profile, frame.image_bgr.shape[:2]
+        profile.dropped_frames = self._source.dropped
+        latency_ms = (time.perf_counter() - frame.arrival) * 1e3
+        profile.add(
+            capture=timings.capture_ms,
+            preprocess=timings.preprocess_ms,
+            inference=timings.inference_ms,
+            decode=timings.decode_ms,
+            latency=latency_ms,
+        )
+        self._capture_s = self._preprocess_s = 0.0
+        return KeyframeResult(
+            frame=newest,
+            t=newest_t,
+            keyframe=keyframe,
+            keyframe_t=keyframe_t,
+            latency_ms=latency_ms,
+            detections=detections,
+            class_names=self._spec.class_names,
+            action_conf=self._config.action_conf,
+            trained=self._spec.trained,
+            size_wh=(height_width[1], height_width[0]),
+            timings=timings,
+            dropped_frames=profile.dropped_frames,
+            dropped_clips=profile.dropped_clips,
+        )
+
+    def _status(self) -> FrameStatus:
+        return FrameStatus(
+            warming_up=not self._buffer.full,
+            samples=self._buffer.count,
+            num_frames=self._num_frames,
+            dropped=self._source.dropped,
+            live=self._source.live,
+        )
+
+    def _emit(self, kind: str, message: str) -> None:
+        event = Event(kind=kind, t=self._t, message=message)  # type: ignore[arg-type]
+        logger.log(logging.INFO if kind in _QUIET else logging.WARNING, "%s", message)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _check_end(self) -> None:
+        """Refuse to end in silence when a file gave no keyframe at all."""
+        if self._profile.keyframes:
+            return
+        clip, source = self._spec.clip, self._source
+        span_s = (clip.num_frames - 1) * clip.period_s
+        fps = source.fps or source.config.image_fps
+        need = math.ceil(span_s * fps) + 1
+        gaps = f", {self._sampler.gaps} gaps in time" if self._sampler.gaps else ""
+        raise CaptureError(
+            f"{source}: {source.grabbed} frames{gaps}: the first clip needs {need} "
+            f"({span_s:.2f} s at {fps:g} fps, without a gap); no keyframe"
+        )

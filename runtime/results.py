@@ -1,0 +1,104 @@
+"""What the runner gives: one result per keyframe, and events between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from runtime.decode import Detections
+
+EventKind = Literal["warming_up", "running", "stale", "gap", "slow_source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something a user of the results has to know.
+
+    Attributes:
+        kind: `warming_up` the clip is not whole, no result comes; `running` it is; `stale` a live
+            source gives nothing new; `gap` frames before and after do not belong together (a
+            `warming_up` follows); `slow_source` frames are repeated to fill a clip.
+        t: Time on the source's clock, seconds.
+        message: One sentence.
+    """
+
+    kind: EventKind
+    t: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds that this keyframe cost; see `runtime.profiling.Profile` for the stages."""
+
+    capture_ms: float
+    preprocess_ms: float
+    inference_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyframeResult:
+    """Who acts at one keyframe.
+
+    Attributes:
+        frame: Number of the clip's newest frame in the source.
+        t: Its time, seconds.
+        keyframe: Number of the frame that the boxes belong to (sample `num_frames // 2`).
+        keyframe_t: Its time, seconds.
+        latency_ms: From the arrival of the newest frame to this result.
+        detections: Boxes in pixels of the source, actor scores, action probabilities.
+        class_names: Name of each action.
+        action_conf: From this probability on an action is reported.
+        trained: False while the weights are random: then the result means nothing.
+        size_wh: Width and height of the source's frames, pixels.
+        timings: Where the time went.
+        dropped_frames: Frames of a live source dropped so far.
+        dropped_clips: Decisions left out so far because newer frames were there.
+    """
+
+    frame: int
+    t: float
+    keyframe: int
+    keyframe_t: float
+    latency_ms: float
+    detections: Detections
+    class_names: tuple[str, ...]
+    action_conf: float
+    trained: bool
+    size_wh: tuple[int, int]
+    timings: Timings
+    dropped_frames: int = 0
+    dropped_clips: int = 0
+
+    def actions(self, index: int) -> dict[str, float]:
+        """Return a detection's actions of probability `action_conf` or more, best first."""
+        scores = self.detections.actions[index]
+        named = zip(self.class_names, scores.tolist(), strict=True)
+        kept = [(name, score) for name, score in named if score >= self.action_conf]
+        return dict(sorted(kept, key=lambda item: -item[1]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object of the JSON Lines output.
+
+        `trained` is there only when it is false.
+        """
+        found = self.detections
+        result: dict[str, Any] = {
+            "frame": self.frame,
+            "t": round(self.t, 6),
+            "keyframe": self.keyframe,
+            "keyframe_t": round(self.keyframe_t, 6),
+            "latency_ms": round(self.latency_ms, 3),
+            "detections": [
+                {
+                    "xyxy": [round(v, 2) for v in found.xyxy[i].tolist()],
+                    "actor": round(float(found.actor[i]), 6),
+                    "actions": {k: round(v, 6) for k, v in self.actions(i).items()},
+                }
+                for i in range(len(found))
+            ],
+        }
+        if not self.trained:
+            result["trained"] = False
+        return result

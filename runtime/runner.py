@@ -1,0 +1,200 @@
+"""The main job in three lines: a bundle, a source, a result per keyframe.
+
+with ClipRunner("bundle") as runner:
+for result in runner.stream(source=0):
+...
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
+from runtime.clip_stream import ClipStream, FrameStatus, StreamConfig
+from runtime.engine import load_engine
+from runtime.errors import ConfigError
+from runtime.profiling import Profile
+from runtime.results import Event, KeyframeResult
+from runtime.sampler import Sampler
+from runtime.sources import Frame, SourceConfig, open_source
+from runtime.sources.grabber import Opener
+from runtime.sources.opencv import open_capture
+
+logger = logging.getLogger(__name__)
+
+DEVICES = ("cpu",)
+DEFAULT_STRIDE_SAMPLES = 2
+
+
+class ClipRunner:
+    """Run a bundle on sources, one after the other; a context manager.
+
+    Results are generated, never collected: memory stays flat however long the source runs.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_BUNDLE,
+        *,
+        artifact: str | None = None,
+        conf: float | None = None,
+        action_conf: float = 0.5,
+        stride: int | None = None,
+        device: str = "cpu",
+        num_threads: int = 0,
+        max_age_ms: float = 500.0,
+        self_test: bool = True,
+    ) -> None:
+        """Load a bundle and test it.
+
+        Args:
+            model: Bundle folder or zip.
+            artifact: Which program of the bundle; None takes the best that runs here.
+            conf: Threshold on the actor score; None takes the artifact's own.
+            action_conf: Threshold on each action's probability.
+            stride: Frames, at the bundle's fps, from one decision to the next; rounded up to a
+                multiple of `sampling_rate`. None takes two samples.
+            device: Where to run; `cpu`.
+            num_threads: Threads of the engine; 0 takes one per core.
+            max_age_ms: Live sources: a newest frame older than this is reported as stale.
+            self_test: Compare with the bundle's golden clip before the first result.
+
+        Raises:
+            ConfigError: A value is out of range.
+            ArtifactError: The bundle is broken or does not fit this machine.
+            BackendUnavailableError: No artifact of the bundle runs here.
+        """
+        self._state: ClipStream | None = None
+        if device not in DEVICES:
+            raise ConfigError(
+                f"--device {device!r} is not known; choose from: {', '.join(DEVICES)}"
+            )
+        for name, value in (("conf", conf), ("action_conf", action_conf)):
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ConfigError(f"{name} is {value}; it must be from 0 to 1")
+        if num_threads < 0:
+            raise ConfigError(f"num_threads is {num_threads}; it must be 0 (all cores) or more")
+        self.max_age_ms = max_age_ms
+        self.bundle = Bundle.load(model)
+        try:
+            self.spec = self.bundle.spec
+            stride_samples = _stride_samples(stride, self.spec.clip.sampling_rate)
+            self.engine = load_engine(
+                self.bundle, artifact=artifact, num_threads=num_threads, self_test=self_test
+            )
+        except BaseException:
+            self.bundle.close()
+            raise
+        self.stride = stride_samples * self.spec.clip.sampling_rate
+        self.config = StreamConfig(
+            conf=self.engine.artifact.conf if conf is None else conf,
+            action_conf=action_conf,
+            stride_samples=stride_samples,
+        )
+        # Here and not above: where it does not import, load_engine has said so in our words.
+        from runtime import _native
+
+        size = self.spec.input
+        self._preprocess = _native.Preprocess(size.height, size.width, size.mean, size.std)
+        self.profile = Profile()
+        if not self.spec.trained:
+            logger.warning("%s: the weights are UNTRAINED; results mean nothing", self.spec.name)
+
+    def __enter__(self) -> ClipRunner:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the runner."""
+        self.close()
+
+    @property
+    def state(self) -> str:
+        """Return `idle`, `warming_up`, `running` or `stale`."""
+        return "idle" if self._state is None else self._state.state
+
+    @property
+    def samples(self) -> int:
+        """Return how many of the clip's samples are there."""
+        return 0 if self._state is None else self._state.samples
+
+    def stream(
+        self,
+        source: str | int | Path,
+        *,
+        config: SourceConfig | None = None,
+        on_frame: Callable[[Frame, FrameStatus], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        opener: Opener = open_capture,
+    ) -> Iterator[KeyframeResult]:
+        """Yield one result per keyframe.
+
+        Args:
+            source: Camera, stream, file or folder; see `runtime.sources.open_source`.
+            config: How to read it. `max_age_ms` is the runner's, `live_queue` at least a clip.
+            on_frame: Called with every frame and what is known of it, before the result that it
+                completes. Without it, frames that no clip wants are not even converted.
+            on_event: Called when the state changes; the same is logged.
+            opener: How a capture is opened; tests put a scripted camera here.
+
+        Yields:
+            Results in order of time. Stop iterating to stop the source.
+
+        Raises:
+            CaptureError: The source cannot be opened or read, or gave no keyframe at all.
+            CameraLostError: A live source was lost and did not come back.
+        """
+        clip = self.spec.clip
+        config = config or SourceConfig(image_fps=clip.fps)
+        config = replace(
+            config,
+            max_age_ms=self.max_age_ms,
+            live_queue=max(config.live_queue, clip.num_frames),
+            keep_all=config.keep_all or on_frame is not None,
+        )
+        sampler = Sampler(sampling_rate=clip.sampling_rate, fps=clip.fps)
+        self.profile = Profile()
+        with open_source(source, config, sampler=sampler, opener=opener) as opened:
+            self._state = ClipStream(
+                self.spec, self.engine, self._preprocess, opened, sampler, self.config,
+                profile=self.profile, on_frame=on_frame, on_event=on_event,
+            )  # fmt: skip
+            try:
+                yield from self._state.results()
+            finally:
+                self.profile.dropped_frames = opened.dropped
+                self._state = None
+
+    def summary(self) -> list[str]:
+        """Return the closing lines of the last stream: `Speed: ...` and percentiles by stage."""
+        return self.profile.lines(self.spec.clip_shape)
+
+    def close(self) -> None:
+        """Let go of the bundle."""
+        self.bundle.close()
+
+
+def _stride_samples(stride: int | None, sampling_rate: int) -> int:
+    if stride is None:
+        return DEFAULT_STRIDE_SAMPLES
+    if stride < 1:
+        raise ConfigError(f"--stride is {stride}; it must be at least 1 frame")
+    samples = math.ceil(stride / sampling_rate)
+    if samples * sampling_rate != stride:
+        logger.warning(
+            "--stride %d rounded up to %d, a multiple of sampling_rate %d",
+            stride,
+            samples * sampling_rate,
+            sampling_rate,
+        )
+    return samples
