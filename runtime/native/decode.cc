@@ -58,8 +58,8 @@ Detections Decode(const Triplets& triplets, double conf, int width, int height) 
   std::stable_sort(found.token.begin(), found.token.end(),
                    [&](std::int64_t a, std::int64_t b) { return scores[a] > scores[b]; });
   for (const std::int64_t token : found.token) {
-    AppendCorners(triplets.boxes + 4 * token, static_cast<float>(width),
-                  static_cast<float>(height), &found.xyxy);
+    AppendCorners(triplets.boxes + 4 * token, static_cast<float>(width), static_cast<float>(height),
+                  &found.xyxy);
     found.actor.push_back(scores[token]);
     const float* logits = triplets.actions + token * triplets.num_actions;
     for (std::int64_t c = 0; c < triplets.num_actions; ++c) {

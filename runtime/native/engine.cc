@@ -38,9 +38,9 @@ Shape ToShape(rt::Span<const std::int32_t> sizes) { return Shape(sizes.begin(), 
 
 [[noreturn]] void Fail(const std::string& path, const char* what, rt::Error error,
                        const LogCapture& log) {
-  throw ArtifactError(path + " does not " + what + ": ExecuTorch " EDGE_EXECUTORCH_VERSION
-                      " says " + rt::to_string(error) + log.Reason() +
-                      "; export it again with this version");
+  throw ArtifactError(path + " does not " + what +
+                      ": ExecuTorch " EDGE_EXECUTORCH_VERSION " says " + rt::to_string(error) +
+                      log.Reason() + "; export it again with this version");
 }
 
 }  // namespace
@@ -110,8 +110,9 @@ void Engine::ReadShapes() {
   const LogCapture log;
   const auto meta = module_->method_meta("forward");
   if (!meta.ok()) Fail(path_, "load", meta.error(), log);
-  const auto input = meta->num_inputs() == 1 ? meta->input_tensor_meta(0)
-                                             : rt::Result<rt::TensorInfo>(rt::Error::InvalidProgram);
+  const auto input = meta->num_inputs() == 1
+                         ? meta->input_tensor_meta(0)
+                         : rt::Result<rt::TensorInfo>(rt::Error::InvalidProgram);
   if (!input.ok() || input->scalar_type() != ScalarType::Float) {
     throw ArtifactError(path_ + " is a program of another kind: it takes " +
                         std::to_string(meta->num_inputs()) +
@@ -133,17 +134,16 @@ void Engine::Run(const float* input, const std::vector<float*>& outputs) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (module_ == nullptr) Load();  // the thread pool was changed since
   const LogCapture log;
-  const auto tensor = et::make_tensor_ptr(
-      std::vector<SizesType>(input_shape_.begin(), input_shape_.end()), const_cast<float*>(input),
-      ScalarType::Float);
+  const auto tensor =
+      et::make_tensor_ptr(std::vector<SizesType>(input_shape_.begin(), input_shape_.end()),
+                          const_cast<float*>(input), ScalarType::Float);
   const auto results = module_->forward(tensor);
   if (!results.ok()) Fail(path_, "run", results.error(), log);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& result = results->at(i).toTensor();
     if (result.numel() != ElementCount(output_shapes_[i])) {
-      throw ArtifactError(path_ + " gave " + std::to_string(result.numel()) +
-                          " values as output " + std::to_string(i) + ", expected " +
-                          ShapeText(output_shapes_[i]));
+      throw ArtifactError(path_ + " gave " + std::to_string(result.numel()) + " values as output " +
+                          std::to_string(i) + ", expected " + ShapeText(output_shapes_[i]));
     }
     std::memcpy(outputs[i], result.const_data_ptr(), result.numel() * sizeof(float));
   }

@@ -32,8 +32,7 @@ Preprocess::Preprocess(int height, int width, const std::array<double, 3>& mean,
       throw ConfigError("mean must be finite and std finite and above 0 for every channel");
     }
     for (int value = 0; value < 256; ++value) {
-      table_[channel][value] =
-          static_cast<float>((value / 255.0 - mean[channel]) / std[channel]);
+      table_[channel][value] = static_cast<float>((value / 255.0 - mean[channel]) / std[channel]);
     }
   }
 }

@@ -158,9 +158,7 @@ Resize::Resize(int source_width, int source_height, int width, int height)
       vertical_(TriangleWeights(source_height, height)),
       horizontal_(TriangleWeights(source_width, width)) {}
 
-std::size_t Resize::scratch_size() const {
-  return 3 * static_cast<std::size_t>(source_width_) + 1;
-}
+std::size_t Resize::scratch_size() const { return 3 * static_cast<std::size_t>(source_width_) + 1; }
 
 void Resize::Row(const Frame& frame, int row, std::uint16_t* scratch, std::uint8_t* output) const {
   const std::size_t offset = static_cast<std::size_t>(row) * vertical_.taps;

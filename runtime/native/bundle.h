@@ -1,0 +1,34 @@
+// What edge_runner reads of a bundle (runtime/bundle.py is the whole contract).
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace edge {
+
+struct Bundle {
+  std::string name;
+  std::string note;
+  bool trained;
+  std::vector<std::string> class_names;
+  int num_frames;
+  int sampling_rate;
+  double fps;
+  int height;
+  int width;
+  std::array<double, 3> mean;
+  std::array<double, 3> std;
+  int num_tokens;
+  // The artifact that was chosen: the fastest precision for XNNPACK.
+  std::string artifact;
+  std::string precision;
+  std::string path;
+  double conf;
+
+  // Reads bundle.json in a folder, checks its seal and the artifact's SHA-256.
+  // Throws ArtifactError.
+  static Bundle Load(const std::string& folder);
+};
+
+}  // namespace edge

@@ -1,0 +1,33 @@
+// The flags of edge_runner, registered, validated and shown in one place.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace edge {
+
+struct RunnerOptions {
+  std::string model;
+  std::string source;
+  std::optional<double> conf;  // none: the artifact's own
+  double action_conf = 0.5;
+  std::optional<int> stride;  // frames at the bundle's fps; none: two samples
+  int threads = 0;
+  std::string save_json;  // empty: stdout
+  bool help = false;
+  // Raw BGR24 frames on stdin, instead of source.
+  bool raw = false;
+  int raw_width = 0;
+  int raw_height = 0;
+  double raw_fps = 0.0;
+
+  // Throws ConfigError for an unknown flag, a bad value, or what does not go together.
+  static RunnerOptions Parse(int argc, const char* const* argv);
+  static const char* Usage();
+
+ private:
+  void Set(const std::string& flag, const std::string& value);
+  void Validate() const;
+};
+
+}  // namespace edge

@@ -1,0 +1,67 @@
+// Frames in, result lines out: sampling, clip buffer, engine and decode in one loop.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "runtime/native/bundle.h"
+#include "runtime/native/clip-buffer.h"
+#include "runtime/native/decode.h"
+#include "runtime/native/engine.h"
+#include "runtime/native/runner-options.h"
+#include "runtime/native/sampler.h"
+#include "runtime/native/video.h"
+
+namespace edge {
+
+class Runner {
+ public:
+  // Throws ArtifactError when the program is not the one that the bundle describes.
+  Runner(const Bundle& bundle, const RunnerOptions& options);
+
+  // The configuration in use, one line.
+  std::string Describe() const;
+  // Takes one frame; returns the result lines that it completes, mostly none.
+  std::string Offer(const TimedFrame& frame);
+  // The closing lines: counts, and times by stage.
+  std::string Summary() const;
+
+ private:
+  // A sample of the clip: which frame it was taken from.
+  struct Origin {
+    std::int64_t frame;
+    double t;
+  };
+
+  void Flush();
+  void Take(const Origin& origin);
+  // After each sample: is a decision due?
+  bool Due() const;
+  std::string Decide(const TimedFrame& frame);
+  std::string Line(const TimedFrame& frame, const Detections& found, double latency_ms) const;
+
+  Bundle bundle_;
+  double conf_;
+  double action_conf_;
+  int stride_;
+  Engine engine_;
+  ClipBuffer buffer_;
+  Sampler sampler_;
+  std::deque<Origin> origins_;
+  std::vector<std::vector<float>> outputs_;
+  std::int64_t frames_ = 0;
+  std::int64_t points_ = 0;    // grid points since the last flush
+  std::int64_t next_due_ = 0;  // grid point of the next decision
+  std::int64_t decisions_ = 0;
+  std::int64_t gaps_ = 0;
+  int width_ = 0;
+  int height_ = 0;
+  double preprocess_pending_ms_ = 0.0;
+  std::vector<double> preprocess_ms_;
+  std::vector<double> inference_ms_;
+  std::vector<double> decode_ms_;
+};
+
+}  // namespace edge

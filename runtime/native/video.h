@@ -1,0 +1,29 @@
+// Where edge_runner's frames come from.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/native/resize.h"
+
+namespace edge {
+
+struct TimedFrame {
+  Frame frame;  // borrowed until the next Read
+  double t;     // media time, seconds
+};
+
+class FrameReader {
+ public:
+  virtual ~FrameReader() = default;
+  // False at the end. Throws CaptureError.
+  virtual bool Read(TimedFrame* frame) = 0;
+};
+
+// Raw BGR24 frames on stdin, of a constant rate.
+std::unique_ptr<FrameReader> OpenStdin(int width, int height, double fps);
+// A video through OpenCV. Throws ConfigError in a build without it, CaptureError when it does not
+// open.
+std::unique_ptr<FrameReader> OpenVideo(const std::string& source);
+
+}  // namespace edge
