@@ -48,9 +48,9 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     facts = host_facts()
     data = {"command": command, "host": facts, **content}
-    lines = [f"# {title}", "", *markdown_table(table), "", *notes, "" if notes else ""]
+    lines = [f"# {title}", "", *markdown_table(table), "", *notes]
     lines += [f"Command: `{command}`", "", "Machine: " + _facts_line(facts)]
-    text = "\n".join(line for line in lines) + "\n"
+    text = "\n".join(lines) + "\n"
     _write(folder / f"{name}.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     _write(folder / f"{name}.md", text)
     return text

@@ -123,7 +123,7 @@ class Artifact:
 
     @property
     def stem(self) -> str:
-        """File name without its last suffix: the artifact's name in lists and in the golden clip."""
+        """File name without its last suffix: its name in lists and in the golden clip."""
         return Path(self.file).stem
 
 
@@ -314,7 +314,7 @@ def file_sha256(path: Path) -> str:
 
 
 def content_digest(content: Mapping[str, Any]) -> str:
-    """Return the digest that seals `bundle.json`: SHA-256 of its canonical JSON without the seal."""
+    """Return the seal of `bundle.json`: SHA-256 of its canonical JSON without the seal itself."""
     plain = {key: value for key, value in content.items() if key != DIGEST_KEY}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -346,7 +346,8 @@ def _read_spec(folder: Path, shown: Path) -> BundleSpec:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ArtifactError(
-            f"{BUNDLE_FILE} in {shown} is not valid JSON ({type(error).__name__}); export the bundle again"
+            f"{BUNDLE_FILE} in {shown} is not valid JSON ({type(error).__name__}); "
+            "export the bundle again"
         ) from error
     if not isinstance(content, dict):
         raise ArtifactError(
@@ -356,8 +357,8 @@ def _read_spec(folder: Path, shown: Path) -> BundleSpec:
     spec = BundleSpec.parse(content)
     if seal != content_digest(content):
         raise ArtifactMismatchError(
-            f"{BUNDLE_FILE} in {shown} was changed after export: its seal {DIGEST_KEY} does not fit its content; "
-            "export the bundle again"
+            f"{BUNDLE_FILE} in {shown} was changed after export: its seal {DIGEST_KEY} does not "
+            "fit its content; export the bundle again"
         )
     return spec
 
