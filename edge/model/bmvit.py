@@ -148,7 +148,7 @@ class BMViT(nn.Module):
         batch = clip_ncthw.shape[0]
         return {
             "pred_boxes": _by_token(boxes, batch),
-            "pred_actor": _by_token(actor, batch).squeeze(-1),
+            "pred_actor": _by_token(actor, batch).flatten(1),  # a delegate takes no squeeze
             "pred_actions": _by_token(actions, batch),
         }
 

@@ -1,0 +1,101 @@
+"""What every export target is given and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from edge.model.bmvit import BMViT
+
+Floats = npt.NDArray[np.float32]
+Precision = Literal["fp32", "int8"]
+Outputs = tuple[Floats, Floats, Floats]
+"""pred_boxes (1, N, 4), pred_actor (1, N), pred_actions (1, N, C)."""
+
+OUTPUT_NAMES = ("pred_boxes", "pred_actor", "pred_actions")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how many are done, and how many there are."""
+
+EXTRA = "export"
+INSTALL = "pip install 'bmvit-edge[export]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegation:
+    """How much of a program an engine's delegate took.
+
+    Attributes:
+        share: Multiply-adds inside delegate calls over all multiply-adds, 0 to 1.
+        calls: Number of delegate calls.
+        multiply_adds: All multiply-adds of one clip.
+        fallbacks: Each operation that stayed outside, as "name x count", the costliest first.
+    """
+
+    share: float
+    calls: int
+    multiply_adds: int
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """One program for one engine, not yet trusted.
+
+    Attributes:
+        program: The file's content.
+        delegation: What the engine's delegate took.
+        simulate: The graph that was lowered, run by torch on a clip (1, T, 3, H, W).
+        made_with: Versions that made it.
+    """
+
+    program: bytes
+    delegation: Delegation
+    simulate: Callable[[Floats], Outputs]
+    made_with: dict[str, str] = field(default_factory=dict)
+
+
+class Target(Protocol):
+    """One engine at one precision."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line, `xnnpack-int8`."""
+
+    @property
+    def engine(self) -> str:
+        """What the bundle calls the engine, `xnnpack`."""
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the weights and most activations."""
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the artifact's file, with its dot."""
+
+    def check_packages(self) -> None:
+        """Check that what lowers is installed.
+
+        Raises:
+            BackendUnavailableError: It is not.
+        """
+
+    def lower(
+        self, model: BMViT, clips: Sequence[Floats], *, progress: Progress | None = None
+    ) -> Lowered:
+        """Turn a float model into a program.
+
+        Args:
+            model: The model in evaluation mode.
+            clips: Calibration clips (1, T, 3, H, W); at least one, for the example input.
+            progress: Told of each step.
+
+        Raises:
+            ExportError: It cannot be done.
+        """

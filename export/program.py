@@ -1,0 +1,106 @@
+"""From a model to the exported graph that every target starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from export.base import OUTPUT_NAMES, Floats, Outputs
+from export.rewrite import cancel_permutes, rewrite_for_export
+from runtime.errors import ExportError, UnsupportedOpError
+
+if TYPE_CHECKING:
+    from edge.model.bmvit import BMViT
+
+
+class DeployedModel(nn.Module):
+    """A model with the device's interface: a clip (1, T, 3, H, W) in, three tensors out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Wrap a model whose layers were rewritten."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, clip_ntchw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pred_boxes (1, N, 4), pred_actor (1, N), pred_actions (1, N, C)."""
+        found = self.model(clip_ntchw.transpose(1, 2))
+        return found["pred_boxes"], found["pred_actor"], found["pred_actions"]
+
+
+def export_graph(model: BMViT, example: Tensor) -> GraphModule:
+    """Export a model with static shapes, its 3D layers rewritten and needless copies removed.
+
+    Args:
+        model: The float model.
+        example: One clip (1, T, 3, H, W).
+
+    Raises:
+        UnsupportedOpError: A 3D operation is left that no target takes.
+        ExportError: torch cannot export the model.
+    """
+    deployed = DeployedModel(rewrite_for_export(model)).eval()
+    try:
+        graph_module = torch.export.export(deployed, (example,)).module()
+    except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+        raise ExportError(f"torch.export does not take this model: {error}") from error
+    assert isinstance(graph_module, GraphModule)
+    cancel_permutes(graph_module)
+    left = three_dimensional_ops(graph_module)
+    if left:
+        raise UnsupportedOpError(
+            f"the exported graph still has {', '.join(left)}, which no target here takes; "
+            "use nn.Conv3d and nn.MaxPool3d, which are rewritten to 2D"
+        )
+    return graph_module
+
+
+def three_dimensional_ops(graph_module: GraphModule) -> list[str]:
+    """Return the names of convolutions and poolings over three dimensions in a graph."""
+    found: list[str] = []
+    for node in graph_module.graph.nodes:
+        name = str(node.target)
+        if node.op != "call_function" or not any(word in name for word in ("conv", "pool")):
+            continue
+        source = node.args[0]
+        value = source.meta.get("val") if isinstance(source, torch.fx.Node) else None
+        if "3d" in name or (isinstance(value, Tensor) and value.dim() == 5):
+            found.append(name)
+    return sorted(set(found))
+
+
+def float_outputs(model: BMViT) -> Callable[[Floats], Outputs]:
+    """Return the float model as a function of the engine's clip: the truth that parity means."""
+
+    def run(clip: Floats) -> Outputs:
+        with torch.no_grad():
+            found = model(torch.from_numpy(clip).transpose(1, 2))
+        boxes, actor, actions = (found[name].numpy() for name in OUTPUT_NAMES)
+        return boxes, actor, actions
+
+    return run
+
+
+def graph_outputs(graph_module: nn.Module) -> Callable[[Floats], Outputs]:
+    """Return an exported graph as a function of the engine's clip."""
+
+    def run(clip: Floats) -> Outputs:
+        with torch.no_grad():
+            boxes, actor, actions = graph_module(torch.from_numpy(clip))
+        return boxes.numpy(), actor.numpy(), actions.numpy()
+
+    return run
+
+
+def head_output_layers(model: BMViT) -> frozenset[str]:
+    """Return the names, inside `DeployedModel`, of the last layer of each head."""
+    from edge.model.heads import TokenMLP
+
+    names: set[str] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, TokenMLP):
+            names.add(f"model.{name}.layers.{len(module.layers) - 1}")
+    return frozenset(names)

@@ -1,0 +1,60 @@
+"""Targets by name; a target's module is imported when it is asked for, not before."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import cast
+
+from export.base import Precision, Target
+from runtime.errors import ConfigError
+from runtime.options import did_you_mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetEntry:
+    """Where a target lives.
+
+    Attributes:
+        module: Dotted path of the module with `build(name, precision) -> Target`.
+        precision: Which precision of it.
+        extra: The optional dependency that it needs.
+        label: What it is, in a few words.
+    """
+
+    module: str
+    precision: Precision
+    extra: str
+    label: str
+
+
+TARGETS: dict[str, TargetEntry] = {
+    "xnnpack-int8": TargetEntry(
+        module="export.xnnpack",
+        precision="int8",
+        extra="export",
+        label="ExecuTorch XNNPACK, static int8 (any CPU)",
+    ),
+    "xnnpack-fp32": TargetEntry(
+        module="export.xnnpack",
+        precision="fp32",
+        extra="export",
+        label="ExecuTorch XNNPACK, float32 (any CPU)",
+    ),
+}
+
+
+def get_target(name: str) -> Target:
+    """Return the target of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if name not in TARGETS:
+        raise ConfigError(
+            f"unknown target {name!r}.{did_you_mean(name, TARGETS)} "
+            f"Choose from: {', '.join(TARGETS)}"
+        )
+    entry = TARGETS[name]
+    module = importlib.import_module(entry.module)
+    return cast(Target, module.build(name, entry.precision))

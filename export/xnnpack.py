@@ -1,0 +1,150 @@
+"""ExecuTorch programs for the XNNPACK delegate, in float32 and in static int8."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import platform
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from export.base import INSTALL, Delegation, Floats, Lowered, Precision, Progress, Target
+from runtime.errors import BackendUnavailableError, EdgeError, ExportError
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+    from edge.model.bmvit import BMViT
+
+logger = logging.getLogger(__name__)
+
+_PACKAGES = ("torch", "torchao", "executorch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XnnpackTarget:
+    """XNNPACK at one precision."""
+
+    name: str
+    precision: Precision
+    engine: str = "xnnpack"
+    suffix: str = ".pte"
+
+    def check_packages(self) -> None:
+        """Check that torch, torchao and ExecuTorch are installed.
+
+        Raises:
+            BackendUnavailableError: One is not.
+        """
+        missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+        if missing:
+            raise BackendUnavailableError(
+                f"target {self.name} needs {', '.join(missing)}, not installed here; run: {INSTALL}"
+            )
+
+    def lower(
+        self, model: BMViT, clips: Sequence[Floats], *, progress: Progress | None = None
+    ) -> Lowered:
+        """Export, quantize where asked, and lower a model.
+
+        Args:
+            model: The float model in evaluation mode.
+            clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
+            progress: Told of each step.
+
+        Raises:
+            ExportError: torch or the delegate does not take the model.
+            PartitionError: Too much of it stayed outside the delegate.
+        """
+        import torch
+
+        from export.program import export_graph, graph_outputs
+
+        with _quiet():
+            example = torch.from_numpy(clips[0])
+            graph = export_graph(model, example)
+            if self.precision == "int8":
+                graph = self._quantize(model, graph, clips, progress)
+            if progress is not None:
+                progress(f"lowering {self.name}", 0, 1)
+            lowered = _lower(graph, example, self.name)
+        if progress is not None:
+            progress(f"lowering {self.name}", 1, 1)
+        program, delegation = lowered
+        return Lowered(
+            program=program,
+            delegation=delegation,
+            simulate=graph_outputs(graph),
+            made_with=made_with(),
+        )
+
+    def _quantize(
+        self,
+        model: BMViT,
+        graph: GraphModule,
+        clips: Sequence[Floats],
+        progress: Progress | None,
+    ) -> GraphModule:
+        import torch
+
+        from export.program import head_output_layers
+        from quantize.ptq import quantize_static
+        from quantize.schemes import XNNPACK_INT8
+
+        return quantize_static(
+            graph,
+            (torch.from_numpy(clip) for clip in clips),
+            scheme=XNNPACK_INT8,
+            float_names=head_output_layers(model),
+            total=len(clips),
+            progress=progress,
+        )
+
+
+def build(name: str, precision: Precision) -> Target:
+    """Return the target; called by the registry."""
+    return XnnpackTarget(name=name, precision=precision)
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions that make a program."""
+    found = {name: version(name) for name in _PACKAGES}
+    return {**found, "python": platform.python_version()}
+
+
+def _lower(graph: GraphModule, example: object, name: str) -> tuple[bytes, Delegation]:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    from export.delegation import check_delegation, measure_delegation
+
+    try:
+        edge = to_edge_transform_and_lower(
+            torch.export.export(graph, (example,)),
+            partitioner=[XnnpackPartitioner()],
+            # The validity check knows no quantized operators outside a delegate.
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        )
+        delegation = measure_delegation(edge.exported_program().graph_module)
+        check_delegation(delegation)
+        program = bytes(edge.to_executorch().buffer)
+    except EdgeError:
+        raise
+    except Exception as error:  # ExecuTorch raises AssertionError, RuntimeError and its own kinds
+        raise ExportError(
+            f"{name}: ExecuTorch could not lower the graph ({type(error).__name__}: {error})"
+        ) from error
+    return program, delegation
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the deprecation warnings of the tools, which no user can act on, off the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
