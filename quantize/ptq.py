@@ -1,4 +1,4 @@
-"""Static int8 by torchao's PT2E flow: export, observe real clips, convert."""
+"""Static int8 by torchao's PT2E flow: annotate, observe real clips, convert."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ Progress = Callable[[str, int, int], None]
 
 
 def quantize_static(
-    module: nn.Module,
+    exported: nn.Module,
     clips: Iterable[Tensor],
     *,
-    example: Tensor,
     scheme: Scheme,
     float_names: frozenset[str] = frozenset(),
     total: int = 0,
     progress: Progress | None = None,
 ) -> GraphModule:
-    """Quantize a module after training.
+    """Quantize an exported module after training.
 
     Args:
-        module: The module to export, in evaluation mode; takes one tensor.
-        clips: Real clips, each shaped like `example`.
-        example: One input; its shape becomes static.
+        exported: What `torch.export.export(...).module()` gave; takes one tensor.
+        clips: Real clips of the shape it was exported with.
         scheme: Where int8 goes.
         float_names: Further modules, by exact name, that stay in float32.
         total: Number of clips, for `progress`.
@@ -44,7 +42,6 @@ def quantize_static(
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    exported = torch.export.export(module, (example,)).module()
     prepared = prepare_pt2e(exported, build_quantizer(scheme, float_names))
     seen = 0
     with torch.no_grad():
