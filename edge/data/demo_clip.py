@@ -66,7 +66,8 @@ def render_frame(t: float, *, seed: int = 0, figures: list[Figure] | None = None
     for figure in sorted(cast, key=lambda f: f.ground_y):
         _draw_figure(frame, figure, t, pan)
     noise = np.random.default_rng(seed * 100_003 + round(t * FPS)).normal(0, 4, frame.shape)
-    return np.clip(frame + noise, 0, 255).astype(np.uint8)
+    noisy: Frame = np.clip(frame + noise, 0, 255).astype(np.uint8)
+    return noisy
 
 
 def write_demo_clip(path: Path, *, seconds: float = 6.0, seed: int = 0) -> int:
@@ -120,7 +121,8 @@ def _paint_room(rng: np.random.Generator) -> Frame:
     cv2.circle(room, (536, 146), 3, (60, 70, 80), -1, cv2.LINE_AA)
     cv2.rectangle(room, (0, horizon - 6), (width, horizon), (150, 156, 160), -1)
     grain = cv2.resize(rng.normal(0, 7, (height // 4, width // 4, 3)).astype(np.float32), SIZE_WH)
-    return np.clip(room + grain, 0, 255).astype(np.uint8)
+    painted: Frame = np.clip(room + grain, 0, 255).astype(np.uint8)
+    return painted
 
 
 def _draw_figure(frame: Frame, figure: Figure, t: float, pan: float) -> None:

@@ -1,0 +1,128 @@
+"""What everything around the engine costs: capture, resize, buffer, decode, Python.
+
+`python -m benchmarks.overhead` runs, in turn and each in a process of its own, the engine alone on
+one clip and the whole runner on a video file as fast as it goes. The overhead is the runner's wall
+time per clip over the engine's own. Video decoding is inside: the runner reads compressed files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks._report import write_report
+from edge.data.demo_clip import write_demo_clip
+from runtime.bundle import DEFAULT_BUNDLE
+
+ENGINE_CHILD = """
+import json, sys, time
+import numpy as np
+from runtime.bundle import Bundle
+from runtime.engine import load_engine
+bundle = Bundle.load(sys.argv[1])
+engine = load_engine(bundle, num_threads=int(sys.argv[2]))
+clip = np.random.default_rng(0).standard_normal(bundle.spec.clip_shape).astype(np.float32)
+for _ in range(20):
+    engine.run(clip)
+times = []
+for _ in range(100):
+    start = time.perf_counter()
+    engine.run(clip)
+    times.append((time.perf_counter() - start) * 1e3)
+print(json.dumps({"ms": sorted(times)[50]}))
+"""
+
+RUNNER_CHILD = """
+import json, sys, time
+from runtime.runner import ClipRunner
+with ClipRunner(sys.argv[1], num_threads=int(sys.argv[2]), stride=int(sys.argv[4])) as runner:
+    results = iter(runner.stream(source=sys.argv[3]))
+    for _ in range(3):
+        next(results)
+    clips, start, cpu = 0, time.perf_counter(), time.process_time()
+    for _ in results:
+        clips += 1
+    wall = (time.perf_counter() - start) * 1e3 / clips
+    stages = {name: s.at(50) for name, s in runner.profile.stages.items()}
+    print(json.dumps({"ms": wall, "cpu_ms": (time.process_time() - cpu) * 1e3 / clips,
+                      "clips": clips, "stages": stages}))
+"""
+
+
+def child(code: str, *args: str) -> dict[str, Any]:
+    """Run a child process and return the object that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], check=True, capture_output=True, text=True
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def measure(model: str, source: str, *, threads: int, stride: int, rounds: int) -> dict[str, Any]:
+    """Return medians over interleaved rounds; times in milliseconds per clip."""
+    engine, runner = [], []
+    for _ in range(rounds):
+        engine.append(child(ENGINE_CHILD, model, str(threads)))
+        runner.append(child(RUNNER_CHILD, model, str(threads), source, str(stride)))
+    ratios = [r["ms"] / e["ms"] - 1 for r, e in zip(runner, engine, strict=True)]
+    return {
+        "source": Path(source).name,
+        "stride": stride,
+        "clips": runner[0]["clips"],
+        "engine_ms": statistics.median(e["ms"] for e in engine),
+        "runner_ms": statistics.median(r["ms"] for r in runner),
+        "overhead": statistics.median(ratios),
+        "overhead_rounds": ratios,
+        "stages_ms": {
+            name: statistics.median(r["stages"][name] for r in runner)
+            for name in ("capture", "preprocess", "inference", "decode")
+        },
+    }
+
+
+def main() -> None:
+    """Measure, print the table, and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=str(DEFAULT_BUNDLE))
+    parser.add_argument("--source", nargs="*", help="video files; else the demo clip is made")
+    parser.add_argument("--strides", type=int, nargs="+", default=[4, 8])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    args = parser.parse_args()
+    sources = args.source
+    if not sources:
+        sources = [str(args.out / "demo10s.mp4")]
+        write_demo_clip(Path(sources[0]), seconds=10.0)
+    header = ["source", "stride", "engine", "runner", "overhead", "waiting", "resize", "decode"]
+    rows, results = [header], []
+    for source in sources:
+        for stride in args.strides:
+            result = measure(
+                args.model, source, threads=args.threads, stride=stride, rounds=args.rounds
+            )
+            results.append(result)
+            stages = result["stages_ms"]
+            rows.append([
+                result["source"], str(stride), f"{result['engine_ms']:.2f} ms",
+                f"{result['runner_ms']:.2f} ms", f"{100 * result['overhead']:.1f} %",
+                f"{stages['capture']:.2f} ms", f"{stages['preprocess']:.2f} ms",
+                f"{stages['decode']:.2f} ms",
+            ])  # fmt: skip
+    text = write_report(
+        args.out, "overhead", title="Cost of everything around the engine", table=rows,
+        command=f"python -m benchmarks.overhead --threads {args.threads} --rounds {args.rounds}",
+        content={"results": results, "model": args.model},
+        notes=["Per clip, medians. `waiting` is the time the engine's thread waited for the "
+               "grabber's thread, which decodes the video beside it.", ""],
+    )  # fmt: skip
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
