@@ -7,6 +7,7 @@ bipartite matching; at inference a threshold on p(actor) is the whole decoding.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Protocol, cast, runtime_checkable
 
@@ -81,9 +82,10 @@ class BMViTConfig:
             raise ConfigError(f"num_classes must be at least 1, got {self.num_classes}")
         if self.sampling_rate < 1:
             raise ConfigError(f"sampling_rate must be at least 1, got {self.sampling_rate}")
-        if not self.fps > 0:
+        if not 0 < self.fps < math.inf:
             raise ConfigError(f"fps must be positive, got {self.fps}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        numbers = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if len(self.mean) != 3 or len(self.std) != 3 or not numbers or min(self.std) <= 0:
             raise ConfigError(
                 f"mean and std need three values each, std positive; got {self.mean}, {self.std}"
             )

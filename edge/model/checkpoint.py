@@ -113,9 +113,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         config = config_from_dict(payload.get("config"))
         _check_names(names, config.num_classes)
         model = BMViT(config)
-    except ConfigError as error:
+    except (ConfigError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ArtifactMismatchError(
             f"{path} describes a model that cannot be built: {error}"
+        ) from error
+    except (MemoryError, RuntimeError, AttributeError) as error:
+        raise ArtifactMismatchError(
+            f"{path} describes a model that cannot be built here ({type(error).__name__}): "
+            f"its configuration is damaged"
         ) from error
     check_fit(weights, model.state_dict(), path)
     model.load_state_dict(weights)

@@ -77,6 +77,8 @@ class MViTConfig:
             raise ConfigError(
                 f"embed_dim {self.embed_dim} does not divide by num_heads {self.num_heads}"
             )
+        if not self.embed_dim * self.mlp_ratio >= 1:
+            raise ConfigError(f"mlp_ratio must be positive, got {self.mlp_ratio}")
         for name in ("stage_starts", "q_pool_at"):
             blocks = getattr(self, name)
             if any(not 0 <= block < self.depth for block in blocks):

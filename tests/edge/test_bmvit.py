@@ -132,6 +132,7 @@ def test_small_runs_at_full_size() -> None:
         pytest.param({"num_classes": 0}, "num_classes", id="classes"),
         pytest.param({"heigth": 64}, "no option 'heigth'.*Did you mean 'height'", id="option"),
         pytest.param({"fps": 0.0}, "fps must be positive", id="fps"),
+        pytest.param({"fps": float("nan")}, "fps must be positive", id="fps-nan"),
         pytest.param({"sampling_rate": 0}, "sampling_rate", id="rate"),
         pytest.param({"std": (0.2, 0.0, 0.2)}, "mean and std", id="std"),
         pytest.param({"token_selection": "half"}, "unknown token selection", id="selection"),
@@ -141,6 +142,21 @@ def test_small_runs_at_full_size() -> None:
 def test_bad_wishes_are_refused(call: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_model(**{"variant": "nano", "num_classes": 3, **call})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("selection", TOKEN_SELECTIONS)
+def test_a_compact_model_exports_without_a_mean_or_a_fifth_dimension(
+    selection: TokenSelection,
+) -> None:
+    """An int8 delegate leaves reductions over time and 5D tensors outside."""
+    model = build_model(
+        "pico", num_classes=3, seed=0, height=32, width=32, token_selection=selection
+    )
+    program = torch.export.export(model.eval(), (torch.randn(model.config.clip_shape),))
+    calls = [node for node in program.graph.nodes if node.op == "call_function"]
+    assert not [node for node in calls if "mean" in str(node.target) or "sum" in str(node.target)]
+    large = [node.name for node in calls if node.meta["val"].ndim > 4]
+    assert len(large) <= 1  # the clip itself, put into the order of its frames
 
 
 def test_overrides_reach_heads_and_backbone() -> None:
