@@ -22,7 +22,7 @@ void Run(const edge::RunnerOptions& options) {
   edge::Runner runner(bundle, options);
   const std::unique_ptr<edge::FrameReader> reader =
       options.raw ? edge::OpenStdin(options.raw_width, options.raw_height, options.raw_fps)
-                  : edge::OpenVideo(options.source);
+                  : edge::OpenVideo(options.source, bundle.fps);
   std::ofstream file;
   if (!options.save_json.empty()) {
     file.open(options.save_json, std::ios::trunc);

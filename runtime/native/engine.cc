@@ -3,7 +3,6 @@
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/tensor/tensor_ptr.h>
 #include <executorch/runtime/backend/interface.h>
-#include <executorch/runtime/kernel/thread_parallel_interface.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +11,18 @@
 
 #include "runtime/native/errors.h"
 #include "runtime/native/log-capture.h"
+
+// The wheel exports these but ships no header for them; EDGE_EXECUTORCH_VERSION pins what they are.
+// (set_thread_num of thread_parallel_interface.h sets the index of the calling thread, not the
+// number of threads.)
+namespace executorch::extension::threadpool {
+class ThreadPool {
+ public:
+  std::size_t get_thread_count() const;
+  bool _unsafe_reset_threadpool(std::uint32_t new_thread_count);
+};
+ThreadPool* get_threadpool();
+}  // namespace executorch::extension::threadpool
 
 namespace edge {
 namespace {
@@ -70,7 +81,9 @@ Engine::Engine(const std::string& path, int num_threads) : path_(path) {
     const std::unique_lock<std::shared_mutex> alone(pool.mutex);
     if (num_threads > 0 && num_threads != Engine::num_threads()) {
       for (Engine* engine : pool.engines) engine->Unload();
-      et::set_thread_num(num_threads);
+      if (!et::threadpool::get_threadpool()->_unsafe_reset_threadpool(num_threads)) {
+        throw ConfigError("this machine cannot start " + std::to_string(num_threads) + " threads");
+      }
     }
     Load();
     ReadShapes();
@@ -90,7 +103,7 @@ Engine::~Engine() {
 
 int Engine::num_threads() {
   const LogCapture quiet;  // the pool is made by the first question, and says how it counted cores
-  return static_cast<int>(et::get_thread_count());
+  return static_cast<int>(et::threadpool::get_threadpool()->get_thread_count());
 }
 
 void Engine::Load() {

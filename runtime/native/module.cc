@@ -63,7 +63,7 @@ std::string Describe(nb::handle value) {
 AnyArray AsArray(nb::handle value, const std::string& expected) {
   AnyArray array;
   if (!nb::try_cast<AnyArray>(value, array)) {
-    throw edge::ConfigError("got a " + Describe(value) + ", expected " + expected);
+    throw edge::ConfigError("got " + Describe(value) + ", expected " + expected);
   }
   return array;
 }
@@ -80,8 +80,8 @@ bool IsContiguous(const AnyArray& array) {
 // A float32 C-contiguous array, borrowed.
 const float* AsFloats(const AnyArray& array, nb::handle value, const std::string& expected) {
   if (array.dtype() != nb::dtype<float>() || !IsContiguous(array)) {
-    throw edge::ConfigError("got a " + Describe(value) + ", expected " + expected +
-                            ", C-contiguous (np.ascontiguousarray makes it so)");
+    throw edge::ConfigError("got " + Describe(value) + ", expected " + expected +
+                            ", C-contiguous (np.ascontiguousarray helps)");
   }
   return static_cast<const float*>(array.data());
 }
@@ -92,7 +92,7 @@ edge::Frame AsFrame(const AnyArray& array, nb::handle value) {
                     array.shape(2) == 3 && array.shape(0) > 0 && array.shape(1) > 0 &&
                     array.shape(0) <= 65536 && array.shape(1) <= 65536;
   if (!fits) {
-    throw edge::ConfigError("got a " + Describe(value) +
+    throw edge::ConfigError("got " + Describe(value) +
                             ", expected a frame: a uint8 array of (height, width, 3) in BGR, each "
                             "side 1 to 65536 pixels");
   }
@@ -152,7 +152,7 @@ nb::object RunEngine(edge::Engine& self, nb::handle value) {
   const AnyArray array = AsArray(value, expected);
   const float* input = AsFloats(array, value, expected);
   if (ShapeOf(array) != self.input_shape()) {
-    throw edge::ConfigError("got a " + Describe(value) + ", expected " + expected);
+    throw edge::ConfigError("got " + Describe(value) + ", expected " + expected);
   }
   std::vector<float*> buffers;
   nb::list arrays;
@@ -174,15 +174,15 @@ nb::tuple DecodeArrays(nb::handle boxes, nb::handle actor, nb::handle actions, d
   const AnyArray actor_array = AsArray(actor, "pred_actor: a float32 array of (N,)");
   const AnyArray action_array = AsArray(actions, "pred_actions: a float32 array of (N, C)");
   if (actor_array.ndim() != 1) {
-    throw edge::ConfigError("got pred_actor as a " + Describe(actor) + ", expected (N,) float32");
+    throw edge::ConfigError("got pred_actor as " + Describe(actor) + ", expected (N,) float32");
   }
   const auto tokens = static_cast<std::int64_t>(actor_array.shape(0));
   if (ShapeOf(box_array) != edge::Shape{tokens, 4}) {
-    throw edge::ConfigError("got pred_boxes as a " + Describe(boxes) + ", expected (" +
+    throw edge::ConfigError("got pred_boxes as " + Describe(boxes) + ", expected (" +
                             std::to_string(tokens) + ", 4) float32, one box per actor logit");
   }
   if (action_array.ndim() != 2 || static_cast<std::int64_t>(action_array.shape(0)) != tokens) {
-    throw edge::ConfigError("got pred_actions as a " + Describe(actions) + ", expected (" +
+    throw edge::ConfigError("got pred_actions as " + Describe(actions) + ", expected (" +
                             std::to_string(tokens) + ", C) float32, one row per actor logit");
   }
   const edge::Triplets triplets{AsFloats(box_array, boxes, "pred_boxes as float32"),
@@ -246,7 +246,8 @@ NB_MODULE(_native, module) {
   nb::class_<edge::Engine>(module, "Engine", "One ExecuTorch program, loaded and ready to run.")
       .def(nb::init<const std::string&, int>(), "path"_a, "num_threads"_a = 0,
            nb::call_guard<nb::gil_scoped_release>())
-      .def("run", &RunEngine, "clip"_a, "Run one clip; returns one new float32 array per output.")
+      .def("run", &RunEngine, "clip"_a.none(),
+           "Run one clip; returns one new float32 array per output.")
       .def_prop_ro("input_shape", [](const edge::Engine& e) { return ShapeTuple(e.input_shape()); })
       .def_prop_ro("output_shapes",
                    [](const edge::Engine& e) {
@@ -260,12 +261,12 @@ NB_MODULE(_native, module) {
   nb::class_<edge::Preprocess>(module, "Preprocess", "Resize, BGR to RGB, normalise.")
       .def(nb::init<int, int, const std::array<double, 3>&, const std::array<double, 3>&>(),
            "height"_a, "width"_a, "mean"_a, "std"_a)
-      .def("__call__", &Preprocessed, "frame"_a, "Return (3, H, W) float32 RGB planes.")
-      .def("resize", &Resized, "frame"_a, "Return (H, W, 3) uint8, still BGR.");
+      .def("__call__", &Preprocessed, "frame"_a.none(), "Return (3, H, W) float32 RGB planes.")
+      .def("resize", &Resized, "frame"_a.none(), "Return (H, W, 3) uint8, still BGR.");
 
   nb::class_<edge::ClipBuffer>(module, "ClipBuffer", "The last frames, preprocessed, as one clip.")
       .def(nb::init<std::shared_ptr<edge::Preprocess>, int>(), "preprocess"_a, "num_frames"_a)
-      .def("push", &Push, "frame"_a, "Preprocess a frame into the next slot.")
+      .def("push", &Push, "frame"_a.none(), "Preprocess a frame into the next slot.")
       .def("repeat", &edge::ClipBuffer::Repeat, "Take the newest sample once more.")
       .def("flush", &edge::ClipBuffer::Flush, "Forget all samples.")
       .def_prop_ro("full", &edge::ClipBuffer::full)
@@ -273,7 +274,8 @@ NB_MODULE(_native, module) {
       .def("clip", &ClipView,
            "Return a read-only view (1, T, 3, H, W), oldest first; the next push changes it.");
 
-  module.def("decode", &DecodeArrays, "pred_boxes"_a, "pred_actor"_a, "pred_actions"_a, "conf"_a,
-             "width"_a, "height"_a, "Return (xyxy, actor, actions, token).");
+  module.def("decode", &DecodeArrays, "pred_boxes"_a.none(), "pred_actor"_a.none(),
+             "pred_actions"_a.none(), "conf"_a, "width"_a, "height"_a,
+             "Return (xyxy, actor, actions, token).");
   module.def("info", &Info, "Return versions, delegates and threads.");
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <numeric>
 
 #include "runtime/native/errors.h"
 #include "runtime/native/json.h"
@@ -17,38 +16,35 @@ double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-// The shortest text that reads back as the same value.
-template <typename T>
-std::string Shortest(T value, int max_digits) {
-  char buffer[40];
-  for (int digits = 1; digits <= max_digits; ++digits) {
-    std::snprintf(buffer, sizeof(buffer), "%.*g", digits, static_cast<double>(value));
-    if (static_cast<T>(std::strtod(buffer, nullptr)) == value) break;
-  }
-  return buffer;
-}
-
-std::string Text(float value) { return Shortest(value, 9); }
-std::string Text(double value) { return Shortest(value, 17); }
-
 std::string Fixed(double value, int digits) {
   char buffer[64];
   std::snprintf(buffer, sizeof(buffer), "%.*f", digits, value);
   return buffer;
 }
 
-double Mean(const std::vector<double>& values) {
+double Percentile(std::vector<double> values, double share) {
   if (values.empty()) return 0.0;
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  std::sort(values.begin(), values.end());
+  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
 }
 
-std::string Percentiles(std::vector<double> values) {
-  if (values.empty()) return "";
-  std::sort(values.begin(), values.end());
-  const auto at = [&](double p) {
-    return Fixed(values[static_cast<std::size_t>(p * static_cast<double>(values.size() - 1))], 1);
-  };
-  return "; inference p50 " + at(0.5) + " p95 " + at(0.95) + " p99 " + at(0.99) + " ms";
+std::string Percentiles(const char* name, const std::vector<double>& values) {
+  std::string text = std::string("; ") + name + " p50/p95/p99 ";
+  return text + Fixed(Percentile(values, 0.5), 1) + "/" + Fixed(Percentile(values, 0.95), 1) + "/" +
+         Fixed(Percentile(values, 0.99), 1) + " ms";
+}
+
+// Keeps memory flat on an endless stream: percentiles are of the last results.
+void Keep(double value, std::vector<double>* values) {
+  constexpr std::size_t kMost = 1 << 16;
+  if (values->size() == kMost) values->erase(values->begin(), values->begin() + kMost / 2);
+  values->push_back(value);
+}
+
+int StridePoints(const RunnerOptions& options, const Bundle& bundle) {
+  constexpr int kDefault = 2;
+  if (!options.stride) return kDefault;
+  return (*options.stride + bundle.sampling_rate - 1) / bundle.sampling_rate;
 }
 
 }  // namespace
@@ -57,7 +53,7 @@ Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
     : bundle_(bundle),
       conf_(options.conf.value_or(bundle.conf)),
       action_conf_(options.action_conf),
-      stride_(options.stride.value_or(2 * bundle.sampling_rate)),
+      stride_points_(StridePoints(options, bundle)),
       engine_(bundle.path, options.threads),
       buffer_(std::make_shared<Preprocess>(bundle.height, bundle.width, bundle.mean, bundle.std),
               bundle.num_frames),
@@ -72,14 +68,14 @@ Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
                         " tokens: it is the program of another model; export it again");
   }
   for (const Shape& shape : outputs) outputs_.emplace_back(ElementCount(shape));
-  next_due_ = bundle.num_frames;
 }
 
 std::string Runner::Describe() const {
   std::string text = "edge_runner: bundle " + bundle_.name + " (" + bundle_.artifact + ", " +
-                     bundle_.precision + "), conf " + Text(conf_) + ", action-conf " +
-                     Text(action_conf_) + ", stride " + std::to_string(stride_) + " frames at " +
-                     Text(bundle_.fps) + " fps, " + std::to_string(Engine::num_threads()) +
+                     bundle_.precision + "), conf " + Fixed(conf_, 4) + ", action-conf " +
+                     Fixed(action_conf_, 2) + ", stride " +
+                     std::to_string(stride_points_ * bundle_.sampling_rate) + " frames at " +
+                     Fixed(bundle_.fps, 2) + " fps, " + std::to_string(Engine::num_threads()) +
                      " threads, ExecuTorch " EDGE_EXECUTORCH_VERSION ", loaded in " +
                      Fixed(engine_.load_ms(), 0) + " ms";
   if (!bundle_.trained) text += "\nwarning: the weights are untrained: results mean nothing";
@@ -89,108 +85,110 @@ std::string Runner::Describe() const {
 void Runner::Flush() {
   buffer_.Flush();
   origins_.clear();
-  points_ = 0;
-  next_due_ = bundle_.num_frames;
+  decided_at_ = -1;
 }
 
 void Runner::Take(const Origin& origin) {
   origins_.push_back(origin);
   if (static_cast<int>(origins_.size()) > bundle_.num_frames) origins_.pop_front();
-  ++points_;
 }
 
-bool Runner::Due() const { return buffer_.full() && points_ >= next_due_; }
-
 std::string Runner::Offer(const TimedFrame& frame) {
+  const Clock::time_point arrival = Clock::now();
+  const Frame& pixels = frame.frame;
   const std::int64_t index = frames_++;
-  const bool resized = index > 0 && (frame.frame.width != width_ || frame.frame.height != height_);
-  width_ = frame.frame.width;
-  height_ = frame.frame.height;
+  const bool resized = index > 0 && (pixels.width != width_ || pixels.height != height_);
+  width_ = pixels.width;
+  height_ = pixels.height;
   if (resized) sampler_ = Sampler(bundle_.sampling_rate, bundle_.fps);
   const Sample sample = sampler_.Offer(frame.t);
   if (sample.gap || resized) {
     Flush();
     ++gaps_;
   }
-  std::string lines;
   for (int i = 0; i < sample.repeats; ++i) {
     buffer_.Repeat();
     Take(origins_.back());
-    if (Due()) lines += Decide(frame);
   }
   for (int i = 0; i < sample.takes; ++i) {
-    const Clock::time_point start = Clock::now();
-    if (i == 0) {
-      buffer_.Push(frame.frame);
-    } else {
-      buffer_.Repeat();
-    }
-    preprocess_pending_ms_ += MillisecondsSince(start);
+    i == 0 ? buffer_.Push(pixels) : buffer_.Repeat();
     Take({index, frame.t});
-    if (Due()) lines += Decide(frame);
   }
-  return lines;
+  preprocess_pending_ms_ += MillisecondsSince(arrival);
+  const bool due = decided_at_ < 0 || sample.filled - decided_at_ >= stride_points_;
+  if (!buffer_.full() || !due) return "";
+  decided_at_ = sample.filled;
+  const Detections found = Decide();
+  const double latency_ms = MillisecondsSince(arrival);
+  Keep(latency_ms, &latency_ms_);
+  return Line(found, latency_ms);
 }
 
-std::string Runner::Decide(const TimedFrame& frame) {
-  while (next_due_ <= points_) {
-    // Strides are counted in frames of the bundle's rate, decisions fall on samples.
-    const std::int64_t strides =
-        ((next_due_ - bundle_.num_frames) * bundle_.sampling_rate) / stride_ + 1;
-    const std::int64_t frames = strides * stride_;
-    next_due_ = bundle_.num_frames + (frames + bundle_.sampling_rate - 1) / bundle_.sampling_rate;
-  }
+Detections Runner::Decide() {
   const Clock::time_point start = Clock::now();
   engine_.Run(buffer_.clip(), {outputs_[0].data(), outputs_[1].data(), outputs_[2].data()});
-  inference_ms_.push_back(MillisecondsSince(start));
-  const Clock::time_point decode_start = Clock::now();
+  Keep(MillisecondsSince(start), &inference_ms_);
+  const Clock::time_point ran = Clock::now();
+  const auto classes = static_cast<std::int64_t>(bundle_.class_names.size());
   const Triplets triplets{outputs_[0].data(), outputs_[1].data(), outputs_[2].data(),
-                          bundle_.num_tokens,
-                          static_cast<std::int64_t>(bundle_.class_names.size())};
-  const Detections found = Decode(triplets, conf_, width_, height_);
-  decode_ms_.push_back(MillisecondsSince(decode_start));
-  preprocess_ms_.push_back(preprocess_pending_ms_);
+                          bundle_.num_tokens, classes};
+  Detections found = Decode(triplets, conf_, width_, height_);
+  Keep(MillisecondsSince(ran), &decode_ms_);
+  Keep(preprocess_pending_ms_, &preprocess_ms_);
   preprocess_pending_ms_ = 0.0;
   ++decisions_;
-  return Line(frame, found, MillisecondsSince(start));
+  return found;
 }
 
-std::string Runner::Line(const TimedFrame& frame, const Detections& found,
-                         double latency_ms) const {
+std::string Runner::Actions(const float* scores) const {
+  std::vector<std::size_t> kept;
+  for (std::size_t c = 0; c < bundle_.class_names.size(); ++c) {
+    if (static_cast<double>(scores[c]) >= action_conf_) kept.push_back(c);
+  }
+  std::stable_sort(kept.begin(), kept.end(),
+                   [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
+  std::string text;
+  for (const std::size_t c : kept) {
+    text += (text.empty() ? "" : ", ") + JsonQuote(bundle_.class_names[c]) + ": ";
+    text += Fixed(scores[c], 6);
+  }
+  return "{" + text + "}";
+}
+
+// The same keys, order and decimals as KeyframeResult.to_dict in runtime/results.py.
+std::string Runner::Line(const Detections& found, double latency_ms) const {
   const Origin& keyframe = origins_[static_cast<std::size_t>(bundle_.num_frames / 2)];
-  std::string line = "{\"frame\": " + std::to_string(frames_ - 1) + ", \"t\": " + Text(frame.t) +
+  const Origin& newest = origins_.back();
+  std::string line = "{\"frame\": " + std::to_string(newest.frame) +
+                     ", \"t\": " + Fixed(newest.t, 6) +
                      ", \"keyframe\": " + std::to_string(keyframe.frame) +
-                     ", \"keyframe_t\": " + Text(keyframe.t) +
-                     ", \"latency_ms\": " + Fixed(latency_ms, 2) + ", \"detections\": [";
+                     ", \"keyframe_t\": " + Fixed(keyframe.t, 6) +
+                     ", \"latency_ms\": " + Fixed(latency_ms, 3) + ", \"detections\": [";
   const std::size_t classes = bundle_.class_names.size();
   for (std::size_t k = 0; k < found.token.size(); ++k) {
     line += k > 0 ? ", {\"xyxy\": [" : "{\"xyxy\": [";
     for (std::size_t i = 0; i < 4; ++i) {
-      line += (i > 0 ? ", " : "") + Text(found.xyxy[4 * k + i]);
+      line += (i > 0 ? ", " : "") + Fixed(found.xyxy[4 * k + i], 2);
     }
-    line += "], \"actor\": " + Text(found.actor[k]) + ", \"actions\": {";
-    std::string actions;
-    for (std::size_t c = 0; c < classes; ++c) {
-      const float score = found.actions[k * classes + c];
-      if (!(static_cast<double>(score) > action_conf_)) continue;
-      actions += (actions.empty() ? "" : ", ") + JsonQuote(bundle_.class_names[c]) + ": ";
-      actions += Text(score);
-    }
-    line += actions + "}}";
+    line += "], \"actor\": " + Fixed(found.actor[k], 6) +
+            ", \"actions\": " + Actions(found.actions.data() + k * classes) + "}";
   }
-  return line + "]}\n";
+  return line + (bundle_.trained ? "]}\n" : "], \"trained\": false}\n");
 }
 
 std::string Runner::Summary() const {
-  const std::string counts = std::to_string(frames_) + " frames, " + std::to_string(decisions_) +
-                             " results, " + std::to_string(gaps_) + " gaps";
+  const std::string counts = std::to_string(frames_) + " frames, " + std::to_string(gaps_) +
+                             " gaps, " + std::to_string(decisions_) + " keyframes";
   if (decisions_ == 0) {
-    return counts + ": the source was too short for one clip of " +
-           Fixed((bundle_.num_frames - 1) * sampler_.period_s(), 2) + " s";
+    throw CaptureError(counts + ": the first clip needs " + std::to_string(bundle_.num_frames) +
+                       " samples over " + Fixed((bundle_.num_frames - 1) * sampler_.period_s(), 2) +
+                       " s without a gap; give a longer source");
   }
-  return counts + "\nSpeed: " + Fixed(Mean(preprocess_ms_), 1) + " ms preprocess, " +
-         Fixed(Mean(inference_ms_), 1) + " ms inference, " + Fixed(Mean(decode_ms_), 2) +
-         " ms decode per clip at " + ShapeText(engine_.input_shape()) + Percentiles(inference_ms_);
+  return counts + "\nSpeed: " + Fixed(Percentile(preprocess_ms_, 0.5), 1) + " ms preprocess, " +
+         Fixed(Percentile(inference_ms_, 0.5), 1) + " ms inference, " +
+         Fixed(Percentile(decode_ms_, 0.5), 1) + " ms decode per clip at " +
+         ShapeText(engine_.input_shape()) + Percentiles("inference", inference_ms_) +
+         Percentiles("latency", latency_ms_);
 }
 
 }  // namespace edge

@@ -25,7 +25,7 @@ class Runner {
   std::string Describe() const;
   // Takes one frame; returns the result lines that it completes, mostly none.
   std::string Offer(const TimedFrame& frame);
-  // The closing lines: counts, and times by stage.
+  // The closing lines: counts, and times by stage. Throws CaptureError when there was no clip.
   std::string Summary() const;
 
  private:
@@ -37,23 +37,21 @@ class Runner {
 
   void Flush();
   void Take(const Origin& origin);
-  // After each sample: is a decision due?
-  bool Due() const;
-  std::string Decide(const TimedFrame& frame);
-  std::string Line(const TimedFrame& frame, const Detections& found, double latency_ms) const;
+  Detections Decide();
+  std::string Actions(const float* scores) const;
+  std::string Line(const Detections& found, double latency_ms) const;
 
   Bundle bundle_;
   double conf_;
   double action_conf_;
-  int stride_;
+  int stride_points_;  // samples from one decision to the next
   Engine engine_;
   ClipBuffer buffer_;
   Sampler sampler_;
   std::deque<Origin> origins_;
   std::vector<std::vector<float>> outputs_;
   std::int64_t frames_ = 0;
-  std::int64_t points_ = 0;    // grid points since the last flush
-  std::int64_t next_due_ = 0;  // grid point of the next decision
+  std::int64_t decided_at_ = -1;  // grid point of the last decision since the last flush
   std::int64_t decisions_ = 0;
   std::int64_t gaps_ = 0;
   int width_ = 0;
@@ -62,6 +60,7 @@ class Runner {
   std::vector<double> preprocess_ms_;
   std::vector<double> inference_ms_;
   std::vector<double> decode_ms_;
+  std::vector<double> latency_ms_;
 };
 
 }  // namespace edge

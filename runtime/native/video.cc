@@ -1,5 +1,6 @@
 #include "runtime/native/video.h"
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -49,7 +50,7 @@ class StdinReader : public FrameReader {
 #ifdef EDGE_WITH_OPENCV
 class VideoReader : public FrameReader {
  public:
-  explicit VideoReader(const std::string& source) : source_(source) {
+  VideoReader(const std::string& source, double fps) : source_(source) {
     if (source.find("://") == std::string::npos && !std::ifstream(source)) {
       throw CaptureError("no such file: " + source);
     }
@@ -57,6 +58,8 @@ class VideoReader : public FrameReader {
     if (!capture_.isOpened()) {
       throw CaptureError(source + " cannot be opened as a video: it is damaged, or no video");
     }
+    const double stated = capture_.get(cv::CAP_PROP_FPS);
+    interval_s_ = 1.0 / (stated > 0 && stated <= 1000 ? stated : fps);
   }
 
   bool Read(TimedFrame* frame) override {
@@ -65,14 +68,28 @@ class VideoReader : public FrameReader {
       return false;
     }
     if (image_.type() != CV_8UC3) throw CaptureError(source_ + " gives no 8-bit BGR frames");
-    ++count_;
     frame->frame = {image_.data, image_.cols, image_.rows, static_cast<std::int64_t>(image_.step)};
-    frame->t = capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0;
+    frame->t = Stamp(capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0);
     return true;
   }
 
  private:
+  // As MediaClock of runtime/sources/grabber.py: time never stands still nor goes back.
+  double Stamp(double position) {
+    const bool usable = std::isfinite(position) && position >= 0;
+    if (count_++ == 0) {
+      last_s_ = usable ? position : 0.0;
+    } else if (usable && position > last_s_) {
+      last_s_ = position;
+    } else {
+      last_s_ += interval_s_;
+    }
+    return last_s_;
+  }
+
   std::string source_;
+  double interval_s_ = 0.0;
+  double last_s_ = 0.0;
   cv::VideoCapture capture_;
   cv::Mat image_;
   std::int64_t count_ = 0;
@@ -85,9 +102,9 @@ std::unique_ptr<FrameReader> OpenStdin(int width, int height, double fps) {
   return std::make_unique<StdinReader>(width, height, fps);
 }
 
-std::unique_ptr<FrameReader> OpenVideo(const std::string& source) {
+std::unique_ptr<FrameReader> OpenVideo(const std::string& source, [[maybe_unused]] double fps) {
 #ifdef EDGE_WITH_OPENCV
-  return std::make_unique<VideoReader>(source);
+  return std::make_unique<VideoReader>(source, fps);
 #else
   throw ConfigError("this edge_runner was built without OpenCV and cannot open " + source +
                     ": pipe frames to --raw, or install libopencv-dev and build again");

@@ -22,8 +22,8 @@ class FrameReader {
 
 // Raw BGR24 frames on stdin, of a constant rate.
 std::unique_ptr<FrameReader> OpenStdin(int width, int height, double fps);
-// A video through OpenCV. Throws ConfigError in a build without it, CaptureError when it does not
-// open.
-std::unique_ptr<FrameReader> OpenVideo(const std::string& source);
+// A video through OpenCV; fps serves where the container gives no time. Throws ConfigError in a
+// build without OpenCV, CaptureError when it does not open.
+std::unique_ptr<FrameReader> OpenVideo(const std::string& source, double fps);
 
 }  // namespace edge
