@@ -52,6 +52,7 @@ class FrameStatus:
         num_frames: Samples that a clip needs.
         dropped: Frames of a live source dropped so far.
         live: Whether the frame is of a live source.
+        fps: Rate that the source states, frames per second, or None.
     """
 
     warming_up: bool
@@ -59,6 +60,7 @@ class FrameStatus:
     num_frames: int
     dropped: int
     live: bool
+    fps: float | None
 
 
 class ClipStream:
@@ -277,6 +279,7 @@ class ClipStream:
             num_frames=self._num_frames,
             dropped=self._source.dropped,
             live=self._source.live,
+            fps=self._source.fps,
         )
 
     def _emit(self, kind: str, message: str) -> None:

@@ -1,0 +1,105 @@
+"""JSON Lines: one object per keyframe, to a file or to stdout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from runtime.errors import SinkError
+from runtime.results import KeyframeResult
+from runtime.sinks.base import Sink
+
+logger = logging.getLogger(__name__)
+
+
+class JsonLinesSink(Sink):
+    """Write results to `path`, which appears only when it is complete.
+
+    Until then they are in `<name>.part` in the same folder, each line flushed, so that it can be
+    followed. When the run fails the part is kept, because hours of results may be in it, and said.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Open the part file.
+
+        Args:
+            path: File to make.
+            overwrite: Replace a file of that name.
+
+        Raises:
+            SinkError: The folder is missing or not writable, or the file is there already.
+        """
+        self.path = Path(path)
+        self.part = self.path.with_name(self.path.name + ".part")
+        if self.path.exists() and not overwrite:
+            raise SinkError(f"{self.path} is there already; name another file or allow overwriting")
+        try:
+            self._file: TextIO = self.part.open("w", encoding="utf-8")
+        except OSError as error:
+            raise SinkError(f"{self.part} cannot be written: {error.strerror}") from error
+        self.written = 0
+
+    def result(self, result: KeyframeResult) -> None:
+        """Append one line.
+
+        Raises:
+            SinkError: The disk is full or gone.
+        """
+        line = json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False)
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+        self.written += 1
+
+    def close(self, *, ok: bool) -> None:
+        """Give the file its name; after a failure say where the part is.
+
+        Raises:
+            SinkError: The last bytes or the renaming failed.
+        """
+        if self._file.closed:
+            return
+        try:
+            self._file.close()
+            if ok:
+                self.part.replace(self.path)
+        except OSError as error:
+            raise self._failed(error) from error
+        if not ok:
+            logger.warning("%d results of the failed run are in %s", self.written, self.part)
+
+    def _failed(self, error: OSError) -> SinkError:
+        return SinkError(
+            f"{self.path} cannot be written: {error.strerror} after {self.written} results; "
+            f"they are in {self.part}"
+        )
+
+
+class JsonStdoutSink(Sink):
+    """Write one object per line to stdout."""
+
+    def result(self, result: KeyframeResult) -> None:
+        """Write and flush one line.
+
+        Raises:
+            SinkError: Nobody reads stdout any more.
+        """
+        write_line(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
+
+
+def write_line(line: str) -> None:
+    """Write one line of results to stdout and flush it.
+
+    Raises:
+        SinkError: Nobody reads stdout any more, or its disk is full.
+    """
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise SinkError(f"stdout cannot be written: {error.strerror}") from error
