@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TextIO
 
 from runtime.errors import SinkError
 from runtime.results import KeyframeResult
@@ -37,7 +36,8 @@ class JsonLinesSink(Sink):
         if self.path.exists() and not overwrite:
             raise SinkError(f"{self.path} is there already; name another file or allow overwriting")
         try:
-            self._file: TextIO = self.part.open("w", encoding="utf-8")
+            # Unbuffered: nothing is left to fail when it is closed, and each line can be followed.
+            self._file = self.part.open("wb", buffering=0)
         except OSError as error:
             raise SinkError(f"{self.part} cannot be written: {error.strerror}") from error
         self.written = 0
@@ -49,10 +49,14 @@ class JsonLinesSink(Sink):
             SinkError: The disk is full or gone.
         """
         line = json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False)
+        rest = memoryview((line + "\n").encode("utf-8"))
+        start = self._file.tell()
         try:
-            self._file.write(line + "\n")
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
+            # Whole lines only: half an object would break whoever reads the part.
+            self._file.truncate(start)
             raise self._failed(error) from error
         self.written += 1
 

@@ -46,7 +46,7 @@ class Pairing:
         """
         stride_s = stride / clip.fps
         lag_s = (clip.num_frames - 1 - clip.keyframe_index) * clip.period_s
-        self.hold_s = 0.75 * stride_s
+        self.hold_s = 0.75 * stride_s + 1e-6  # time stamps are sums of fractions
         # The clip that holds a frame at its keyframe ends `lag_s` later; its neighbour a stride
         # later still. One period is for the sampling, which takes the nearest frame.
         self.wait_s = lag_s + stride_s + clip.period_s
