@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
+
+if TYPE_CHECKING:
+    from runtime.runner import ClipRunner
+    from runtime.sinks.base import Sink
 
 NO_NMS = (
     "there is no NMS and so no IoU threshold: the model is trained to speak once for each "
@@ -81,3 +87,123 @@ def _check_output(path: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"{path} is a folder, expected the name of a file to write")
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists; add --overwrite to replace it, or name another file")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a bundle on a source; results to stdout and to the files that were asked for."""
+    parser = OptionParser(prog="edge run", description=__doc__)
+    options = parser.parse_into(RunOptions, argv)
+    with _logging(options):
+        _run(options)
+    return 0
+
+
+def _run(options: RunOptions) -> None:
+    # Imported here: a wrong flag should not wait for OpenCV.
+    from runtime.runner import ClipRunner
+    from runtime.sinks.base import Sinks
+    from runtime.sources import SourceConfig
+
+    with ClipRunner(
+        options.model,
+        artifact=options.artifact,
+        conf=options.conf,
+        action_conf=options.action_conf,
+        stride=options.stride,
+        device=options.device,
+        num_threads=options.num_threads,
+        max_age_ms=options.max_age_ms,
+    ) as runner:
+        _check_size(options, runner)
+        config = SourceConfig(
+            image_fps=options.fps or runner.spec.clip.fps,
+            stream_buffer=options.stream_buffer,
+            reconnect_attempts=options.max_reconnects,
+        )
+        with _stoppable(), Sinks(_sinks(options, runner)) as sinks:
+            on_frame = sinks.frame if sinks.wants_frames else None
+            stream = runner.stream(options.source, config=config, on_frame=on_frame)
+            for count, result in enumerate(stream, start=1):
+                sinks.result(result)
+                if sinks.done or count == options.max_keyframes:
+                    break
+        if not options.quiet:
+            for line in runner.summary():
+                sys.stderr.write(line + "\n")
+
+
+def _sinks(options: RunOptions, runner: ClipRunner) -> list[Sink]:
+    from runtime.sinks import JsonLinesSink, JsonStdoutSink, ShowSink, TableSink, VideoSink
+
+    clip, trained = runner.spec.clip, runner.spec.trained
+    sinks: list[Sink] = []
+    if options.json:
+        sinks.append(JsonStdoutSink())
+    elif not options.quiet:
+        sinks.append(TableSink())
+    if options.save_json:
+        sinks.append(JsonLinesSink(options.save_json, overwrite=options.overwrite))
+    if options.save:
+        sinks.append(
+            VideoSink(
+                options.save,
+                clip=clip,
+                stride=runner.stride,
+                trained=trained,
+                overwrite=options.overwrite,
+            )
+        )
+    if options.show:
+        sinks.append(ShowSink(clip=clip, stride=runner.stride, trained=trained))
+    return sinks
+
+
+def _check_size(options: RunOptions, runner: ClipRunner) -> None:
+    size = runner.spec.input
+    if options.imgsz is not None and (size.height, size.width) != (options.imgsz, options.imgsz):
+        raise ConfigError(
+            f"--imgsz is {options.imgsz}, the bundle's programs are fixed at "
+            f"{size.width}x{size.height}; leave the flag out, or export for that size"
+        )
+
+
+@contextmanager
+def _logging(options: RunOptions) -> Iterator[None]:
+    """Send log lines to stderr for the time of the run, as `level: text`."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lowercase("%(levelname)s: %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(
+        logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO
+    )
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+class _Lowercase(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.levelname = record.levelname.lower()
+        return super().format(record)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let a service manager's SIGTERM end a run as Ctrl-C does: files are finished, not cut."""
+
+    def stop(_: int, __: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: the program around us handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
