@@ -1,0 +1,184 @@
+"""Write a bundle whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from export.base import OUTPUT_NAMES, Outputs
+from runtime.bundle import (
+    BUNDLE_FILE,
+    SCHEMA_VERSION,
+    Artifact,
+    Bundle,
+    BundleSpec,
+    ClipSpec,
+    GoldenClip,
+    InputSpec,
+)
+from runtime.errors import ConfigError, ExportError
+
+if TYPE_CHECKING:
+    from edge.model.bmvit import BMViT
+    from edge.model.checkpoint import Checkpoint
+
+GOLDEN_FILE = "golden.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One artifact on its way into a bundle.
+
+    Attributes:
+        artifact: Its entry in `bundle.json`.
+        program: The file's content.
+        golden: The engine's answer to the golden clip: (1, N, 4), (1, N), (1, N, C).
+    """
+
+    artifact: Artifact
+    program: bytes
+    golden: Outputs
+
+
+def check_destination(out: Path, *, overwrite: bool) -> None:
+    """Check that a bundle may be written to `out`, before any work is done for it.
+
+    Only a bundle is ever replaced: a folder of other things is nobody's to delete.
+
+    Raises:
+        ConfigError: Something is there and may not be replaced.
+    """
+    if not out.exists():
+        return
+    if not overwrite:
+        raise ConfigError(f"{out} exists; choose another name or pass --overwrite")
+    if not (out.is_dir() and ((out / BUNDLE_FILE).is_file() or not any(out.iterdir()))):
+        raise ConfigError(f"{out} exists and is no bundle; it will not be replaced")
+
+
+def write_bundle(
+    out: Path,
+    *,
+    checkpoint: Checkpoint,
+    name: str,
+    parts: Sequence[Part],
+    golden_rgb: npt.NDArray[np.uint8],
+    overwrite: bool = False,
+) -> Bundle:
+    """Write `bundle.json`, programs and golden clip to a temporary folder, then rename it.
+
+    Args:
+        out: Folder to make.
+        checkpoint: What was exported; says names, clip and preprocess.
+        name: The bundle's name.
+        parts: At least one artifact.
+        golden_rgb: The golden clip (T, H, W, 3) uint8 RGB, resized.
+        overwrite: Replace an older bundle.
+
+    Returns:
+        The bundle as loaded back and checked.
+
+    Raises:
+        ConfigError: `out` may not be replaced.
+        ExportError: It cannot be written.
+    """
+    check_destination(out, overwrite=overwrite)
+    folder: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.part"))
+        _fill(folder, checkpoint, name, parts, golden_rgb)
+        folder.chmod(0o755)  # mkdtemp's folders are for their owner alone
+        _replace(folder, out)
+    except OSError as error:
+        raise ExportError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+    bundle = Bundle.load(out)
+    bundle.verify()
+    return bundle
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Put a finished folder in the place of `out`; the older bundle goes last."""
+    if not out.exists():
+        folder.rename(out)
+        return
+    older = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old"))
+    out.rename(older / out.name)
+    try:
+        folder.rename(out)
+    except OSError:
+        (older / out.name).rename(out)
+        raise
+    finally:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def _fill(
+    folder: Path,
+    checkpoint: Checkpoint,
+    name: str,
+    parts: Sequence[Part],
+    golden_rgb: npt.NDArray[np.uint8],
+) -> None:
+    for part in parts:
+        _write(folder / part.artifact.file, part.program)
+    arrays: dict[str, npt.NDArray[np.generic]] = {"frames_rgb": golden_rgb}
+    for part in parts:
+        for output, value in zip(OUTPUT_NAMES, part.golden, strict=True):
+            arrays[f"{part.artifact.stem}/{output}"] = value[0]
+    with (folder / GOLDEN_FILE).open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    digest = hashlib.sha256((folder / GOLDEN_FILE).read_bytes()).hexdigest()
+    spec = _spec(checkpoint, name, parts, digest)
+    _write(folder / BUNDLE_FILE, spec.to_json().encode())
+
+
+def _spec(
+    checkpoint: Checkpoint, name: str, parts: Sequence[Part], golden_sha256: str
+) -> BundleSpec:
+    config = checkpoint.config
+    model: BMViT = checkpoint.model
+    return BundleSpec(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        variant=config.variant,
+        trained=checkpoint.trained,
+        note=checkpoint.note,
+        class_names=tuple(checkpoint.class_names),
+        clip=ClipSpec(
+            num_frames=config.num_frames, sampling_rate=config.sampling_rate, fps=float(config.fps)
+        ),
+        input=InputSpec(
+            height=config.height,
+            width=config.width,
+            layout="ntchw",
+            dtype="float32",
+            colour="rgb",
+            mean=config.mean,
+            std=config.std,
+            resize="triangle-q14",
+        ),
+        token_selection=config.token_selection,
+        num_tokens=model.num_tokens,
+        artifacts=tuple(part.artifact for part in parts),
+        golden=GoldenClip(file=GOLDEN_FILE, sha256=golden_sha256),
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

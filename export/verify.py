@@ -1,0 +1,199 @@
+"""Load a program in the device's own engine, run it on clips, and hold it against torch.
+
+Nothing is exported until this has passed: programs that lower without a word fail at load or
+answer wrongly (pytorch/executorch#8369, #11355).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.base import OUTPUT_NAMES, Floats, Outputs, Precision, Progress
+from runtime.errors import ArtifactError, BackendUnavailableError, ExportError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """Largest mean error that an output may have; logits are counted in units of 1 + spread.
+
+    Attributes:
+        boxes: Of cxcywh, as a share of the frame.
+        logits: Of a logit, over one plus the standard deviation of the true logits.
+        engine: Share of the two that the engine may be off the same graph in torch.
+    """
+
+    boxes: float
+    logits: float
+    engine: float
+
+
+# Stated once. float32 differs by the order of sums only. int8: a box may move by 2 % of the frame
+# on average (3 px of 160), a logit by a fifth of its spread; the engine rounds once where torch's
+# simulation rounds through float, so it may be off the simulation by a quarter of that.
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(boxes=1e-4, logits=1e-3, engine=1.0),
+    "int8": Tolerance(boxes=0.02, logits=0.2, engine=0.25),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What the engine answered, and how far that is from torch.
+
+    Attributes:
+        outputs: The engine's outputs over all clips: (K, N, 4), (K, N), (K, N, C).
+        max_abs: Largest error of each output against the float model.
+        mean_abs: Mean error of each output against the float model.
+        simulated_max_abs: Largest error of each output against the lowered graph run by torch.
+        clips: Number of clips.
+    """
+
+    outputs: Outputs
+    max_abs: dict[str, float]
+    mean_abs: dict[str, float]
+    simulated_max_abs: dict[str, float]
+    clips: int
+
+    def parity(self) -> dict[str, Any]:
+        """Return the bundle's `parity` section."""
+        return {
+            "clips": self.clips,
+            "max_abs": self.max_abs,
+            "mean_abs": self.mean_abs,
+            "simulated_max_abs": self.simulated_max_abs,
+        }
+
+
+def verify_program(
+    program: bytes,
+    clips: Sequence[Floats],
+    *,
+    name: str,
+    precision: Precision,
+    truth: Callable[[Floats], Outputs],
+    simulate: Callable[[Floats], Outputs],
+    progress: Progress | None = None,
+) -> Verified:
+    """Run a program through the native runtime and compare it with torch.
+
+    Args:
+        program: The file's content.
+        clips: Clips (1, T, 3, H, W), real ones.
+        name: The artifact's name, for messages.
+        precision: Decides the tolerance.
+        truth: The float model.
+        simulate: The lowered graph, run by torch.
+        progress: Told after each clip.
+
+    Raises:
+        ExportError: The program does not load or run, gives values that are not finite, or is
+            further from torch than the tolerance.
+        BackendUnavailableError: The native runtime is not built here.
+    """
+    found = run_program(program, clips, name=name, progress=progress)
+    expected = _collect(truth, clips)
+    simulated = _collect(simulate, clips)
+    bad = [n for n, value in zip(OUTPUT_NAMES, found, strict=True) if not np.isfinite(value).all()]
+    if bad:
+        raise ExportError(f"{name} gives {', '.join(bad)} that are not finite; nothing was written")
+    tolerance = TOLERANCES[precision]
+    _check(name, "the float model", found, expected, tolerance, 1.0)
+    _check(name, "the same graph in torch", found, simulated, tolerance, tolerance.engine)
+    return Verified(
+        outputs=found,
+        max_abs=_errors(found, expected, np.max),
+        mean_abs=_errors(found, expected, np.mean),
+        simulated_max_abs=_errors(found, simulated, np.max),
+        clips=len(clips),
+    )
+
+
+def run_program(
+    program: bytes, clips: Sequence[Floats], *, name: str, progress: Progress | None = None
+) -> Outputs:
+    """Run a program on clips by the native runtime; outputs are stacked over the clips.
+
+    Raises:
+        ExportError: It does not load or run.
+        BackendUnavailableError: The native runtime is not built here.
+    """
+    engine_type = native_engine()
+    rows: list[Outputs] = []
+    with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(program)
+        try:
+            engine = engine_type(str(path))
+            for index, clip in enumerate(clips):
+                rows.append(engine.run(np.ascontiguousarray(clip)))
+                if progress is not None:
+                    progress(f"verifying {name}", index + 1, len(clips))
+        except ArtifactError as error:
+            raise ExportError(
+                f"{name} was lowered, but the runtime refuses it: {error}; nothing was written"
+            ) from error
+    return _stack(rows)
+
+
+def native_engine() -> Any:
+    """Return the native runtime's engine class.
+
+    Raises:
+        BackendUnavailableError: It is not built here.
+    """
+    try:
+        from runtime._native import Engine
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"export runs every artifact in the native runtime before it calls it exported, and "
+            f"that does not import ({error}); build it with `pip install .`"
+        ) from error
+    return Engine
+
+
+def _collect(run: Callable[[Floats], Outputs], clips: Sequence[Floats]) -> Outputs:
+    return _stack([run(clip) for clip in clips])
+
+
+def _stack(rows: list[Outputs]) -> Outputs:
+    boxes, actor, actions = (np.concatenate([row[i] for row in rows]) for i in range(3))
+    return boxes, actor, actions
+
+
+def _errors(
+    found: Outputs, expected: Outputs, reduce: Callable[[npt.NDArray[np.float64]], Any]
+) -> dict[str, float]:
+    return {
+        name: float(reduce(np.abs(a.astype(np.float64) - b)))
+        for name, a, b in zip(OUTPUT_NAMES, found, expected, strict=True)
+    }
+
+
+def _check(
+    name: str,
+    against: str,
+    found: Outputs,
+    expected: Outputs,
+    tolerance: Tolerance,
+    share: float,
+) -> None:
+    """Refuse outputs whose mean error is over `share` of the tolerance."""
+    errors = _errors(found, expected, np.mean)
+    for output, truth in zip(OUTPUT_NAMES, expected, strict=True):
+        limit = tolerance.boxes
+        if output != "pred_boxes":
+            limit = tolerance.logits * (1.0 + float(truth.std()))
+        limit *= share
+        if not errors[output] <= limit:
+            raise ExportError(
+                f"{name} differs from {against} by {errors[output]:.3g} in {output} (mean over "
+                f"{len(truth)} clips), {limit:.3g} is allowed; nothing was written. Give more "
+                "calibration clips of the deployment, or export xnnpack-fp32"
+            )

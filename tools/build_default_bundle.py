@@ -1,0 +1,113 @@
+"""Rebuild the default bundle, `runtime/models/nano`: one command, the same weights each time.
+
+The weights are untrained. A random network needs two things before it behaves like one that a
+runtime will meet: BatchNorm statistics of real clips (or its activations mean nothing), and an
+actor threshold that lets a few tokens of a clip pass. Both are made here, and every output of the
+bundle says that it is untrained.
+
+    python tools/build_default_bundle.py [--calib-data VIDEOS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from calibration.calibrate import clip_format, model_clips  # noqa: E402
+from calibration.clips import choose_clips  # noqa: E402
+from edge.model.bmvit import BMViT  # noqa: E402
+from edge.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from edge.model.variants import build_model  # noqa: E402
+from export.pipeline import drawn_clips, export_bundle  # noqa: E402
+from runtime.bundle import DEFAULT_BUNDLE  # noqa: E402
+
+logger = logging.getLogger("build_default_bundle")
+
+CLASS_NAMES = ("stand", "sit", "walk", "run", "wave", "fall", "fight", "hold")
+NOTE = (
+    "Untrained: seeded random weights, for trying the runtime. Its boxes, scores and actions mean "
+    "nothing; fine-tune a model and export it."
+)
+SEED = 20
+MAX_BYTES = 8_000_000
+_BATCH = 8
+
+
+def settle_norms(model: BMViT, frames_rgb: np.ndarray) -> None:
+    """Set the BatchNorm statistics from clips, averaged over all batches; weights stay."""
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    clips = list(model_clips(frames_rgb, model.config))
+    # In training mode each layer sees inputs normalised by the batch, so one pass settles them all.
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+    model.train()
+    with torch.no_grad():
+        for start in range(0, len(clips), _BATCH):
+            model(torch.cat(clips[start : start + _BATCH]))
+    model.eval()
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def spread_heads(model: BMViT) -> None:
+    """Widen the head outputs: at the start of training all tokens answer almost alike."""
+    with torch.no_grad():
+        for head, gain in (
+            (model.heads.box, 4.0),
+            (model.heads.actor, 30.0),
+            (model.heads.actions, 30.0),
+        ):
+            head.last.weight.mul_(gain)
+
+
+def main(argv: list[str]) -> int:
+    """Build, calibrate, export and check the size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calib-data", default=str(ROOT.parent / "shared" / "data" / "videos"))
+    parser.add_argument("--calib-clips", type=int, default=64)
+    parser.add_argument("--out", default=str(DEFAULT_BUNDLE))
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(2)
+    model = build_model("nano", num_classes=len(CLASS_NAMES), seed=SEED)
+    chosen = choose_clips(
+        options.calib_data, clip_format(model.config), count=options.calib_clips, seed=SEED
+    )
+    settle_norms(model, chosen.frames_rgb)
+    spread_heads(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "nano.pt"
+        save_checkpoint(path, model, class_names=CLASS_NAMES, trained=False, note=NOTE)
+        report = export_bundle(
+            path,
+            targets=["xnnpack-int8"],
+            calib_data=options.calib_data,
+            calib_clips=options.calib_clips,
+            out=options.out,
+            overwrite=True,
+            # Drawn, not filmed: the golden clip is in the repository, and nobody's to license.
+            golden_rgb=drawn_clips(load_checkpoint(path), 1)[0],
+            name="nano",
+        )
+    for line in report.lines():
+        logger.info("%s", line)
+    size = sum(p.stat().st_size for p in Path(options.out).iterdir())
+    if size > MAX_BYTES:
+        logger.error("the bundle has %d bytes, at most %d are allowed", size, MAX_BYTES)
+        return 1
+    logger.info("%d bytes in all", size)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
