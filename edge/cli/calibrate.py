@@ -39,3 +39,26 @@ def require_export_extra() -> None:
             f"this verb needs {', '.join(missing)}, not installed here; "
             "run: pip install 'bmvit-edge[export]'"
         )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Choose clips through the runtime's own preprocess and write the calibration file."""
+    parser = OptionParser(prog="edge calibrate", description=__doc__)
+    options = parser.parse_into(CalibrateOptions, argv)
+    require_export_extra()
+    from calibration.calibrate import calibrate
+    from edge.cli._progress import progress_bar
+
+    with progress_bar(quiet=options.quiet) as progress:
+        report = calibrate(
+            options.model,
+            options.calib_data,
+            options.calib_clips,
+            options.out,
+            seed=options.seed,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
+    for line in report.lines():
+        print(line)
+    return 0

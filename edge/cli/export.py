@@ -42,3 +42,26 @@ class ExportOptions:
     def wanted(self) -> tuple[str, ...]:
         """Target names, from either way of saying them."""
         return self.targets or (f"{self.backend}-{self.precision}",)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Export; the bundle appears when every artifact was run and agreed with torch."""
+    parser = OptionParser(prog="edge export", description=__doc__)
+    options = parser.parse_into(ExportOptions, argv)
+    require_export_extra()
+    from edge.cli._progress import progress_bar
+    from export.pipeline import export_bundle
+
+    with progress_bar(quiet=options.quiet) as progress:
+        report = export_bundle(
+            options.model,
+            targets=options.wanted,
+            calib_data=options.calib_data,
+            calib_clips=options.calib_clips,
+            out=options.out,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
+    for line in report.lines():
+        print(line)
+    return 0
