@@ -37,6 +37,7 @@ constexpr int kMaxThreads = 256;
 // Who may touch the thread pool: every run holds it shared, a change of its size alone.
 struct Pool {
   std::shared_mutex mutex;
+  std::mutex engines_mutex;
   std::vector<Engine*> engines;
 };
 
@@ -75,18 +76,14 @@ Engine::Engine(const std::string& path, int num_threads) : path_(path) {
     throw ConfigError("num_threads is " + std::to_string(num_threads) +
                       ", expected 1 to 256, or 0 for one thread per fast core");
   }
-  Pool& pool = ThePool();
   const auto start = std::chrono::steady_clock::now();
+  if (num_threads > 0 && num_threads != Engine::num_threads()) ResizePool(num_threads);
   {
-    const std::unique_lock<std::shared_mutex> alone(pool.mutex);
-    if (num_threads > 0 && num_threads != Engine::num_threads()) {
-      for (Engine* engine : pool.engines) engine->Unload();
-      if (!et::threadpool::get_threadpool()->_unsafe_reset_threadpool(num_threads)) {
-        throw ConfigError("this machine cannot start " + std::to_string(num_threads) + " threads");
-      }
-    }
+    Pool& pool = ThePool();
+    const std::shared_lock<std::shared_mutex> shared(pool.mutex);
     Load();
     ReadShapes();
+    const std::lock_guard<std::mutex> lock(pool.engines_mutex);
     pool.engines.push_back(this);
   }
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
@@ -95,10 +92,20 @@ Engine::Engine(const std::string& path, int num_threads) : path_(path) {
 
 Engine::~Engine() {
   Pool& pool = ThePool();
-  const std::unique_lock<std::shared_mutex> alone(pool.mutex);
+  const std::lock_guard<std::mutex> lock(pool.engines_mutex);
   pool.engines.erase(std::remove(pool.engines.begin(), pool.engines.end(), this),
                      pool.engines.end());
-  module_.reset();
+}
+
+void Engine::ResizePool(int num_threads) {
+  Pool& pool = ThePool();
+  const std::unique_lock<std::shared_mutex> alone(pool.mutex);
+  const std::lock_guard<std::mutex> lock(pool.engines_mutex);
+  for (Engine* engine : pool.engines) engine->module_.reset();
+  const LogCapture quiet;
+  if (!et::threadpool::get_threadpool()->_unsafe_reset_threadpool(num_threads)) {
+    throw ConfigError("this machine cannot start " + std::to_string(num_threads) + " threads");
+  }
 }
 
 int Engine::num_threads() {
@@ -116,8 +123,6 @@ void Engine::Load() {
   if (error != rt::Error::Ok) Fail(path_, "load", error, log);
   module_ = std::move(module);
 }
-
-void Engine::Unload() { module_.reset(); }
 
 void Engine::ReadShapes() {
   const LogCapture log;

@@ -44,8 +44,8 @@ class Engine {
   static int num_threads();
 
  private:
+  static void ResizePool(int num_threads);
   void Load();
-  void Unload();
   void ReadShapes();
 
   std::string path_;

@@ -69,6 +69,7 @@ AnyArray AsArray(nb::handle value, const std::string& expected) {
 }
 
 bool IsContiguous(const AnyArray& array) {
+  if (array.size() == 0) return true;
   std::int64_t step = 1;
   for (std::size_t i = array.ndim(); i-- > 0;) {
     if (array.shape(i) != 1 && array.stride(i) != step) return false;

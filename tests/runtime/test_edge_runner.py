@@ -1,0 +1,242 @@
+"""The stand-alone runner: the same results as the Python runtime, and one sentence per error."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import runtime
+from runtime.runner import ClipRunner
+
+RUNNER = Path(
+    os.environ.get("EDGE_RUNNER", Path(runtime.__file__).with_name("bin") / "edge_runner")
+)
+WIDTH, HEIGHT = 96, 64
+
+pytestmark = pytest.mark.skipif(
+    not RUNNER.is_file(), reason="edge_runner is not built (tools/build_native.sh)"
+)
+
+
+def run(*flags: str | Path, frames: bytes = b"") -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [RUNNER, *map(str, flags)], input=frames, capture_output=True, timeout=120, check=False
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def video(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def results(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def write_images(folder: Path, frames: np.ndarray) -> Path:
+    folder.mkdir()
+    for i, frame in enumerate(frames):
+        assert cv2.imwrite(str(folder / f"{i:05d}.png"), frame)
+    return folder
+
+
+def without_latency(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for one in found:
+        assert one.pop("latency_ms") > 0
+    return found
+
+
+@pytest.mark.parametrize("fps", [30.0, 29.97, 17.3, 8.0, 60.0])
+@pytest.mark.parametrize("stride", [None, 2, 6])
+def test_gives_the_results_of_the_python_runtime(
+    make_bundle: Any, tmp_path: Path, fps: float, stride: int | None
+) -> None:
+    from runtime.sources import SourceConfig
+
+    bundle, frames = make_bundle(), video(70)
+    flags = [] if stride is None else ["--stride", str(stride)]
+    done = run(
+        *("--model", bundle, "--raw", f"{WIDTH}x{HEIGHT}@{fps}", "--conf", "0.4"),
+        *("--action-conf", "0.45", *flags),
+        frames=frames.tobytes(),
+    )
+    assert done.returncode == 0, done.stderr
+    folder = write_images(tmp_path / "images", frames)
+    with ClipRunner(bundle, conf=0.4, action_conf=0.45, stride=stride) as python:
+        stream = python.stream(folder, config=SourceConfig(image_fps=fps))
+        expected = [result.to_dict() for result in stream]
+    assert without_latency(results(done.stdout)) == without_latency(expected)
+    assert len(expected) > 3
+    assert any(one["detections"] for one in expected)
+
+
+def test_says_its_configuration_first_and_its_speed_last(make_bundle: Any) -> None:
+    done = run(
+        *("--model", make_bundle(), "--raw", f"{WIDTH}x{HEIGHT}@30", "--threads", "1"),
+        frames=video(30).tobytes(),
+    )
+    first, *_, last = done.stderr.splitlines()
+    assert "bundle tiny (xnnpack-int8.pte, int8), conf 0.4000" in first
+    assert "1 threads" in first
+    assert "untrained" in done.stderr
+    assert last.startswith("Speed: ")
+    assert " ms decode per clip at (1, 4, 3, 32, 32)" in last
+    assert "p50/p95/p99" in last
+
+
+def test_writes_the_results_to_a_file(make_bundle: Any, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    done = run(
+        *("--model", make_bundle(), "--raw", f"{WIDTH}x{HEIGHT}@30", f"--save-json={path}"),
+        frames=video(30).tobytes(),
+    )
+    assert done.stdout == ""
+    keys = ["frame", "t", "keyframe", "keyframe_t", "latency_ms", "detections", "trained"]
+    assert [list(one) for one in results(path.read_text(encoding="utf-8"))] == [keys] * 6
+
+
+def test_real_video_gives_the_results_of_the_python_runtime(
+    make_bundle: Any, shared_data: Path
+) -> None:
+    source = sorted((shared_data / "videos").glob("*.mp4"))[0]
+    bundle = make_bundle()
+    done = run("--model", bundle, "--source", source, "--conf", "0.3")
+    if done.returncode == 2 and "built without OpenCV" in done.stderr:
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    assert done.returncode == 0, done.stderr
+    with ClipRunner(bundle, conf=0.3) as python:
+        expected = [result.to_dict() for result in python.stream(source)]
+    found = results(done.stdout)
+    assert [one["frame"] for one in found] == [one["frame"] for one in expected]
+    assert [one["keyframe"] for one in found] == [one["keyframe"] for one in expected]
+    # Two versions of the decoder may round a pixel differently.
+    for ours, theirs in zip(found, expected, strict=True):
+        assert math.isclose(ours["t"], theirs["t"], abs_tol=1e-6)
+        assert abs(len(ours["detections"]) - len(theirs["detections"])) <= 1
+
+
+def test_help_is_not_an_error() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: edge_runner")
+
+
+RAW = ("--raw", "8x8@30")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        pytest.param(["--model", "x"], "either --source or --raw", id="no source"),
+        pytest.param(["--model", "x", "--source", "a", *RAW], "either", id="two sources"),
+        pytest.param([*RAW], "--model is missing", id="no model"),
+        pytest.param(["--model", "x", *RAW, "--conf", "7"], "--conf is 7", id="conf"),
+        pytest.param(["--model", "x", *RAW, "--conf", "x"], "expected a number", id="word"),
+        pytest.param(["--model", "x", *RAW, "--stride", "0"], "at least 1", id="stride"),
+        pytest.param(["--model", "x", *RAW, "--stride", "1.5"], "whole number", id="half"),
+        pytest.param(["--model", "x", *RAW, "--threads", "-1"], "0..256", id="threads"),
+        pytest.param(["--model", "x", *RAW, "--iou", "0.5"], "no NMS", id="iou"),
+        pytest.param(["--model", "x", *RAW, "--fast", "1"], "'--fast' is not known", id="flag"),
+        pytest.param(["--model", "x", *RAW, "--conf"], "needs a value", id="no value"),
+        pytest.param(["--model", "x", "--raw", "8x8"], "WIDTHxHEIGHT@FPS", id="raw"),
+        pytest.param(["--model", "x", "--raw", "0x8@30"], "1 to 65536", id="no width"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_2(flags: list[str], words: str) -> None:
+    done = run(*flags)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+def check_failure(done: subprocess.CompletedProcess[str], words: str) -> None:
+    assert done.returncode == 1
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert words in last
+
+
+def flip(path: Path, share: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * share)] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        pytest.param(lambda b: (b / "bundle.json").unlink(), "no bundle at", id="no bundle.json"),
+        pytest.param(lambda b: flip(b / "xnnpack-int8.pte", 0.7), "SHA-256", id="program byte"),
+        pytest.param(lambda b: (b / "xnnpack-int8.pte").unlink(), "cannot be read", id="program"),
+        pytest.param(
+            lambda b: (b / "bundle.json").write_text(
+                (b / "bundle.json")
+                .read_text(encoding="utf-8")
+                .replace('"conf": 0.4', '"conf": 0.5'),
+                encoding="utf-8",
+            ),
+            "its seal does not fit",
+            id="seal",
+        ),
+        pytest.param(
+            lambda b: (b / "bundle.json").write_text(
+                (b / "bundle.json")
+                .read_text(encoding="utf-8")
+                .replace('"schema_version": 1', '"schema_version": 2'),
+                encoding="utf-8",
+            ),
+            "schema 2, this runtime reads 1; update bmvit-edge",
+            id="newer schema",
+        ),
+        pytest.param(
+            lambda b: (b / "bundle.json").write_text("{" * 9999, encoding="utf-8"),
+            "not valid JSON",
+            id="not JSON",
+        ),
+    ],
+)
+def test_broken_bundle_is_one_sentence_and_exit_1(
+    make_bundle: Any, damage: Any, words: str
+) -> None:
+    bundle = make_bundle()
+    damage(bundle)
+    check_failure(run("--model", bundle, *RAW, frames=bytes(192)), words)
+
+
+def test_program_of_another_model_is_refused(make_bundle: Any) -> None:
+    done = run("--model", make_bundle(num_tokens=7), *RAW, frames=bytes(192))
+    check_failure(done, "program of another model")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        pytest.param(0, "no frame came on stdin", id="nothing"),
+        pytest.param(191, "ended within a frame: 191 of 192 bytes", id="part of a frame"),
+        pytest.param(192 * 3, "3 frames, 0 gaps, 0 keyframes", id="shorter than a clip"),
+    ],
+)
+def test_bad_frames_on_stdin_are_one_sentence_and_exit_1(
+    make_bundle: Any, size: int, words: str
+) -> None:
+    check_failure(run("--model", make_bundle(), *RAW, frames=bytes(size)), words)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_disk_is_one_sentence_and_exit_1(make_bundle: Any) -> None:
+    flags = ("--raw", f"{WIDTH}x{HEIGHT}@30", "--save-json", "/dev/full")
+    done = run("--model", make_bundle(), *flags, frames=video(30).tobytes())
+    check_failure(done, "is the disk full?")
