@@ -88,12 +88,14 @@ class OptionParser(argparse.ArgumentParser):
         if path is not None:
             # The file's keys become flags in front of the real ones: same checks, and they lose.
             argv = [*config_flags(path, kind), *argv]
+        # Before argparse, which would complain of a missing flag first and hide the misspelt one.
+        for word in argv:
+            name = word.split("=")[0]
+            if name.startswith("--") and name != "--" and name not in self.flags():
+                self.error(f"unknown flag {name!r}.{did_you_mean(name, self.flags())}")
         values, unknown = self.parse_known_args(list(argv))
         if unknown:
-            word = unknown[0].split("=")[0]
-            hint = did_you_mean(word, self.flags())
-            what = "flag" if word.startswith("-") else "argument"
-            self.error(f"unknown {what} {word!r}.{hint}")
+            self.error(f"unknown argument {unknown[0]!r}")
         names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
         try:
             return kind(**{k: _frozen(v) for k, v in vars(values).items() if k in names})

@@ -61,7 +61,7 @@ class JsonLinesSink(Sink):
         self.written += 1
 
     def close(self, *, ok: bool) -> None:
-        """Give the file its name; after a failure say where the part is.
+        """Give the file its name; after a failure say where the part is, if it holds anything.
 
         Raises:
             SinkError: The last bytes or the renaming failed.
@@ -72,9 +72,11 @@ class JsonLinesSink(Sink):
             self._file.close()
             if ok:
                 self.part.replace(self.path)
+            elif not self.written:
+                self.part.unlink(missing_ok=True)
         except OSError as error:
             raise self._failed(error) from error
-        if not ok:
+        if not ok and self.written:
             logger.warning("%d results of the failed run are in %s", self.written, self.part)
 
     def _failed(self, error: OSError) -> SinkError:
