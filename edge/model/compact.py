@@ -76,7 +76,9 @@ class CompactConfig:
             raise ConfigError("channels, depths and head_channels must be positive")
         odd = [c for c in self.channels if c % self.head_channels]
         if odd:
-            raise ConfigError(f"channels {odd[0]} is not a multiple of {self.head_channels} per head")
+            raise ConfigError(
+                f"channels {odd[0]} is not a multiple of {self.head_channels} per head"
+            )
         if self.num_frames < 2 or self.num_frames % 2:
             raise ConfigError(f"num_frames must be even and at least 2, got {self.num_frames}")
         step = 4
@@ -87,8 +89,13 @@ class CompactConfig:
         for name, size in (("height", self.height), ("width", self.width)):
             if size < step or size % step:
                 raise ConfigError(f"{name} must be a multiple of {step}, got {size}")
-        if any(stride not in (1, 2, 4, 8) for stride in self.kv_strides):
-            raise ConfigError(f"kv_strides must be of 1, 2, 4, 8; got {self.kv_strides}")
+        entry = (1, *self.strides)  # a stage's first block pools from the grid of the one before
+        pooling = [kv * q for kv, q in zip(self.kv_strides, entry, strict=True)]
+        if any(stride not in (1, 2, 4, 8) for stride in (*self.kv_strides, *pooling)):
+            raise ConfigError(
+                f"kv_strides must be of 1, 2, 4, 8, also times the stage's stride; "
+                f"got {self.kv_strides}"
+            )
         if self.patch_hw % 2 == 0 or self.taps not in (1, 3):
             raise ConfigError(
                 f"patch_hw must be odd and taps 1 or 3, got {self.patch_hw} and {self.taps}"
@@ -161,9 +168,7 @@ class PoolConv(nn.Module):
             stride = 2
         kernel = 5 if stride == 4 else 3
         self.taps = nn.ModuleList(
-            nn.Conv2d(
-                channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False
-            )
+            nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
             for _ in range(taps)
         )
         self.norm: nn.Module = nn.BatchNorm2d(channels)
@@ -359,7 +364,11 @@ class CompactMViT(nn.Module):
     def _features(self, clip_ncthw: Tensor) -> Tensor:
         """Return (B*T', C, H', W')."""
         batch, _, frames, height, width = clip_ncthw.shape
-        if (frames, height, width) != (self.config.num_frames, self.config.height, self.config.width):
+        if (frames, height, width) != (
+            self.config.num_frames,
+            self.config.height,
+            self.config.width,
+        ):
             raise ConfigError(
                 f"the backbone was built for {self.config.num_frames} frames of "
                 f"{self.config.height}x{self.config.width}, got {frames} of {height}x{width}"
@@ -411,9 +420,7 @@ def fold(model: CompactMViT) -> CompactMViT:
 
 
 def _variant(size: int, channels: Sequence[int], depths: Sequence[int]) -> CompactConfig:
-    return CompactConfig(
-        height=size, width=size, channels=tuple(channels), depths=tuple(depths)
-    )
+    return CompactConfig(height=size, width=size, channels=tuple(channels), depths=tuple(depths))
 
 
 COMPACT_VARIANTS: dict[str, CompactConfig] = {

@@ -1,0 +1,172 @@
+"""The compact backbone: shapes, sizes, time, folding, training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from edge.model.compact import (
+    COMPACT_VARIANTS,
+    CompactConfig,
+    CompactMViT,
+    shift_time,
+)
+from runtime.errors import ConfigError
+
+torch.set_num_threads(1)
+
+TINY = CompactConfig(
+    num_frames=8,
+    height=32,
+    width=48,
+    channels=(16, 32),
+    depths=(1, 1),
+    head_channels=16,
+    strides=(2,),
+    kv_strides=(4, 2),
+)
+
+
+@pytest.fixture
+def settled() -> CompactMViT:
+    """Return a tiny backbone whose norms and branches are far from their starting values."""
+    torch.manual_seed(0)
+    model = TINY.build()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias)
+            torch.nn.init.normal_(module.running_mean)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "gflop", "params", "grid"),
+    [
+        pytest.param("pico", (0.3, 0.6), (0.5e6, 1e6), (4, 7, 7), id="pico"),
+        pytest.param("nano", (2.5, 3.1), (2.5e6, 3.2e6), (4, 10, 10), id="nano"),
+        pytest.param("tiny", (9, 12.5), (5e6, 7e6), (4, 14, 14), id="tiny"),
+    ],
+)
+def test_variants_have_the_size_they_are_named_for(
+    name: str, gflop: tuple[float, float], params: tuple[float, float], grid: tuple[int, int, int]
+) -> None:
+    config = COMPACT_VARIANTS[name]
+    model = config.build().eval()
+    clip = torch.zeros(1, 3, config.num_frames, config.height, config.width)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        features = model(clip)
+    assert features.shape == (1, model.out_channels, *grid)
+    assert model.out_grid == grid
+    assert gflop[0] < counter.get_total_flops() / 1e9 < gflop[1]
+    assert params[0] < sum(p.numel() for p in model.parameters()) < params[1]
+
+
+def test_a_batch_equals_its_clips(settled: CompactMViT) -> None:
+    clips = torch.randn(3, 3, 8, 32, 48)
+    with torch.no_grad():
+        together = settled(clips)
+        alone = torch.cat([settled(clip[None]) for clip in clips])
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_slices_are_the_features(settled: CompactMViT) -> None:
+    clips = torch.randn(2, 3, 8, 32, 48)
+    with torch.no_grad():
+        features = settled(clips)
+        slices = settled.forward_slices(clips)
+        single = settled.forward_slices(clips[:1])
+    assert torch.equal(torch.stack(slices, dim=2), features)
+    assert torch.allclose(torch.stack(single, dim=2), features[:1], atol=1e-4)
+
+
+def test_folding_changes_nothing_but_the_modules(settled: CompactMViT) -> None:
+    clip = torch.randn(1, 3, 8, 32, 48)
+    folded = settled.folded()
+    with torch.no_grad():
+        assert torch.allclose(folded(clip), settled(clip), atol=1e-4)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in settled.modules())
+
+
+def test_attention_joins_all_frames(settled: CompactMViT) -> None:
+    """With convolutions over one frame only, a far frame can reach another by attention alone."""
+    torch.manual_seed(0)
+    config = CompactConfig(**{**_fields(TINY), "taps": 1})
+    model = config.build().eval()
+    clip = torch.randn(1, 3, 8, 32, 48)
+    changed = clip.clone()
+    changed[:, :, -2:] = 0
+    with torch.no_grad():
+        difference = (model(clip) - model(changed)).abs()
+    assert float(difference[:, :, 0].max()) > 1e-4
+
+
+def test_order_of_frames_matters(settled: CompactMViT) -> None:
+    clip = torch.randn(1, 3, 8, 32, 48)
+    with torch.no_grad():
+        forward, backward = settled(clip), settled(clip.flip(2))
+    assert not torch.allclose(forward, backward.flip(2), atol=1e-3)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [pytest.param(1, [0, 0, 1], id="later"), pytest.param(-1, [1, 2, 2], id="earlier")],
+)
+def test_a_shift_repeats_the_border_frame(batch: int, steps: int, expected: list[int]) -> None:
+    frames = torch.arange(3.0).repeat(batch)[:, None, None, None]
+    assert shift_time(frames, steps, batch).flatten().tolist() == expected * batch
+
+
+def test_training_reaches_every_weight() -> None:
+    torch.manual_seed(0)
+    model = CompactConfig(**{**_fields(TINY), "drop_path": 0.2}).build().train()
+    model(torch.randn(4, 3, 8, 32, 48)).square().mean().backward()
+    silent = [n for n, p in model.named_parameters() if p.grad is None]
+    assert silent == []
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_drop_path_drops_whole_clips_in_training_only() -> None:
+    torch.manual_seed(0)
+    model = CompactConfig(**{**_fields(TINY), "drop_path": 0.9}).build()
+    block = model.blocks[1]
+    assert block.drop_path == pytest.approx(0.9)
+    ones = torch.ones(64 * 2, 3, 2, 2)
+    block.train()
+    dropped = block._drop(ones, 64).view(64, -1)
+    assert set(dropped.unique().round(decimals=3).tolist()) == {0.0, 10.0}
+    assert torch.equal(dropped.min(dim=1).values, dropped.max(dim=1).values)
+    block.eval()
+    assert torch.equal(block._drop(ones, 64), ones)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"height": 30}, "height", id="height"),
+        pytest.param({"num_frames": 7}, "num_frames", id="odd-frames"),
+        pytest.param({"depths": (1,)}, "depths", id="stages"),
+        pytest.param({"channels": (16, 40)}, "40", id="heads"),
+        pytest.param({"strides": (4,)}, "strides", id="stride"),
+        pytest.param({"kv_strides": (4, 3)}, "kv_strides", id="kv-stride"),
+        pytest.param({"kv_strides": (4, 8)}, "kv_strides", id="kv-stride-at-entry"),
+        pytest.param({"taps": 2}, "taps", id="taps"),
+        pytest.param({"drop_path": 1.0}, "drop_path", id="drop-path"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        CompactConfig(**{**_fields(TINY), **change})
+
+
+def test_a_clip_of_another_size_is_refused() -> None:
+    with pytest.raises(ConfigError, match="8 frames of 32x48"):
+        TINY.build()(torch.zeros(1, 3, 4, 32, 48))
+
+
+def _fields(config: CompactConfig) -> dict[str, object]:
+    return {name: getattr(config, name) for name in CompactConfig.__dataclass_fields__}
