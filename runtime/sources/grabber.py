@@ -22,6 +22,8 @@ from runtime.sources.uri import SourceUri
 
 logger = logging.getLogger(__name__)
 
+MAX_BACKLOG_S = 5.0
+
 Opener: TypeAlias = Callable[[SourceUri, SourceConfig], Capture]
 
 
@@ -76,6 +78,9 @@ class Grabber(threading.Thread):
         self._opener, self._sampler = opener, sampler
         self._capture: Capture | None = capture
         self._clock = MediaClock(fps)
+        self._interval_s = 1.0 / fps
+        self._backlog = 0
+        self._expect_backlog()
         self._opened_at = time.perf_counter()
         self._size: tuple[int, int] | None = None
         self._stopping = threading.Event()
@@ -101,7 +106,7 @@ class Grabber(threading.Thread):
     def _read_all(self) -> None:
         while not self._stopping.is_set():
             capture = self._capture
-            if capture is None or not capture.grab():
+            if capture is None or not self._grab(capture):
                 if self._stopping.is_set():
                     return
                 if not self._live:
@@ -109,6 +114,29 @@ class Grabber(threading.Thread):
                     return
                 self._reconnect()
             self._deliver()
+
+    def _grab(self, capture: Capture) -> bool:
+        """Take the next frame; a network stream's backlog is passed over.
+
+        While a stream is opened, FFmpeg keeps about a second of it, and then hands it out at once.
+        Those frames are old, and their times of arrival say nothing about when they were taken.
+        """
+        while self._backlog > 0:
+            start = time.perf_counter()
+            if not capture.grab():
+                return False
+            if time.perf_counter() - start > 0.25 * self._interval_s:
+                self._backlog = 0
+                return True
+            self._backlog -= 1
+            self.grabbed += 1
+            self.newest_arrival = time.perf_counter()
+        return capture.grab()
+
+    def _expect_backlog(self) -> None:
+        # Bounded: a server that sends faster than real time for ever is not a camera.
+        network = self._live and self._uri.kind in ("stream", "http")
+        self._backlog = round(MAX_BACKLOG_S / self._interval_s) if network else 0
 
     def _deliver(self) -> None:
         """Stamp the frame just grabbed, and convert and hand it over if somebody wants it."""
@@ -150,7 +178,6 @@ class Grabber(threading.Thread):
         if before is None or before == size:
             return sample
         reason = f"frame size changed from {before[0]}x{before[1]} to {size[0]}x{size[1]}"
-        logger.warning("%s: %s", self._uri.shown, reason)
         self.mailbox.put(Gap(reason=reason, t=t))
         if self._sampler is None:
             return sample
@@ -202,7 +229,8 @@ class Grabber(threading.Thread):
                 last = str(error)
                 continue
             self._capture = capture
-            if capture.grab():
+            self._expect_backlog()
+            if self._grab(capture):
                 self._after_reconnect(time.perf_counter() - lost_at, tried)
                 return
             last = "it opened, but gave no frame"
@@ -217,7 +245,6 @@ class Grabber(threading.Thread):
     def _after_reconnect(self, away_s: float, attempts: int) -> None:
         self.reconnects += 1
         reason = f"reconnected after {away_s:.1f} s (attempt {attempts})"
-        logger.warning("%s: %s", self._uri.shown, reason)
         if self._sampler:
             self._sampler.restart()
         self.mailbox.put(Gap(reason=reason, t=time.perf_counter() - self._opened_at))

@@ -30,7 +30,8 @@ from runtime.sampler import Sampler
 from runtime.sources import Frame, Gap, SourceConfig, csi_pipeline, open_source, parse_uri
 from runtime.sources import opencv as opencv_module
 from runtime.sources.grabber import MediaClock
-from runtime.sources.uri import SourceUri, without_password
+from runtime.sources.uri import without_password
+from tests.runtime.fake_camera import FakeCamera, FakeCapture
 
 FAST = SourceConfig(
     max_age_ms=100,
@@ -40,63 +41,6 @@ FAST = SourceConfig(
     reconnect_deadline_s=2,
     live_queue=64,
 )
-
-
-class FakeCapture:
-    """A camera that plays a script: a size is a frame, "lost" ends it, a number waits, seconds."""
-
-    def __init__(self, script: list[Any], *, fps: float = 30.0, times: list[float] | None = None):
-        self._script = iter(script)
-        self._times = iter(times or itertools.count(0, 1 / fps))
-        self._fps = fps
-        self._position = 0.0
-        self._frame: Any = None
-        self.released = False
-        self.retrieved = 0
-
-    def grab(self) -> bool:
-        step = next(self._script, "lost")
-        while isinstance(step, float):
-            time.sleep(step)
-            step = next(self._script, "lost")
-        if step == "lost":
-            return False
-        self._frame = step
-        self._position = next(self._times)
-        return True
-
-    def retrieve(self) -> tuple[bool, Any]:
-        self.retrieved += 1
-        if isinstance(self._frame, tuple):
-            width, height = self._frame
-            return True, np.full((height, width, 3), 7, np.uint8)
-        return True, self._frame
-
-    def get(self, prop: int, /) -> float:
-        if prop == cv2.CAP_PROP_POS_MSEC:
-            return self._position * 1000
-        return self._fps if prop == cv2.CAP_PROP_FPS else 0.0
-
-    def release(self) -> None:
-        self.released = True
-
-
-class FakeCamera:
-    """Open one scripted capture after the other; a string in place of a script refuses to open."""
-
-    def __init__(self, *scripts: list[Any] | str, **kwargs: Any) -> None:
-        self.captures: list[FakeCapture] = []
-        self.opened = 0
-        self._scripts = list(scripts)
-        self._kwargs = kwargs
-
-    def __call__(self, uri: SourceUri, config: SourceConfig) -> FakeCapture:
-        self.opened += 1
-        script = self._scripts.pop(0) if self._scripts else "no such camera"
-        if isinstance(script, str):
-            raise CaptureError(script)
-        self.captures.append(FakeCapture(script, **self._kwargs))
-        return self.captures[-1]
 
 
 def read_all(source: Any) -> tuple[list[Frame | Gap], list[StaleFrameError], EdgeError | None]:
