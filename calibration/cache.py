@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def load_clips(path: Path, *, weights_sha256: str, clip: ClipFormat) -> Calibrat
         )
     if meta.get("key") != cache_key(weights_sha256=weights_sha256, clip=clip, content=content):
         raise CalibrationError(
-            f"{path} was made for other weights or another preprocess than this checkpoint's; {again}"
+            f"{path} was made for other weights or another preprocess than this checkpoint's; "
+            f"{again}"
         )
     for name, size, changed in content["files"]:
         video = Path(str(name))
@@ -142,10 +144,11 @@ def load_clips(path: Path, *, weights_sha256: str, clip: ClipFormat) -> Calibrat
 
 def _read(path: Path) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # The file is opened here: np.load leaves it open when the archive is broken.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             frames, text = archive["frames_rgb"], str(archive["meta"])
         meta = json.loads(text)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationError(
             f"{path} is no file of calibration clips ({type(error).__name__}); "
             "make one with `edge calibrate`"

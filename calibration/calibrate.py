@@ -1,4 +1,4 @@
-"""`edge calibrate`: choose clips for a checkpoint, measure its ranges on them, keep both in a file."""
+"""`edge calibrate`: choose clips for a checkpoint, measure ranges on them, keep both in a file."""
 
 from __future__ import annotations
 

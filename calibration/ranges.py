@@ -13,7 +13,7 @@ MEASURED = (nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)
 # Values kept of each layer and clip for the quantile: enough for a tail of one in a thousand.
 _SAMPLES = 20_000
 OUTLIER_RATIO = 8.0
-"""A layer whose extreme is this many times its 99.9 % quantile spends its int8 levels on outliers."""
+"""A layer whose extreme is that many times its 99.9 % quantile spends int8 levels on outliers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

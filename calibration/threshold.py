@@ -18,6 +18,8 @@ from runtime.errors import CalibrationError
 TOKENS_PER_CLIP = 1.5
 """What the quantile rule aims at: one or two tokens of a clip."""
 
+_OVERFLOW = 4.0
+
 
 def actor_scores(pred_actor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return sigmoid(logits) as the decoder computes it: in float64, rounded to float32."""
@@ -30,14 +32,16 @@ def actor_scores(pred_actor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
 def quantile_threshold(
     pred_actor: npt.NDArray[np.float32], *, tokens_per_clip: float = TOKENS_PER_CLIP
 ) -> float:
-    """Return the θ with about `tokens_per_clip` of a clip's tokens above it.
+    """Return the θ at which the typical clip has about `tokens_per_clip` tokens above it.
 
-    θ lies midway between two scores that occur, so that it survives the rounding of another
-    engine; an int8 output has few distinct scores, and the split nearest to the aim is taken.
+    Among the gaps between scores that occur, the one is taken whose count of passing tokens is
+    nearest to the aim, in the mean over clips; a clip that overflows counts only up to a limit, so
+    that one odd scene does not decide. θ lies midway in its gap, so that it survives the rounding
+    of another engine; an int8 output has few distinct scores.
 
     Args:
         pred_actor: (K, N) float32 actor logits of K clips, from the artifact's own engine.
-        tokens_per_clip: How many tokens of a clip should pass, on average over the clips.
+        tokens_per_clip: How many tokens of a clip should pass.
 
     Raises:
         CalibrationError: There are no scores, or one is not finite.
@@ -48,10 +52,12 @@ def quantile_threshold(
         )
     if not np.isfinite(pred_actor).all():
         raise CalibrationError("the engine gave actor logits that are not finite; export it again")
-    values, counts = np.unique(actor_scores(pred_actor), return_counts=True)
+    scores = np.sort(actor_scores(pred_actor), axis=1)
+    values = np.unique(scores)
     if len(values) == 1:
         return float(values[0])  # every token alike: strictly above it there is none
-    above = np.cumsum(counts[::-1])[::-1][1:]  # tokens above the gap between values i and i + 1
-    gap = int(np.argmin(np.abs(above - tokens_per_clip * len(pred_actor))))
-    low, high = float(values[gap]), float(values[gap + 1])
-    return min(1.0, max(0.0, (low + high) / 2))
+    # Tokens of each clip above the gap between values i and i + 1.
+    above = np.stack([len(row) - np.searchsorted(row, values[:-1], side="right") for row in scores])
+    misses = np.abs(np.minimum(above, _OVERFLOW * tokens_per_clip) - tokens_per_clip).mean(axis=0)
+    gap = int(np.argmin(misses))
+    return (float(values[gap]) + float(values[gap + 1])) / 2

@@ -11,8 +11,8 @@ import copy
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from runtime.errors import UnsupportedOpError
 
@@ -140,7 +140,8 @@ class LayerNormByMatmul(nn.Module):
         """Normalise (..., C)."""
         centred = x - self.mean(x)
         variance = self.mean(centred * centred)
-        return centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        scaled: Tensor = centred * torch.rsqrt(variance + self.eps)
+        return scaled * self.weight + self.bias
 
 
 def rewrite_for_export(model: nn.Module) -> nn.Module:
@@ -205,7 +206,7 @@ def _permutation(node: torch.fx.Node) -> list[int] | None:
         order[first], order[second] = order[second], order[first]
         return order
     if node.target is torch.ops.aten.permute.default:
-        return [cast(int, dim) % value.dim() for dim in cast("list[int]", node.args[1])]
+        return [dim % value.dim() for dim in cast("list[int]", node.args[1])]
     return None
 
 
@@ -218,7 +219,7 @@ def _windows(frames: Tensor, kernel: int, stride: int, dilation: int) -> list[Te
     steps = (frames.shape[1] - reach) // stride + 1
     if stride > 1:  # so that the last window can be split off whole
         missing = max(0, (kernel - 1) * dilation + steps * stride - frames.shape[1])
-        frames = F.pad(frames, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else frames
+        frames = functional.pad(frames, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else frames
     windows: list[Tensor] = []
     for tap in range(kernel):
         start = tap * dilation
@@ -233,7 +234,7 @@ def _windows(frames: Tensor, kernel: int, stride: int, dilation: int) -> list[Te
 def _pad_time(frames: Tensor, amount: int, value: float) -> Tensor:
     if amount == 0:
         return frames
-    return F.pad(frames, (0, 0, 0, 0, 0, 0, amount, amount), value=value)
+    return functional.pad(frames, (0, 0, 0, 0, 0, 0, amount, amount), value=value)
 
 
 def _fold(frames: Tensor) -> Tensor:

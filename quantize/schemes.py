@@ -54,7 +54,8 @@ class Scheme:
 # Softmax and both matmuls of attention are float in any case: XNNPACK has no int8 form of them, and
 # they are cheap next to the projections. The last layer of a head decides a box to a fraction of a
 # pixel and a score to a threshold; it is a thousandth of the work, so the export names it as float
-# too, beside the sum with the reference box (in `heads` itself). A LayerNorm's squares overflow int8.
+# too, beside the sum with the reference box (in `heads` itself). The squares in a LayerNorm want
+# more range than int8 has.
 XNNPACK_INT8 = Scheme(
     name="xnnpack-int8",
     engine="xnnpack",
@@ -99,4 +100,6 @@ def module_of(node: Node) -> str:
         return ""
     path = str(list(stack.values())[-1][0])
     # torch.export writes L['self'].model.heads or model.heads, by its mood and version.
-    return path.replace("L['self'].", "").replace("L['self']", "").replace("['", ".").replace("']", "")
+    return (
+        path.replace("L['self'].", "").replace("L['self']", "").replace("['", ".").replace("']", "")
+    )

@@ -202,6 +202,8 @@ def _nearest(
         if len(chosen) == len(times):
             return chosen
     tail = 1.5 * interval if math.isfinite(interval) else 0.0
-    while before is not None and len(chosen) < len(times) and times[len(chosen)] <= before[0] + tail:
+    while (
+        before is not None and len(chosen) < len(times) and times[len(chosen)] <= before[0] + tail
+    ):
         chosen.append(before[1])
     return chosen

@@ -95,7 +95,9 @@ def test_layer_norm_equals_its_matmuls(affine: bool) -> None:
             "circular",
             id="circular-padding",
         ),
-        pytest.param(lambda: Conv3dAs2d(nn.Conv3d(2, 2, 2, padding="same")), "even", id="even-same"),
+        pytest.param(
+            lambda: Conv3dAs2d(nn.Conv3d(2, 2, 2, padding="same")), "even", id="even-same"
+        ),
         pytest.param(
             lambda: MaxPool3dAs2d(nn.MaxPool3d(2, ceil_mode=True)), "ceil_mode", id="ceil-mode"
         ),
