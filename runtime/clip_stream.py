@@ -15,7 +15,7 @@ from runtime.decode import Detections
 from runtime.engine import LoadedEngine
 from runtime.errors import CaptureError, StaleFrameError
 from runtime.profiling import Profile
-from runtime.results import Event, KeyframeResult, Timings
+from runtime.results import Event, FrameStatus, KeyframeResult, Timings
 from runtime.sampler import Sampler
 from runtime.sources import Frame, Gap, Source
 
@@ -40,27 +40,6 @@ class StreamConfig:
     conf: float
     action_conf: float
     stride_samples: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameStatus:
-    """What is known when a frame is about to be shown.
-
-    Attributes:
-        warming_up: No clip is whole yet.
-        samples: Samples of the clip so far.
-        num_frames: Samples that a clip needs.
-        dropped: Frames of a live source dropped so far.
-        live: Whether the frame is of a live source.
-        fps: Rate that the source states, frames per second, or None.
-    """
-
-    warming_up: bool
-    samples: int
-    num_frames: int
-    dropped: int
-    live: bool
-    fps: float | None
 
 
 class ClipStream:
@@ -107,6 +86,11 @@ class ClipStream:
     def samples(self) -> int:
         """Return how many samples the clip has so far."""
         return self._buffer.count
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """Return frames read so far, and how many a file announces (None for a live source)."""
+        return self._source.grabbed, self._source.frame_count
 
     def results(self) -> Iterator[KeyframeResult]:
         """Yield one result per keyframe until the source ends.

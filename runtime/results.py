@@ -28,6 +28,27 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameStatus:
+    """What is known when a frame is about to be shown.
+
+    Attributes:
+        warming_up: No clip is whole yet.
+        samples: Samples of the clip so far.
+        num_frames: Samples that a clip needs.
+        dropped: Frames of a live source dropped so far.
+        live: Whether the frame is of a live source.
+        fps: Rate that the source states, frames per second, or None.
+    """
+
+    warming_up: bool
+    samples: int
+    num_frames: int
+    dropped: int
+    live: bool
+    fps: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Milliseconds that this keyframe cost; see `runtime.profiling.Profile` for the stages."""
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
-from runtime.clip_stream import ClipStream, FrameStatus, StreamConfig
+from runtime.clip_stream import ClipStream, StreamConfig
 from runtime.engine import load_engine
 from runtime.errors import ConfigError
 from runtime.profiling import Profile
-from runtime.results import Event, KeyframeResult
+from runtime.results import Event, FrameStatus, KeyframeResult
 from runtime.sampler import Sampler
 from runtime.sources import Frame, SourceConfig, open_source
 from runtime.sources.grabber import Opener
@@ -127,6 +127,11 @@ class ClipRunner:
     def samples(self) -> int:
         """Return how many of the clip's samples are there."""
         return 0 if self._state is None else self._state.samples
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """Return frames read so far, and how many a file announces (None for a live source)."""
+        return (0, None) if self._state is None else self._state.progress
 
     def stream(
         self,

@@ -82,17 +82,17 @@ class Sampler:
         self.gaps = 0
         self._filled = 0
         self._origin = self._prev = self._newest = 0.0
-        self._last_d = math.inf
+        self._last_d = self._interval_s = math.inf
 
     @property
     def slow(self) -> bool:
-        """Tell whether the last frames came further apart than the clip's samples."""
-        return math.isfinite(self._last_d) and self._last_d > self.period_s * (1 + 1e-6)
+        """Tell whether frames come further apart than the clip's samples; one late frame is not."""
+        return math.isfinite(self.interval_s) and self.interval_s > self.period_s * (1 + 1e-6)
 
     @property
     def interval_s(self) -> float:
-        """Return the time between the last two frames, seconds; infinite before there are two."""
-        return self._last_d
+        """Return the smaller of the last two intervals, seconds; infinite before there are any."""
+        return self._interval_s
 
     def restart(self) -> None:
         """Forget the frames so far; the next one is the first sample of a new clip."""
@@ -123,14 +123,15 @@ class Sampler:
             return self._first(t, f"no frame for {d:.2f} s (limit {self.max_gap_s:.2f} s)")
         if d == 0:
             return Sample(repeats=0, takes=0, filled=self._filled)
-        reach = t + 0.5 * min(d, self._last_d)
+        self._interval_s = min(d, self._last_d)
+        reach = t + 0.5 * self._interval_s
         self._last_d = d
         self._prev = t
         return self._fill(t, reach)
 
     def _first(self, t: float, gap: str | None) -> Sample:
         self._origin = self._prev = self._newest = t
-        self._last_d = math.inf
+        self._last_d = self._interval_s = math.inf
         self._filled = 1
         return Sample(repeats=0, takes=1, filled=1, gap=gap)
 

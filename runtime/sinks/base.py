@@ -6,9 +6,8 @@ import logging
 from collections.abc import Iterable
 from types import TracebackType
 
-from runtime.clip_stream import FrameStatus
 from runtime.errors import EdgeError
-from runtime.results import KeyframeResult
+from runtime.results import FrameStatus, KeyframeResult
 from runtime.sources import Frame
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from runtime.clip_stream import FrameStatus
-from runtime.results import KeyframeResult
+from runtime.results import FrameStatus, KeyframeResult
 from runtime.sinks.layout import Rect, place
 from runtime.sources import Image
 

@@ -11,8 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from runtime.bundle import ClipSpec
-from runtime.clip_stream import FrameStatus
-from runtime.results import KeyframeResult
+from runtime.results import FrameStatus, KeyframeResult
 from runtime.sources import Frame
 
 # Frames that wait are whole pictures: half a clip of 1080p at 30 fps is 150 MB.

@@ -8,9 +8,8 @@ import sys
 import cv2
 
 from runtime.bundle import ClipSpec
-from runtime.clip_stream import FrameStatus
 from runtime.errors import BackendUnavailableError, ConfigError
-from runtime.results import KeyframeResult
+from runtime.results import FrameStatus, KeyframeResult
 from runtime.sinks.base import Sink
 from runtime.sinks.draw import draw
 from runtime.sinks.pairing import Pairing

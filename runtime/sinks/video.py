@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 
 from runtime.bundle import ClipSpec
-from runtime.clip_stream import FrameStatus
 from runtime.errors import SinkError
-from runtime.results import KeyframeResult
+from runtime.results import FrameStatus, KeyframeResult
 from runtime.sinks.base import Sink
 from runtime.sinks.draw import draw
 from runtime.sinks.pairing import MAX_WAITING_BYTES, Paired, Pairing

@@ -18,10 +18,9 @@ import numpy as np
 import pytest
 
 from runtime.bundle import ClipSpec
-from runtime.clip_stream import FrameStatus
 from runtime.decode import Detections
 from runtime.errors import CameraLostError, ConfigError, EdgeError, SinkError
-from runtime.results import KeyframeResult, Timings
+from runtime.results import FrameStatus, KeyframeResult, Timings
 from runtime.sinks import (
     JsonLinesSink,
     JsonStdoutSink,
