@@ -1,0 +1,79 @@
+"""A tiny checkpoint, a video, and one export of it for all tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edge.data.demo_clip import write_demo_clip
+from edge.model.bmvit import BMViT
+from edge.model.checkpoint import save_checkpoint
+from edge.model.variants import build_model
+from export import ExportReport, export_bundle
+
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
+
+CLASS_NAMES = ("walk", "wave", "fall")
+
+
+def tiny_model() -> BMViT:
+    """Return a compact model of two blocks for clips of 4 x 32 x 32."""
+    model = build_model(
+        "nano",
+        num_classes=len(CLASS_NAMES),
+        seed=0,
+        num_frames=4,
+        height=32,
+        width=32,
+        channels=(16, 32),
+        depths=(1, 1),
+        head_channels=16,
+        strides=(2,),
+        kv_strides=(4, 2),
+    )
+    with torch.no_grad():  # so that tokens and clips differ by more than rounding
+        for head in (model.heads.box, model.heads.actor, model.heads.actions):
+            head.last.weight.mul_(20)
+    return model.eval()
+
+
+def clips_of(model: BMViT, count: int, seed: int = 0) -> list[np.ndarray]:
+    """Return clips (1, T, 3, H, W) of smooth noise."""
+    config = model.config
+    random = np.random.default_rng(seed)
+    shape = (1, config.num_frames, 3, config.height, config.width)
+    return [random.normal(size=shape).astype(np.float32) for _ in range(count)]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
+    save_checkpoint(path, tiny_model(), class_names=CLASS_NAMES, trained=False, note="for tests")
+    return path
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "drawn.mp4"
+    write_demo_clip(path, seconds=5.0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(
+    checkpoint: Path, video: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ExportReport:
+    pytest.importorskip("runtime._native", reason="the native runtime is not built here")
+    return export_bundle(
+        checkpoint,
+        targets=["xnnpack-int8", "xnnpack-fp32"],
+        calib_data=video,
+        calib_clips=12,
+        verify_clips=6,
+        out=tmp_path_factory.mktemp("bundle") / "tiny",
+    )
