@@ -71,13 +71,14 @@ Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
 }
 
 std::string Runner::Describe() const {
-  std::string text = "edge_runner: bundle " + bundle_.name + " (" + bundle_.artifact + ", " +
-                     bundle_.precision + "), conf " + Fixed(conf_, 4) + ", action-conf " +
-                     Fixed(action_conf_, 2) + ", stride " +
-                     std::to_string(stride_points_ * bundle_.sampling_rate) + " frames at " +
-                     Fixed(bundle_.fps, 2) + " fps, " + std::to_string(Engine::num_threads()) +
-                     " threads, ExecuTorch " EDGE_EXECUTORCH_VERSION ", loaded in " +
-                     Fixed(engine_.load_ms(), 0) + " ms";
+  const int count = Engine::num_threads();
+  const std::string threads = std::to_string(count) + (count == 1 ? " thread" : " threads");
+  std::string text =
+      "edge_runner: bundle " + bundle_.name + " (" + bundle_.artifact + ", " + bundle_.precision +
+      "), conf " + Fixed(conf_, 4) + ", action-conf " + Fixed(action_conf_, 2) + ", stride " +
+      std::to_string(stride_points_ * bundle_.sampling_rate) + " frames at " +
+      Fixed(bundle_.fps, 2) + " fps, " + threads +
+      ", ExecuTorch " EDGE_EXECUTORCH_VERSION ", loaded in " + Fixed(engine_.load_ms(), 0) + " ms";
   if (!bundle_.trained) text += "\nwarning: the weights are untrained: results mean nothing";
   return text;
 }

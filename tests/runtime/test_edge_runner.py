@@ -87,7 +87,7 @@ def test_says_its_configuration_first_and_its_speed_last(make_bundle: Any) -> No
     )
     first, *_, last = done.stderr.splitlines()
     assert "bundle tiny (xnnpack-int8.pte, int8), conf 0.4000" in first
-    assert "1 threads" in first
+    assert "30.00 fps, 1 thread, ExecuTorch 1.5.1" in first
     assert "untrained" in done.stderr
     assert last.startswith("Speed: ")
     assert " ms decode per clip at (1, 4, 3, 32, 32)" in last

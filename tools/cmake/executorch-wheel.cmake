@@ -37,7 +37,8 @@ function(edge_fetch_executorch version folder)
       "Install it, or unpack its wheel and pass -DEDGE_EXECUTORCH_DIR=<folder>/executorch.")
   endif()
   file(ARCHIVE_EXTRACT INPUT "${wheels}" DESTINATION "${folder}"
-       PATTERNS "executorch/include/*" "executorch/lib/*" "executorch/share/cmake/*")
+       PATTERNS "executorch/include/*" "executorch/lib/*" "executorch/share/cmake/*"
+                "executorch-*.dist-info/licenses/*")
   file(REMOVE_RECURSE "${download}")
 endfunction()
 
@@ -105,5 +106,12 @@ function(edge_define_executorch version)
     target_link_options(edge_executorch INTERFACE
                         "LINKER:--push-state,--no-as-needed,${path},--pop-state")
   endforeach()
+  # Whoever passes the libraries on must pass their licence on.
+  file(GLOB licence "${EDGE_EXECUTORCH_ROOT}/../executorch-${version}*.dist-info/licenses/LICENSE")
+  if(NOT licence)
+    message(WARNING "No LICENSE of executorch beside ${EDGE_EXECUTORCH_ROOT}: do not pass the built "
+                    "wheel on without it.")
+  endif()
+  set(EDGE_EXECUTORCH_LICENCE "${licence}" PARENT_SCOPE)
   set(EDGE_EXECUTORCH_LIBRARIES "${paths}" PARENT_SCOPE)
 endfunction()

@@ -1,0 +1,113 @@
+"""What an installation brings, and how the native build refuses a wrong ExecuTorch."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def provider() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "device_requirements", REPOSITORY / "tools" / "device_requirements.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        pytest.param("1", ["numpy>=1.24"], id="system OpenCV"),
+        pytest.param("0", ["numpy>=1.24", "opencv-python>=4.8"], id="OpenCV from PyPI"),
+    ],
+)
+def test_device_needs_numpy_and_some_opencv(
+    provider: ModuleType, monkeypatch: pytest.MonkeyPatch, override: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("EDGE_SYSTEM_OPENCV", override)
+    assert provider.dynamic_metadata("dependencies", {}) == expected
+
+
+def test_wrong_override_is_refused(provider: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_SYSTEM_OPENCV", "yes")
+    with pytest.raises(ValueError, match="set it to 1, 0, or leave it unset"):
+        provider.dynamic_metadata("dependencies", {})
+
+
+@pytest.mark.parametrize(
+    ("packages", "expected"),
+    [
+        pytest.param({}, False, id="no OpenCV"),
+        pytest.param({"cv2.py": "VideoCapture = object"}, True, id="OpenCV unknown to pip"),
+        pytest.param({"cv2.py": "raise OSError('libGL')"}, False, id="OpenCV that fails"),
+        pytest.param(
+            {
+                "cv2.py": "VideoCapture = object",
+                "opencv_python-4.9.0.dist-info/METADATA": "Name: opencv-python\nVersion: 4.9.0\n",
+            },
+            False,
+            id="OpenCV from PyPI",
+        ),
+    ],
+)
+def test_opencv_that_pip_does_not_know_of_is_accepted(
+    provider: ModuleType, tmp_path: Path, packages: dict[str, str], expected: bool
+) -> None:
+    for name, text in packages.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    probe = (
+        f"import sys; sys.path = [{str(tmp_path)!r}, *[p for p in sys.path if 'site-' not in p]]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", probe + provider.PROBE], capture_output=True, check=False
+    )
+    assert (done.returncode == 0) is expected
+
+
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [
+        pytest.param('set(PACKAGE_VERSION "1.4.0")', "holds executorch '1.4.0'", id="older"),
+        pytest.param("", "holds executorch ''", id="no package"),
+    ],
+)
+def test_native_build_refuses_another_executorch(tmp_path: Path, version: str, found: str) -> None:
+    beside = Path(sys.executable).with_name("cmake")
+    cmake = str(beside) if beside.is_file() else shutil.which("cmake")
+    if cmake is None:
+        pytest.skip("cmake is not installed")
+    folder = tmp_path / "executorch"
+    config = folder / "lib" / "cmake" / "executorch" / "executorch-config-version.cmake"
+    config.parent.mkdir(parents=True)
+    config.write_text(version, encoding="utf-8")
+    # Only the search, without a compiler.
+    script = tmp_path / "find.cmake"
+    script.write_text(
+        f'include("{REPOSITORY}/tools/cmake/executorch-wheel.cmake")\n'
+        "edge_find_executorch(1.5.1)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [cmake, f"-DEDGE_EXECUTORCH_DIR={folder}", "-P", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    said = " ".join(done.stderr.split())
+    assert found in said
+    assert "expected 1.5.1" in said
