@@ -1,13 +1,15 @@
 #!/bin/sh
 # Install what some tests need beside pip's packages: an RTSP server of Debian's (GStreamer's, used
-# from the system's Python) to test live sources against. Does nothing where it cannot (no root, no
-# apt-get, no network): those tests are then skipped and say so.
+# from the system's Python) to test live sources against, and an X server without a screen for
+# --show. Does nothing where it cannot (no root, no apt-get, no network): those tests are then
+# skipped and say so.
 set -eu
 
 packages="python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base
-  gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
+  gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly xvfb"
 
 works() {
+  command -v Xvfb >/dev/null 2>&1 || return 1
   /usr/bin/python3 - >/dev/null 2>&1 <<'PYTHON'
 import gi
 gi.require_version("Gst", "1.0")
@@ -23,7 +25,7 @@ if works; then
   exit 0
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  echo "RTSP tests will be skipped; to run them, as root: apt-get install $(echo $packages)" >&2
+  echo "tests with RTSP and --show will be skipped; to run them, as root: apt-get install $(echo $packages)" >&2
   exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive
@@ -31,5 +33,5 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq >/dev/null 2>&1 || true
 # shellcheck disable=SC2086  # one word per package is meant
 if ! apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1 || ! works; then
-  echo "RTSP tests will be skipped: apt-get could not install $(echo $packages)" >&2
+  echo "tests with RTSP and --show will be skipped: apt-get could not install $(echo $packages)" >&2
 fi

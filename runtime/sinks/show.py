@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import cv2
@@ -16,14 +17,50 @@ from runtime.sinks.pairing import Pairing
 from runtime.sources import Frame
 
 TITLE = "bmvit-edge"
+X_PORT = 6000
 QUIT_KEYS = frozenset({ord("q"), 27})
 
 
 def has_display() -> bool:
-    """Tell whether a window can be opened here."""
+    """Tell whether a window can be opened here: on Linux, whether a display server answers.
+
+    A variable alone is not enough: Qt ends the whole process when nobody is at the display.
+    """
     if sys.platform != "linux":
         return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return _answers(os.environ.get("DISPLAY", "")) or _wayland()
+
+
+def _answers(display: str) -> bool:
+    """Try to reach an X server: `:0` on this machine, `host:0` over the network."""
+    host, separator, number = display.rpartition(":")
+    number = number.partition(".")[0]
+    if not separator or not number.isdigit():
+        return False
+    if host and host != "unix":
+        try:
+            socket.create_connection((host, X_PORT + int(number)), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
+    path = f"/tmp/.X11-unix/X{number}"
+    # Linux X servers also listen on the abstract name; in a container only one may be there.
+    return _connects(path) or _connects(f"\0{path}")
+
+
+def _wayland() -> bool:
+    name = os.environ.get("WAYLAND_DISPLAY", "")
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    return bool(name) and _connects(name if name.startswith("/") else f"{folder}/{name}")
+
+
+def _connects(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
 
 
 class ShowSink(Sink):
@@ -43,9 +80,10 @@ class ShowSink(Sink):
             ConfigError: There is no display.
         """
         if not has_display():
+            display = os.environ.get("DISPLAY", "")
             raise ConfigError(
-                "--show needs a display and neither DISPLAY nor WAYLAND_DISPLAY is set; leave it "
-                "out, or use --save FILE.mp4"
+                f"--show needs a display and none answers (DISPLAY is {display!r}); "
+                "leave it out, or use --save FILE.mp4"
             )
         self.done = False
         self._trained = trained

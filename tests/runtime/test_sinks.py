@@ -501,9 +501,56 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
         video_sink(tmp_path / "out.mp4")
 
 
-def test_show_without_a_display_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
+@pytest.mark.parametrize("display", ["", ":87", "127.0.0.1:87", "nonsense"])
+def test_show_without_a_display_is_one_sentence(
+    display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(ConfigError, match="--show needs a display") as caught:
+    with pytest.raises(ConfigError, match="--show needs a display and none answers") as caught:
         ShowSink(clip=CLIP, stride=STRIDE, trained=True)
     assert isinstance(caught.value, EdgeError)
+
+
+SHOW = """
+import numpy as np
+from runtime.bundle import ClipSpec
+from runtime.errors import BackendUnavailableError
+from runtime.results import FrameStatus
+from runtime.sinks import ShowSink
+from runtime.sources import Frame
+sink = ShowSink(clip=ClipSpec(num_frames=8, sampling_rate=4, fps=30.0), stride=8, trained=True)
+status = FrameStatus(warming_up=True, samples=1, num_frames=8, dropped=0, live=True, fps=30.0)
+image = np.zeros((48, 64, 3), np.uint8)
+try:
+    for i in range(3):
+        sink.frame(Frame(image_bgr=image, index=i, t=i / 30, arrival=0.0), status)
+    print("shown", sink.done)
+except BackendUnavailableError as error:
+    print("refused", error)
+sink.close(ok=True)
+"""
+
+
+def test_show_opens_a_window_or_says_that_opencv_has_none() -> None:
+    if not shutil.which("Xvfb"):
+        pytest.skip("no Xvfb; run tools/install-test-packages.sh as root")
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-nolisten", "tcp"],
+        pass_fds=[write], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write)
+    try:
+        with os.fdopen(read) as numbers:
+            display = f":{numbers.readline().strip()}"
+        done = subprocess.run(
+            [sys.executable, "-c", SHOW],
+            capture_output=True, text=True, check=False, timeout=60,
+            env={**os.environ, "DISPLAY": display}, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+    finally:
+        server.kill()
+        server.wait()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(("shown False", "refused --show: this OpenCV"))
