@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("bmvit-edge", "numpy", "opencv-python", "torch", "executorch", "torchao")
+PACKAGES = (
+    "bmvit-edge", "numpy", "opencv-python", "torch", "executorch", "torchao",
+    "onnx", "onnxruntime", "openvino", "nncf",
+)  # fmt: skip
 
 
 def host_facts() -> dict[str, Any]:
