@@ -18,7 +18,15 @@ from benchmarks._engines.base import installed
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 # What decides an artifact beside weights and package versions: the code that lowers.
-_SOURCES = ("export", "quantize", "benchmarks/_engines")
+_SOURCES = (
+    "export/*.py",
+    "quantize/*.py",
+    "benchmarks/_engines/networks.py",
+    "benchmarks/_engines/torch_eager.py",
+    "benchmarks/_engines/xnnpack.py",
+    "benchmarks/_engines/onnx_runtime.py",
+    "benchmarks/_engines/open_vino.py",
+)
 _FACTS = "facts.json"
 
 Build = Callable[[Path], Mapping[str, Any]]
@@ -29,7 +37,7 @@ class Store:
 
     def __init__(self, root: Path, name: str, fingerprint: str) -> None:
         """Choose the folder; `fingerprint` stands for weights, configuration and clips."""
-        key = digest(fingerprint, *(_source_digest(_ROOT / source) for source in _SOURCES))
+        key = digest(fingerprint, *map(_source_digest, _SOURCES))
         self.folder = root / f"{name}-{key[:12]}"
 
     def get(self, name: str, packages: Sequence[str], build: Build) -> Path:
@@ -77,8 +85,8 @@ def digest(*parts: str | bytes) -> str:
     return total.hexdigest()
 
 
-def _source_digest(folder: Path) -> str:
-    return digest(*(path.read_bytes() for path in sorted(folder.glob("*.py"))))
+def _source_digest(pattern: str) -> str:
+    return digest(*(path.read_bytes() for path in sorted(_ROOT.glob(pattern))))
 
 
 @contextmanager
