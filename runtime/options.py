@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import os
 import sys
 import types
 import typing
@@ -245,6 +246,7 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our standard output went away (`edge run ... | head`): nothing is wrong.
-        sys.stdout = None
+        # The reader of stdout went away (`edge run ... | head`): nothing is wrong. What
+        # is still buffered goes nowhere, or the interpreter would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -141,7 +141,7 @@ class ClipRunner:
         on_frame: Callable[[Frame, FrameStatus], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         opener: Opener = open_capture,
-    ) -> Iterator[KeyframeResult]:
+    ) -> Generator[KeyframeResult, None, None]:
         """Yield one result per keyframe.
 
         Args:

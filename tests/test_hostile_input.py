@@ -232,6 +232,19 @@ def test_outputs_are_not_replaced_without_being_told(tmp_path: Path, clip: Path)
     assert old.read_text("utf-8") == "mine"
 
 
+def test_a_reader_that_had_enough_is_no_error(tmp_path: Path, clip: Path) -> None:
+    lines = tmp_path / "out.jsonl"
+    command = f"{sys.executable} -m edge run --source {clip} --json --save-json {lines}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -n 1"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frame"] > 0
+    assert "error" not in done.stderr.lower()
+    assert lines.exists(), "the file that was asked for is whole up to there"
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, clip: Path) -> None:
     """A file-size limit stands for the full disk: the same failure of write(2)."""
     out = tmp_path / "out.mp4"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -123,10 +124,13 @@ def _run(options: RunOptions) -> None:
         with _stoppable(), Sinks(_sinks(options, runner)) as sinks:
             on_frame = sinks.frame if sinks.wants_frames else None
             stream = runner.stream(options.source, config=config, on_frame=on_frame)
-            for count, result in enumerate(stream, start=1):
-                sinks.result(result)
-                if sinks.done or count == options.max_keyframes:
-                    break
+            # Closed on the way out: leaving the loop early must stop the camera at once.
+            with closing(stream), _progress(options) as move:
+                for count, result in enumerate(stream, start=1):
+                    sinks.result(result)
+                    move(*runner.progress)
+                    if sinks.done or count == options.max_keyframes:
+                        break
         if not options.quiet:
             for line in runner.summary():
                 sys.stderr.write(line + "\n")
@@ -165,6 +169,28 @@ def _check_size(options: RunOptions, runner: ClipRunner) -> None:
             f"--imgsz is {options.imgsz}, the bundle's programs are fixed at "
             f"{size.width}x{size.height}; leave the flag out, or export for that size"
         )
+
+
+@contextmanager
+def _progress(options: RunOptions) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a callback `(frames, of)` that moves a bar on stderr.
+
+    No bar where nobody watches, where the table scrolls on the same terminal, or without tqdm,
+    which a device does not install.
+    """
+    hidden = options.quiet or not sys.stderr.isatty() or sys.stdout.isatty()
+    if hidden or importlib.util.find_spec("tqdm") is None:
+        yield lambda frames, total: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit="frame", dynamic_ncols=True, leave=False) as bar:
+
+        def move(frames: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(frames - bar.n)
+
+        yield move
 
 
 @contextmanager

@@ -13,6 +13,10 @@ from runtime.sources import Frame
 logger = logging.getLogger(__name__)
 
 
+# Ctrl-C, a closed stream, and a reader of stdout that had enough: what was written is whole.
+_PROPER_ENDS = (KeyboardInterrupt, GeneratorExit, BrokenPipeError)
+
+
 class Sink:
     """Somewhere results go. Subclasses override what they need.
 
@@ -95,7 +99,7 @@ class Sinks:
         trace: TracebackType | None,
     ) -> None:
         """Close all; an error of the run is more important than one of closing."""
-        stopped = error is None or isinstance(error, (KeyboardInterrupt, GeneratorExit))
+        stopped = error is None or isinstance(error, _PROPER_ENDS)
         try:
             self.close(ok=stopped)
         except EdgeError as failure:

@@ -93,7 +93,7 @@ class JsonStdoutSink(Sink):
         """Write and flush one line.
 
         Raises:
-            SinkError: Nobody reads stdout any more.
+            SinkError: stdout goes to a disk that is full.
         """
         write_line(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
 
@@ -102,10 +102,13 @@ def write_line(line: str) -> None:
     """Write one line of results to stdout and flush it.
 
     Raises:
-        SinkError: Nobody reads stdout any more, or its disk is full.
+        BrokenPipeError: Nobody reads stdout any more; the command line ends quietly then.
+        SinkError: The disk behind stdout is full.
     """
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise SinkError(f"stdout cannot be written: {error.strerror}") from error

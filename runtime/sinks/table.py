@@ -21,7 +21,7 @@ class TableSink(Sink):
         """Write one line.
 
         Raises:
-            SinkError: Nobody reads stdout any more.
+            SinkError: stdout goes to a disk that is full.
         """
         if not self._started:
             self._started = True

@@ -155,7 +155,7 @@ def test_a_field_that_does_not_fit_is_named(
 
 def test_a_newer_schema_says_to_update(tmp_path: Path) -> None:
     data = {**content(), "schema_version": 2, "something_new": 1}
-    with pytest.raises(ArtifactMismatchError, match="schema 2, newer than .* update bmvit-edge"):
+    with pytest.raises(ArtifactMismatchError, match=r"schema 2, newer than .* update bmvit-edge"):
         Bundle.load(write(tmp_path / "b", data))
 
 

@@ -184,19 +184,19 @@ def test_table_has_a_line_per_keyframe(capsys: pytest.CaptureFixture[str]) -> No
     assert many.endswith("+2 more")
 
 
-class BrokenStdout(io.StringIO):
-    """A pipe whose reader went away."""
+class FullStdout(io.StringIO):
+    """A file on a disk that is full."""
 
     def write(self, text: str) -> int:
-        raise BrokenPipeError(32, "Broken pipe")
+        raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("make", [JsonStdoutSink, TableSink], ids=["json", "table"])
-def test_a_closed_stdout_is_one_sentence(
+def test_a_full_disk_behind_stdout_is_one_sentence(
     make: Callable[[], Sink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdout", BrokenStdout())
-    with pytest.raises(SinkError, match="Broken pipe"):
+    monkeypatch.setattr(sys, "stdout", FullStdout())
+    with pytest.raises(SinkError, match="No space left"):
         make().result(make_result())
 
 
