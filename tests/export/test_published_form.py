@@ -1,0 +1,70 @@
+"""The published form of the network (3D convolutions, LayerNorm) lowers too, and answers alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from edge.model.bmvit import BMViT
+from edge.model.variants import build_model
+from export.program import export_graph, float_outputs, three_dimensional_ops
+from export.registry import get_target
+from export.verify import verify_program
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def small() -> BMViT:
+    """Return an MViTv2 of two blocks with every kind of layer that the published one has."""
+    return build_model(
+        "small",
+        num_classes=2,
+        seed=0,
+        num_frames=4,
+        height=32,
+        width=32,
+        depth=2,
+        embed_dim=16,
+        stage_starts=(1,),
+        q_pool_at=(1,),
+        kv_stride=(1, 4, 4),
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def clip(small: BMViT) -> np.ndarray:
+    config = small.config
+    shape = (1, config.num_frames, 3, config.height, config.width)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def test_no_3d_operation_is_left_and_the_numbers_stay(small: BMViT, clip: np.ndarray) -> None:
+    kinds = {type(module) for module in small.modules()}
+    assert {torch.nn.Conv3d, torch.nn.MaxPool3d, torch.nn.LayerNorm} <= kinds
+    graph = export_graph(small, torch.from_numpy(clip))
+    assert three_dimensional_ops(graph) == []
+    with torch.no_grad():
+        found = graph(torch.from_numpy(clip))
+    for got, expected in zip(found, float_outputs(small)(clip), strict=True):
+        assert np.allclose(got.numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_it_lowers_whole_and_the_engine_agrees(small: BMViT, clip: np.ndarray) -> None:
+    pytest.importorskip("runtime._native", reason="the native runtime is not built here")
+    lowered = get_target("xnnpack-fp32").lower(small, [clip])
+    assert lowered.delegation.share >= 0.99
+    outside = " ".join(lowered.delegation.fallbacks)
+    assert "convolution" not in outside
+    assert "layer_norm" not in outside
+    verified = verify_program(
+        lowered.program,
+        [clip],
+        name="small.pte",
+        precision="fp32",
+        truth=float_outputs(small),
+        simulate=lowered.simulate,
+    )
+    assert verified.max_abs["pred_boxes"] < 1e-3

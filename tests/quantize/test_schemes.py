@@ -1,0 +1,101 @@
+"""int8 goes where the scheme says, and nowhere else."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from quantize.ptq import quantize_static
+from quantize.schemes import XNNPACK_INT8, Scheme
+from runtime.errors import CalibrationError, ConfigError
+
+torch.set_num_threads(1)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 3, padding=1)
+        self.heads = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.heads(torch.relu(self.body(x)))
+
+
+def exported() -> nn.Module:
+    torch.manual_seed(0)
+    return torch.export.export(Net().eval(), (torch.zeros(1, 3, 8, 8),)).module()
+
+
+def quantize(clips: list[Tensor], **options: object) -> torch.fx.GraphModule:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return quantize_static(exported(), clips, scheme=XNNPACK_INT8, **options)
+
+
+def weights_of(graph: torch.fx.GraphModule) -> list[bool]:
+    """Tell for each convolution, in order, whether its weight is dequantized per channel."""
+    convolutions = [n for n in graph.graph.nodes if "conv2d" in str(n.target)]
+    return ["dequantize_per_channel" in str(n.args[1].target) for n in convolutions]
+
+
+def test_named_layers_stay_float() -> None:
+    clips = [torch.randn(1, 3, 8, 8) for _ in range(3)]
+    assert weights_of(quantize(clips)) == [True, True, True]
+    assert weights_of(quantize(clips, float_names=frozenset({"heads.2"}))) == [True, True, False]
+
+
+def test_weights_are_symmetric_per_channel_and_activations_affine() -> None:
+    graph = quantize([torch.rand(1, 3, 8, 8) + 1 for _ in range(3)])
+    per_tensor = [n for n in graph.graph.nodes if "quantize_per_tensor" in str(n.target)]
+    assert any(n.args[2] != 0 for n in per_tensor)
+    per_channel = [n for n in graph.graph.nodes if "dequantize_per_channel" in str(n.target)]
+    points = [getattr(graph, n.args[2].target) for n in per_channel]
+    assert points
+    assert all(int(p.abs().max()) == 0 for p in points)
+
+
+def test_numbers_stay_near() -> None:
+    clips = [torch.randn(1, 3, 8, 8) for _ in range(8)]
+    with torch.no_grad():
+        error = (quantize(clips)(clips[0]) - exported()(clips[0])).abs()
+    assert 0 < float(error.mean()) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("clips", "words"),
+    [
+        pytest.param([], "needs calibration clips", id="none"),
+        pytest.param([torch.full((1, 3, 8, 8), torch.nan)], "not finite", id="nan"),
+    ],
+)
+def test_clips_that_teach_nothing_are_refused(clips: list[Tensor], words: str) -> None:
+    with pytest.raises(CalibrationError, match=words):
+        quantize(clips)
+
+
+def test_xnnpack_has_no_symmetric_activations() -> None:
+    with pytest.raises(ConfigError, match="affine"):
+        Scheme(
+            name="x",
+            engine="xnnpack",
+            per_channel_weights=True,
+            activations="symmetric",
+            float_modules=(),
+        )
+
+
+@pytest.mark.parametrize(
+    ("module", "kept"),
+    [
+        ("model.heads", True),
+        ("model.heads.box.layers.0", False),
+        ("model.backbone.blocks.0.norm1", True),
+        ("model.backbone.embed.conv", False),
+    ],
+)
+def test_the_sum_with_the_reference_box_and_norms_stay_float(module: str, kept: bool) -> None:
+    assert XNNPACK_INT8.keeps_float(module) is kept
