@@ -20,7 +20,7 @@ $(DEMO_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime edge
 $(DEV_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime/native -type f 2>/dev/null)
 	$(PYTHON) -m venv $(DEV_VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "torch==2.13.0"
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -C cmake.define.EDGE_WERROR=ON -e ".[dev]"
 	touch $@
 
 test: $(DEV_VENV)/.installed
