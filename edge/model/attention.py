@@ -157,21 +157,27 @@ class PoolingAttention(nn.Module):
 
         The terms use the query before scaling, one table entry for each distance along an axis.
         """
+        # At most five dimensions, and broadcasting in place of copies: engines take six at most.
         config = self.config
         spatial = query[:, :, 1:] if config.has_cls else query
-        grid = spatial.reshape(*spatial.shape[:2], *config.grid_q, config.head_dim)
+        batch, heads, length, dim = spatial.shape
+        grid = spatial.reshape(batch * heads, *config.grid_q, dim)
         bias: Tensor | None = None
         if self.rel_pos_h is not None and self.rel_pos_w is not None:
-            by_row = torch.einsum("bnthwd,hkd->bnthwk", grid, self.rel_pos_h[self.rows])
-            by_column = torch.einsum("bnthwd,wkd->bnthwk", grid, self.rel_pos_w[self.columns])
-            bias = by_row[..., None, :, None] + by_column[..., None, None, :]
+            by_row = torch.einsum("mthwd,hkd->mthwk", grid, self.rel_pos_h[self.rows])
+            by_column = torch.einsum("mthwd,wkd->mthwk", grid, self.rel_pos_w[self.columns])
+            bias = by_row.reshape(-1, length, 1, config.grid_kv[1], 1) + by_column.reshape(
+                -1, length, 1, 1, config.grid_kv[2]
+            )
         if self.rel_pos_t is not None:
-            by_time = torch.einsum("bnthwd,tkd->bnthwk", grid, self.rel_pos_t[self.times])
-            by_time = by_time[..., :, None, None].expand(*by_time.shape, *config.grid_kv[1:])
+            by_time = torch.einsum("mthwd,tkd->mthwk", grid, self.rel_pos_t[self.times])
+            by_time = by_time.reshape(-1, length, config.grid_kv[0], 1, 1)
             bias = by_time if bias is None else bias + by_time
         if bias is None:
             return None
-        bias = bias.expand(*bias.shape[:5], *config.grid_kv).flatten(5, 7).flatten(2, 4)
+        if bias.shape[2:] != config.grid_kv:
+            bias = bias.expand(-1, -1, *config.grid_kv)
+        bias = bias.reshape(batch, heads, length, -1)
         return functional.pad(bias, (1, 0, 1, 0)) if config.has_cls else bias
 
 
