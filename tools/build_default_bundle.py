@@ -41,7 +41,7 @@ NOTE = (
 SEED = 20
 MAX_BYTES = 8_000_000
 _BATCH = 8
-_HEADS = 100
+_DIRECTIONS = 40
 
 
 def settle_norms(model: BMViT, frames_rgb: np.ndarray) -> None:
@@ -61,32 +61,27 @@ def settle_norms(model: BMViT, frames_rgb: np.ndarray) -> None:
         norm.momentum = 0.1
 
 
-def choose_heads(model: BMViT, frames_rgb: np.ndarray) -> None:
-    """Widen the heads' outputs, and draw the actor head whose best scores differ least by clip.
+def level_heads(model: BMViT, frames_rgb: np.ndarray) -> None:
+    """Widen the heads' outputs, and make the actor score follow the place and not the scene.
 
-    At the start of training all tokens answer almost alike, and an untrained head's scores follow
-    the scene more than the place in it: one θ would flood some clips and leave others empty.
+    At the start of training all tokens answer almost alike, and an untrained score follows the
+    scene more than the place in it: one θ would flood some clips and leave others empty. So the
+    last actor layer is made blind to the directions in which whole clips differ.
     """
     with torch.no_grad():
         model.heads.box.last.weight.mul_(4.0)
         model.heads.actions.last.weight.mul_(30.0)
-    best: tuple[float, dict[str, torch.Tensor]] | None = None
-    clips = list(model_clips(frames_rgb, model.config))
-    with torch.no_grad():
-        wheres = [_where(model, clip) for clip in clips]
-        for seed in range(_HEADS):
-            random = torch.Generator().manual_seed(seed)
-            for layer in (model.heads.actor.layers[0], model.heads.actor.last):
-                std = 0.02 if layer is not model.heads.actor.last else 0.6
-                layer.weight.normal_(std=std, generator=random)
-            logits = torch.stack([model.heads.actor(where).flatten() for where in wheres])
-            second = logits.topk(2, dim=1).values.mean(dim=1)
-            spread = float((second.max() - second.min()) / logits.std())
-            if best is None or spread < best[0]:
-                state = model.heads.actor.state_dict()
-                best = (spread, {name: value.clone() for name, value in state.items()})
-    assert best is not None
-    model.heads.actor.load_state_dict(best[1])
+        hidden = torch.stack(
+            [
+                model.heads.actor.layers[:-1](_where(model, clip)).mean(dim=(0, 2, 3))
+                for clip in model_clips(frames_rgb, model.config)
+            ]
+        )
+        _, _, directions = torch.linalg.svd(hidden - hidden.mean(dim=0), full_matrices=False)
+        blind = directions[:_DIRECTIONS]
+        weight = model.heads.actor.last.weight.flatten()
+        weight = weight - blind.T @ (blind @ weight)
+        model.heads.actor.last.weight.copy_((weight * 40.0).view_as(model.heads.actor.last.weight))
 
 
 def _where(model: BMViT, clip: torch.Tensor) -> torch.Tensor:
@@ -99,18 +94,18 @@ def main(argv: list[str]) -> int:
     """Build, calibrate, export and check the size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calib-data", default=str(ROOT.parent / "shared" / "data" / "videos"))
-    parser.add_argument("--calib-clips", type=int, default=64)
+    parser.add_argument("--calib-clips", type=int, default=48)
     parser.add_argument("--out", default=str(DEFAULT_BUNDLE))
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     model = build_model("nano", num_classes=len(CLASS_NAMES), seed=SEED)
     chosen = choose_clips(
         options.calib_data, clip_format(model.config), count=options.calib_clips, seed=SEED
     )
     settle_norms(model, chosen.frames_rgb)
     drawn = drawn_clips(model.config, 4)
-    choose_heads(model, np.concatenate([chosen.frames_rgb, drawn]))
+    level_heads(model, np.concatenate([chosen.frames_rgb, drawn]))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nano.pt"
         save_checkpoint(path, model, class_names=CLASS_NAMES, trained=False, note=NOTE)
