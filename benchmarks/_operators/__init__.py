@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.by_operator`: reading a program, recording a run, joining the two."""
