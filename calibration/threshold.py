@@ -16,8 +16,7 @@ import numpy.typing as npt
 from runtime.errors import CalibrationError
 
 TOKENS_PER_CLIP = 3.0
-"""What the quantile rule aims at. Neighbouring tokens rise together, so that at an aim of one or two
-many clips would have none."""
+"""What the quantile rule aims at; neighbours rise together, and at one, many clips have none."""
 
 _OVERFLOW = 4.0
 
