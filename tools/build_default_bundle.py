@@ -81,7 +81,7 @@ def level_heads(model: BMViT, frames_rgb: np.ndarray) -> None:
         blind = directions[:_DIRECTIONS]
         weight = model.heads.actor.last.weight.flatten()
         weight = weight - blind.T @ (blind @ weight)
-        model.heads.actor.last.weight.copy_((weight * 40.0).view_as(model.heads.actor.last.weight))
+        model.heads.actor.last.weight.copy_((weight * 20.0).view_as(model.heads.actor.last.weight))
 
 
 def _where(model: BMViT, clip: torch.Tensor) -> torch.Tensor:
