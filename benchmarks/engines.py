@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks._engines.artifacts import Store, facts_of, size_of
 from benchmarks._engines.base import (
@@ -27,12 +27,14 @@ from benchmarks._engines.base import (
     engine_named,
     has_bf16,
 )
-from benchmarks._engines.networks import Network, ceiling, load_clips, settle, textbook
 from benchmarks._engines.rounds import Job, Timing, measure, ratio
 from benchmarks._engines.tables import agreement_table, goals, table
 from benchmarks._report import write_report
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
+
+if TYPE_CHECKING:
+    from benchmarks._engines.networks import Network
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +170,7 @@ def run(options: EngineOptions) -> EngineReport:
 
 def make_networks(options: EngineOptions) -> list[Network]:
     """Build the networks to measure, with their clips."""
+    from benchmarks._engines.networks import Network, load_clips, settle, textbook
     from edge.model.checkpoint import load_checkpoint
     from edge.model.variants import build_model
 
@@ -189,6 +192,8 @@ def make_networks(options: EngineOptions) -> list[Network]:
 
 def compare(networks: Sequence[Network], options: EngineOptions) -> list[EngineRow]:
     """Measure networks in the chosen engines, and the machine's limit with them."""
+    from benchmarks._engines.networks import ceiling
+
     engines = chosen_engines(options.against)
     limit = ceiling()
     absent: dict[tuple[str, str], str] = {}

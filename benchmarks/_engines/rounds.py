@@ -13,12 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks._engines.base import Engine
-from benchmarks._engines.networks import Network
+
+if TYPE_CHECKING:
+    from benchmarks._engines.networks import Network
 
 logger = logging.getLogger(__name__)
 
