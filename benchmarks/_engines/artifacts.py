@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -17,17 +18,11 @@ from typing import Any
 from benchmarks._engines.base import installed
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-# What decides an artifact beside weights and package versions: the code that lowers.
-_SOURCES = (
-    "export/*.py",
-    "quantize/*.py",
-    "benchmarks/_engines/networks.py",
-    "benchmarks/_engines/torch_eager.py",
-    "benchmarks/_engines/xnnpack.py",
-    "benchmarks/_engines/onnx_runtime.py",
-    "benchmarks/_engines/open_vino.py",
-)
+# What decides an artifact beside weights and package versions: the code that makes the graph and
+# lowers it. The module of the `build` that is called counts too.
+_SOURCES = ("export/*.py", "quantize/*.py", "benchmarks/_engines/networks.py")
 _FACTS = "facts.json"
+
 
 Build = Callable[[Path], Mapping[str, Any]]
 
@@ -45,7 +40,8 @@ class Store:
 
         A folder appears whole or not at all. What `build` returns is kept as its facts.
         """
-        key = digest(json.dumps(installed(packages), sort_keys=True))
+        source = Path(inspect.getfile(build)).read_bytes()
+        key = digest(json.dumps(installed(packages), sort_keys=True), source)
         folder = self.folder / f"{name}-{key[:8]}"
         if (folder / _FACTS).is_file():
             return folder
