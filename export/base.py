@@ -17,7 +17,6 @@ Precision = Literal["fp32", "int8"]
 Outputs = tuple[Floats, Floats, Floats]
 """pred_boxes (1, N, 4), pred_actor (1, N), pred_actions (1, N, C)."""
 
-OUTPUT_NAMES = ("pred_boxes", "pred_actor", "pred_actions")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and how many there are."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from export.base import OUTPUT_NAMES, Outputs
+from export.base import Outputs
 from runtime.bundle import (
     BUNDLE_FILE,
+    OUTPUTS,
     SCHEMA_VERSION,
     Artifact,
     Bundle,
@@ -136,7 +137,7 @@ def _fill(
         _write(folder / part.artifact.file, part.program)
     arrays: dict[str, npt.NDArray[np.generic]] = {"frames_rgb": golden_rgb}
     for part in parts:
-        for output, value in zip(OUTPUT_NAMES, part.golden, strict=True):
+        for output, value in zip(OUTPUTS, part.golden, strict=True):
             arrays[f"{part.artifact.stem}/{output}"] = value[0]
     with (folder / GOLDEN_FILE).open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]

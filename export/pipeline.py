@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from export.base import INSTALL, Delegation, Floats, Lowered, Outputs, Progress, Target
+from export.base import (
+    INSTALL,
+    Delegation,
+    Floats,
+    Lowered,
+    Outputs,
+    Precision,
+    Progress,
+    Target,
+)
 from export.bundle_writer import Part, check_destination, write_bundle
 from export.registry import get_target
 from export.verify import Verified, native_engine, run_program, verify_program
@@ -29,9 +38,12 @@ logger = logging.getLogger(__name__)
 
 Frames = npt.NDArray[np.uint8]
 
-# A device's own rounding may differ from this machine's: the golden answer must be met to this.
-_SELF_TEST_FP32 = 2e-3
-_SELF_TEST_INT8 = 0.1
+# A device's own rounding may differ from this machine's as much as this machine's does from
+# torch's simulation of it: the golden answer must be met to that, and to no less than this.
+_SELF_TEST_LEAST: dict[Precision, dict[str, float]] = {
+    "fp32": {"pred_boxes": 1e-4, "pred_actor": 2e-3, "pred_actions": 2e-3},
+    "int8": {"pred_boxes": 0.01, "pred_actor": 0.1, "pred_actions": 0.1},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +251,7 @@ def _artifact(
     target: Target, file: str, lowered: Lowered, verified: Verified, conf: float
 ) -> Artifact:
     delegation = lowered.delegation
-    least = _SELF_TEST_INT8 if target.precision == "int8" else _SELF_TEST_FP32
+    least = _SELF_TEST_LEAST[target.precision]
     return Artifact(
         file=file,
         sha256=hashlib.sha256(lowered.program).hexdigest(),
@@ -255,7 +267,9 @@ def _artifact(
             "fallbacks": list(delegation.fallbacks),
         },
         parity=verified.parity(),
-        self_test_tolerance=max(least, max(verified.simulated_max_abs.values())),
+        self_test_tolerance={
+            name: max(least[name], verified.simulated_max_abs[name]) for name in least
+        },
     )
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from export.base import OUTPUT_NAMES, Floats, Outputs
+from export.base import Floats, Outputs
 from export.rewrite import cancel_permutes, rewrite_for_export
+from runtime.bundle import OUTPUTS
 from runtime.errors import ExportError, UnsupportedOpError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def float_outputs(model: BMViT) -> Callable[[Floats], Outputs]:
     def run(clip: Floats) -> Outputs:
         with torch.no_grad():
             found = model(torch.from_numpy(clip).transpose(1, 2))
-        boxes, actor, actions = (found[name].numpy() for name in OUTPUT_NAMES)
+        boxes, actor, actions = (found[name].numpy() for name in OUTPUTS)
         return boxes, actor, actions
 
     return run

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.base import OUTPUT_NAMES, Floats, Outputs, Precision, Progress
+from export.base import Floats, Outputs, Precision, Progress
+from runtime.bundle import OUTPUTS
 from runtime.errors import ArtifactError, BackendUnavailableError, ExportError
 
 
@@ -101,7 +102,7 @@ def verify_program(
     found = run_program(program, clips, name=name, progress=progress)
     expected = _collect(truth, clips)
     simulated = _collect(simulate, clips)
-    bad = [n for n, value in zip(OUTPUT_NAMES, found, strict=True) if not np.isfinite(value).all()]
+    bad = [n for n, value in zip(OUTPUTS, found, strict=True) if not np.isfinite(value).all()]
     if bad:
         raise ExportError(f"{name} gives {', '.join(bad)} that are not finite; nothing was written")
     tolerance = TOLERANCES[precision]
@@ -173,7 +174,7 @@ def _errors(
 ) -> dict[str, float]:
     return {
         name: float(reduce(np.abs(a.astype(np.float64) - b)))
-        for name, a, b in zip(OUTPUT_NAMES, found, expected, strict=True)
+        for name, a, b in zip(OUTPUTS, found, expected, strict=True)
     }
 
 
@@ -187,7 +188,7 @@ def _check(
 ) -> None:
     """Refuse outputs whose mean error is over `share` of the tolerance."""
     errors = _errors(found, expected, np.mean)
-    for output, truth in zip(OUTPUT_NAMES, expected, strict=True):
+    for output, truth in zip(OUTPUTS, expected, strict=True):
         limit = tolerance.boxes
         if output != "pred_boxes":
             limit = tolerance.logits * (1.0 + float(truth.std()))

@@ -31,6 +31,9 @@ DIGEST_KEY = "content_sha256"
 MAX_UNPACKED_BYTES = 4 << 30
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
+# What a program gives, in this order: boxes as cxcywh of the frame, and two kinds of logits.
+OUTPUTS = ("pred_boxes", "pred_actor", "pred_actions")
+
 DEFAULT_BUNDLE = Path(__file__).resolve().parent / "models" / "nano"
 
 
@@ -104,7 +107,7 @@ class Artifact:
     made_with: dict[str, str]
     delegated: dict[str, Any]
     parity: dict[str, Any]
-    self_test_tolerance: float
+    self_test_tolerance: dict[str, float]
     accuracy: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -117,7 +120,12 @@ class Artifact:
         )
         _require(0.0 <= self.conf <= 1.0, f"conf of {self.file} is {self.conf}, not 0..1")
         _require(
-            math.isfinite(self.self_test_tolerance) and self.self_test_tolerance > 0,
+            set(self.self_test_tolerance) == set(OUTPUTS),
+            f"self_test_tolerance of {self.file} names {sorted(self.self_test_tolerance)}, not "
+            f"{sorted(OUTPUTS)}",
+        )
+        _require(
+            all(math.isfinite(v) and v > 0 for v in self.self_test_tolerance.values()),
             f"self_test_tolerance of {self.file} is {self.self_test_tolerance}, not positive",
         )
 

@@ -20,7 +20,7 @@ from runtime.errors import ArtifactError, CalibrationError, ConfigError
 def test_each_artifact_runs_and_tests_itself(exported: ExportReport, stem: str) -> None:
     with Bundle.load(exported.out) as bundle:
         engine = load_engine(bundle, artifact=stem, num_threads=1)
-        assert engine.self_test_error == pytest.approx(0.0, abs=1e-5)
+        assert engine.self_test_share == pytest.approx(0.0, abs=1e-5)
         assert engine.artifact.delegated["share"] >= 0.99
         assert engine.artifact.delegated["calls"] == 1
         assert engine.artifact.parity["clips"] == 6

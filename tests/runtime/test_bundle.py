@@ -50,7 +50,11 @@ def content() -> dict[str, Any]:
                 "made_with": {"executorch": "1.5.1"},
                 "delegated": {"share": 1.0, "calls": 1, "fallbacks": []},
                 "parity": {"clips": 16},
-                "self_test_tolerance": 0.05,
+                "self_test_tolerance": {
+                    "pred_boxes": 0.01,
+                    "pred_actor": 0.05,
+                    "pred_actions": 0.05,
+                },
                 "accuracy": None,
             }
         ],
@@ -141,6 +145,16 @@ def put(value: Any, *path: str | int) -> Callable[[dict[str, Any]], None]:
         pytest.param(put("../x", "artifacts", 0, "file"), "no plain name", id="path escape"),
         pytest.param(put("zz", "artifacts", 0, "sha256"), "hexadecimal", id="short hash"),
         pytest.param(put(7, "artifacts", 0, "conf"), "not 0..1", id="conf above 1"),
+        pytest.param(
+            put({"pred_boxes": 1.0}, "artifacts", 0, "self_test_tolerance"),
+            "self_test_tolerance of .* names",
+            id="tolerance of one output",
+        ),
+        pytest.param(
+            put(0, "artifacts", 0, "self_test_tolerance", "pred_actor"),
+            "not positive",
+            id="tolerance zero",
+        ),
         pytest.param(put("1", "schema_version"), "schema_version '1'", id="schema is text"),
     ],
 )

@@ -47,7 +47,7 @@ def test_reason_is_one_line_that_says_what_and_why(
     assert caplog.messages == [loaded.reason]
     assert re.fullmatch(
         r"xnnpack-int8 \(xnnpack, int8\), the fastest of the bundle's xnnpack programs here: "
-        r"2 threads, self-test error \S+ of 0\.0001 allowed",
+        r"2 threads, self-test passed at \d+% of its tolerance",
         loaded.reason,
     )
 
@@ -56,7 +56,7 @@ def test_int8_is_preferred(make_bundle: Any) -> None:
     loaded = load(make_bundle(artifacts=2), self_test=False)
     assert loaded.artifact.precision == "int8"
     assert "not self-tested" in loaded.reason
-    assert loaded.self_test_error is None
+    assert loaded.self_test_share is None
 
 
 @pytest.mark.parametrize("name", ["xnnpack-fp32", "xnnpack-fp32.pte"])
