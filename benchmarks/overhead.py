@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks._report import write_report
 from edge.data.demo_clip import write_demo_clip
 from runtime.bundle import DEFAULT_BUNDLE
+from runtime.report import write_report
 
 ENGINE_CHILD = """
 import json, sys, time

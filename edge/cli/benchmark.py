@@ -1,0 +1,143 @@
+"""`edge benchmark`: what a bundle costs on this machine."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.bundle import DEFAULT_BUNDLE, Artifact, Bundle
+from runtime.errors import BackendUnavailableError, ConfigError
+from runtime.measure import ColdStart, Latency, measure_cold_start, measure_latency
+from runtime.options import OptionParser, option
+from runtime.report import write_report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkOptions:
+    """Flags of `edge benchmark`."""
+
+    model: str = option(str(DEFAULT_BUNDLE), "bundle folder or zip", metavar="BUNDLE")
+    artifact: str | None = option(None, "only this artifact; else every one that runs here")
+    source: str | None = option(None, "video for the cold start; else a drawn clip")
+    num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
+    warmup: int = option(20, "runs before the first that counts")
+    runs: int = option(100, "runs that count")
+    cold_starts: int = option(5, "fresh processes for the cold start")
+    out: str = option("runs/benchmark", "folder for benchmark.json and benchmark.md")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+    verbose: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "runs", "cold_starts"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} is {getattr(self, name)}, expected 1 or more")
+
+
+# Flags that ask for more than the bundle alone: they need the source tree and its `[bench]` extra.
+COMPARISONS = {"--against": "benchmarks.engines", "--by-operator": "benchmarks.by_operator"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure every artifact and the cold start; print the table and write both files."""
+    for flag, module in COMPARISONS.items():
+        if any(word.split("=")[0] == flag for word in argv):
+            return _compare(flag, module, argv)
+    parser = OptionParser(
+        prog="edge benchmark", description=__doc__,
+        epilog="edge benchmark --against onnxruntime openvino torch: the same network in other "
+               "engines; edge benchmark --by-operator: where its time goes (source tree only)",
+    )  # fmt: skip
+    options = parser.parse_into(BenchmarkOptions, argv)
+    with Bundle.load(options.model) as bundle, tempfile.TemporaryDirectory() as folder:
+        artifacts = bundle.spec.artifacts
+        if options.artifact is not None:
+            artifacts = (bundle.artifact(options.artifact),)
+        source = options.source or _drawn(Path(folder))
+        rows, content = [], []
+        for artifact in artifacts:
+            latency = measure_latency(
+                options.model, artifact.stem, threads=options.num_threads,
+                warmup=options.warmup, runs=options.runs,
+            )  # fmt: skip
+            colds = [
+                measure_cold_start(
+                    options.model, source, artifact=artifact.stem, threads=options.num_threads
+                )
+                for _ in range(options.cold_starts)
+            ]
+            rows.append(_row(artifact, latency, colds))
+            content.append(_content(artifact, latency, colds))
+        trained = bundle.spec.trained
+    print(_report(options, rows, content, trained=trained))
+    return 0
+
+
+HEADER = (
+    "artifact", "precision", "MB", "mAP@0.5", "p50 ms", "p95 ms", "p99 ms", "clips/s",
+    "cold start s", "peak MB",
+)  # fmt: skip
+
+
+def _row(artifact: Artifact, latency: Latency, colds: Sequence[ColdStart]) -> tuple[str, ...]:
+    accuracy = (artifact.accuracy or {}).get("frame_map_50")
+    return (
+        artifact.stem,
+        artifact.precision,
+        f"{artifact.size_bytes / 1e6:.2f}",
+        "not measured" if accuracy is None else f"{accuracy:.3f}",
+        *(f"{latency.at(percent):.2f}" for percent in (50, 95, 99)),
+        f"{1e3 / latency.at(50):.1f}",
+        f"{statistics.median(c.total_s for c in colds):.2f}",
+        f"{max(c.peak_mb for c in colds):.0f}",
+    )
+
+
+def _content(artifact: Artifact, latency: Latency, colds: Sequence[ColdStart]) -> dict[str, object]:
+    return {
+        "artifact": artifact.stem,
+        "threads": latency.threads,
+        "latency_ms": latency.ms,
+        "engine_peak_mb": latency.peak_mb,
+        "cold_start_s": [c.total_s for c in colds],
+        "peak_mb": [c.peak_mb for c in colds],
+        "torch_imported": any(c.torch_imported for c in colds),
+    }
+
+
+def _report(
+    options: BenchmarkOptions, rows: Sequence[Sequence[str]], content: object, *, trained: bool
+) -> str:
+    notes = ["Latency is the network alone; cold start is a fresh process to its first result on a "
+             "file, peak memory that process's, with OpenCV.", ""]  # fmt: skip
+    if not trained:
+        notes.insert(0, "UNTRAINED weights: the times are real, the detections mean nothing.\n")
+    return write_report(
+        Path(options.out), "benchmark", title="Benchmark", table=[HEADER, *rows], notes=notes,
+        command=f"edge benchmark --model {options.model} --num-threads {options.num_threads} "
+                f"--runs {options.runs}",
+        content={"artifacts": content},
+    )  # fmt: skip
+
+
+def _drawn(folder: Path) -> str:
+    from edge.data.demo_clip import write_demo_clip
+
+    path = folder / "demo.mp4"
+    write_demo_clip(path, seconds=2.0)
+    return str(path)
+
+
+def _compare(flag: str, module: str, argv: Sequence[str]) -> int:
+    if importlib.util.find_spec(module.split(".")[0]) is None:
+        raise BackendUnavailableError(
+            f"{flag} compares engines on a development machine: run it in the source tree, after "
+            "pip install -e '.[bench]'"
+        )
+    rest = [word for word in argv if word != "--by-operator"]
+    return int(importlib.import_module(module).main(rest))

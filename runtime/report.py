@@ -1,0 +1,87 @@
+"""Facts of the machine, and atomic writing of a measurement as JSON and Markdown."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "bmvit-edge", "numpy", "opencv-python", "torch", "executorch", "torchao",
+    "onnx", "onnxruntime", "openvino", "nncf",
+)  # fmt: skip
+
+
+def host_facts() -> dict[str, Any]:
+    """Return what a figure needs beside it: processor, cores, system, versions."""
+    facts: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    for package in PACKAGES:
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return facts
+
+
+def write_report(
+    folder: Path, name: str, *, title: str, command: str, content: dict[str, Any],
+    table: Sequence[Sequence[str]], notes: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Write `<name>.json` and `<name>.md` below `folder`; return the Markdown text.
+
+    Args:
+        folder: Where both files go; made when absent.
+        name: File name without suffix.
+        title: Heading of the Markdown.
+        command: The command that made the figures.
+        content: What goes into the JSON, beside command and machine.
+        table: Rows of the Markdown table, the header first.
+        notes: Lines below the table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = host_facts()
+    data = {"command": command, "host": facts, **content}
+    lines = [f"# {title}", "", *markdown_table(table), "", *notes]
+    lines += [f"Command: `{command}`", "", "Machine: " + _facts_line(facts)]
+    text = "\n".join(lines) + "\n"
+    _write(folder / f"{name}.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    _write(folder / f"{name}.md", text)
+    return text
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table with aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    padded = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in padded]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return lines
+
+
+def _facts_line(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in facts.items())
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown"
+    name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
+    return name.group(1) if name else platform.machine()
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
