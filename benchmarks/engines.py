@@ -170,7 +170,8 @@ def run(options: EngineOptions) -> EngineReport:
 
 def make_networks(options: EngineOptions) -> list[Network]:
     """Build the networks to measure, with their clips."""
-    from benchmarks._engines.networks import Network, load_clips, settle, textbook
+    from benchmarks._engines.networks import Network, load_clips, settle
+    from benchmarks._engines.textbook import textbook
     from edge.model.checkpoint import load_checkpoint
     from edge.model.variants import build_model
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A random network answers all tokens alike; int8 then has nothing to resolve.
 _SPREAD = {"box": 4.0, "actor": 30.0, "actions": 30.0}
-_SEED = 20
+SEED = 20
 _SETTLE_BATCH = 8
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -130,7 +130,7 @@ def load_clips(
         frames = _drawn(config, count + held_out)
         origin = f"{count} drawn clips (no videos: give --calib-data)"
     else:
-        chosen = choose_clips(folder, clip_format(config), count=count + held_out, seed=_SEED)
+        chosen = choose_clips(folder, clip_format(config), count=count + held_out, seed=SEED)
         frames = chosen.frames_rgb
         origin = f"{len(frames) - held_out} clips of {len(chosen.videos)} videos in {folder.name}"
     clips = tuple(np.ascontiguousarray(clip) for clip in engine_clips(frames, config))
@@ -178,43 +178,6 @@ def settle(model: BMViT, clips: Sequence[Floats]) -> None:
     model.eval()
 
 
-def textbook(config: BMViTConfig, clips: Clips) -> Network:
-    """Return MViTv2 as published, at the size of `nano`, for a naive lowering.
-
-    LayerNorms (51 of them), tokens in rows, GELU, keys and values projected before they are
-    pooled. Only its 3D convolutions and poolings are rewritten: without that it would not run in
-    any reasonable time. Relative positions are left out, which favours it.
-    """
-    from edge.model.mvit import MViTConfig
-    from edge.model.variants import from_config
-    from export.program import DeployedModel
-    from export.rewrite import Conv3dAs2d, MaxPool3dAs2d
-
-    backbone = MViTConfig(
-        num_frames=config.num_frames,
-        height=config.height,
-        width=config.width,
-        depth=10,
-        embed_dim=32,
-        stage_starts=(1, 3, 8),
-        q_pool_at=(1, 3),
-        rel_pos_spatial=False,
-        rel_pos_temporal=False,
-        drop_path=0.0,
-    )
-    model = from_config(
-        BMViTConfig(variant="textbook", backbone=backbone, num_classes=config.num_classes),
-        seed=_SEED,
-    ).eval()
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv3d):
-                setattr(parent, name, Conv3dAs2d(child))
-            elif isinstance(child, nn.MaxPool3d):
-                setattr(parent, name, MaxPool3dAs2d(child))
-    return Network("textbook", DeployedModel(model), clips, naive=True)
-
-
 class _Stack(nn.Module):
     def __init__(self, layers: int, width: int) -> None:
         super().__init__()
@@ -227,9 +190,9 @@ class _Stack(nn.Module):
 def ceiling(*, layers: int = 24, tokens: int = 800, width: int = 256) -> Network:
     """Return the stack of linear layers whose speed is the practical limit of the machine."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
+        torch.manual_seed(SEED)
         model = _Stack(layers, width)
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     inputs = tuple(random.standard_normal((tokens, width)).astype(np.float32) for _ in range(2))
     clips = Clips(calibration=inputs, held_out=inputs[:1], origin="random")
     return Network("ceiling", model, clips, naive=True)
