@@ -28,7 +28,7 @@ from benchmarks._engines.base import (
     has_bf16,
 )
 from benchmarks._engines.rounds import Job, Timing, measure, ratio
-from benchmarks._engines.tables import agreement_table, goals, table
+from benchmarks._engines.tables import absences, agreement_table, goals, table
 from benchmarks._report import write_report
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
@@ -298,6 +298,8 @@ def _notes(
         "others, the median of the rounds' ratios. `of limit`: share of what the same XNNPACK "
         "reaches on a stack of 256x256 linear layers with 800 tokens (`ceiling`). `load`: import, "
         "load and first run.",
+        "",
+        *absences(rows),
         "",
         *agreement_table(rows),
         "",

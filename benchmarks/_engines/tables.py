@@ -32,7 +32,7 @@ def table(rows: Sequence[EngineRow]) -> list[list[str]]:
     for row in rows:
         head = [f"{row.network}, {row.gflop:.2f} GFLOP", row.engine]
         if row.median_ms is None:
-            lines.append([*head, row.missing, *[""] * (len(_HEADER) - 3)])
+            lines.append([*head, "not measured", *["-"] * (len(_HEADER) - 3)])
             continue
         taken = row.delegation
         lines.append(
@@ -65,6 +65,11 @@ def agreement_table(rows: Sequence[EngineRow]) -> list[str]:
         lines.append([row.network, row.engine, *cells])
     return ["Against the float model in torch, on clips that no range was taken from:", "",
             *markdown_table(lines)]  # fmt: skip
+
+
+def absences(rows: Sequence[EngineRow]) -> list[str]:
+    """Return a line for each network and engine that was not measured, and why."""
+    return [f"- {row.network}, {row.engine}: {row.missing}" for row in rows if row.missing]
 
 
 def goals(rows: Sequence[EngineRow]) -> list[str]:

@@ -11,7 +11,7 @@ from benchmarks import engines
 from benchmarks._engines.artifacts import Store, facts_of
 from benchmarks._engines.base import ENGINES, INSTALL, Engine, chosen_engines
 from benchmarks._engines.rounds import Job, Timing, measure, ratio
-from benchmarks._engines.tables import goals, table
+from benchmarks._engines.tables import absences, goals, table
 from benchmarks.engines import EngineOptions, EngineReport, EngineRow
 from runtime.errors import ConfigError
 
@@ -90,7 +90,8 @@ def test_missing_peer_is_one_line() -> None:
     row = EngineRow(network="nano", engine=peer.name, precision="int8", gflop=3.0, missing=reason)
     header, line = table([row])
     assert len(line) == len(header)
-    assert reason in line
+    assert "not measured" in line
+    assert absences([row]) == [f"- nano, openvino-int8: {reason}"]
 
 
 def test_process_that_fails_is_said_and_the_others_are_measured(tmp_path: Path) -> None:
