@@ -3,8 +3,8 @@
 LayerNorms (51 of them), tokens in rows, GELU, keys and values projected before they are pooled.
 Only what any first try must do is done: its 3D convolutions and poolings are rewritten (XNNPACK has
 none), and its matrix products are put into a form that XNNPACK takes without copies. Relative
-positions are left out, which favours it. Its unbinding of q, k and v stays outside the delegate: with
-slices inside, int8 padding makes a program that XNNPACK refuses to load.
+positions are left out, which favours it. Its unbinding of q, k and v stays outside the delegate:
+with slices inside, int8 padding makes a program that XNNPACK refuses to load.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,12 @@ def read_instructions(path: Path) -> dict[int, Instruction]:
     Raises:
         ArtifactError: The file is not such a program.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own imports, which nobody can act on here
+        return _read(path)
+
+
+def _read(path: Path) -> dict[int, Instruction]:
     from executorch.exir._serialize._program import deserialize_pte_binary
 
     try:
