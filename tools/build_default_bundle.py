@@ -24,6 +24,7 @@ import torch  # noqa: E402
 
 from calibration.calibrate import clip_format, model_clips  # noqa: E402
 from calibration.clips import choose_clips  # noqa: E402
+from edge.data.demo_clip import write_demo_clip  # noqa: E402
 from edge.model.bmvit import BMViT  # noqa: E402
 from edge.model.checkpoint import save_checkpoint  # noqa: E402
 from edge.model.selection import merge_slices, select  # noqa: E402
@@ -93,12 +94,17 @@ def _where(model: BMViT, clip: torch.Tensor) -> torch.Tensor:
 def main(argv: list[str]) -> int:
     """Build, calibrate, export and check the size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calib-data", default=str(ROOT.parent / "shared" / "data" / "videos"))
+    parser.add_argument("--calib-data", type=Path, default=ROOT.parent / "shared/data/videos",
+                        help="folder of videos; a drawn one where it is absent")  # fmt: skip
     parser.add_argument("--calib-clips", type=int, default=48)
     parser.add_argument("--out", default=str(DEFAULT_BUNDLE))
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
+    if not options.calib_data.exists():
+        options.calib_data = Path("runs") / "default-bundle" / "drawn.mp4"
+        logger.info("no videos given: ranges come from the drawn %s", options.calib_data)
+        write_demo_clip(options.calib_data, seconds=20.0)
     model = build_model("nano", num_classes=len(CLASS_NAMES), seed=SEED)
     chosen = choose_clips(
         options.calib_data, clip_format(model.config), count=options.calib_clips, seed=SEED

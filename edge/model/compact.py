@@ -5,11 +5,17 @@ begins; widths and heads growing by stage) with its parts exchanged for those th
 whole, so that backbone, heads and token selection lower to one delegate call:
 
 * every linear is a 1x1 convolution, and one channel-last layout runs from input to output;
+* the stem looks at one frame at a time, so overlapping clips can share it; two neighbouring
+  frames then become one step of time;
+* the stem goes down to stride 8 at once: at stride 4 a clip has 6400 tokens of few channels, which
+  cost twice as long for the same work as 1600 of three times as many;
 * time is folded into the batch; a temporal kernel is one 2D convolution per tap, its results
   shifted by one step and added, instead of a 3D convolution that no mobile engine has;
 * BatchNorm behind each convolution in place of LayerNorm: it folds into the weights at export
   (51 LayerNorms cut the naive graph into 44 delegate calls);
-* k and v are pooled before their projection, so that it runs on a few tokens only;
+* k and v are pooled before their projection, so that it runs on a few tokens only, and of pairs of
+  steps: the matmuls of attention are the part that stays in float32;
+* q is pooled only where the grid shrinks;
 * ReLU in the MLP; a shift in time repeats the border frame; no mean over time.
 
 Attention is joint over space and time: each token looks at the pooled tokens of all frames.
@@ -18,7 +24,6 @@ Attention is joint over space and time: each token looks at the pooled tokens of
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,6 +31,9 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import ConfigError
+
+STEM_STRIDE = 8
+"""Spatial stride of the first stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +44,15 @@ class CompactConfig:
         num_frames: Frames of a clip; a multiple of the temporal patch of 2.
         height: Input height, px; a multiple of the output stride of 16.
         width: Input width, px; the same.
+        stem_channels: Width of the first convolution, at stride 4; the second, at stride 8, has
+            twice as many.
         channels: Width of each stage.
         depths: Blocks of each stage.
         head_channels: Channels of one attention head; the number of heads grows with the width.
-        strides: Spatial stride at the entry of each stage behind the first.
+        strides: Spatial stride at the entry of each stage behind the first, which is at 8.
         kv_strides: Spatial pooling of k and v in each stage; the coarser early, as in MViT.
-        patch_hw: Spatial kernel of the patch embedding; its stride is 4.
+        kv_pairs: Join two steps of time in each key and value.
+        patch_hw: Kernel of the stem's first convolution; its stride is 4.
         mlp_ratio: Hidden width of the MLP over the stage's width.
         taps: Temporal taps of the pooling convolutions: 1 (spatial only) or 3.
         drop_path: Share of residual branches dropped in training, growing with depth up to this.
@@ -50,11 +61,13 @@ class CompactConfig:
     num_frames: int = 8
     height: int = 160
     width: int = 160
-    channels: tuple[int, ...] = (32, 64, 128, 256)
-    depths: tuple[int, ...] = (1, 2, 5, 2)
-    head_channels: int = 32
-    strides: tuple[int, ...] = (2, 2, 1)
-    kv_strides: tuple[int, ...] = (8, 4, 2, 2)
+    stem_channels: int = 32
+    channels: tuple[int, ...] = (96, 192, 288)
+    depths: tuple[int, ...] = (2, 4, 1)
+    head_channels: int = 96
+    strides: tuple[int, ...] = (2, 1)
+    kv_strides: tuple[int, ...] = (4, 2, 2)
+    kv_pairs: bool = True
     patch_hw: int = 7
     mlp_ratio: int = 4
     taps: int = 3
@@ -72,16 +85,17 @@ class CompactConfig:
                 f"{stages} channels need {stages} depths and kv_strides and {stages - 1} strides; "
                 f"got {len(self.depths)}, {len(self.kv_strides)}, {len(self.strides)}"
             )
-        if min(self.channels) < 1 or min(self.depths) < 1 or self.head_channels < 1:
-            raise ConfigError("channels, depths and head_channels must be positive")
+        if min(*self.channels, *self.depths, self.head_channels, self.stem_channels) < 1:
+            raise ConfigError("channels, depths, head_channels and stem_channels must be positive")
         odd = [c for c in self.channels if c % self.head_channels]
         if odd:
             raise ConfigError(
                 f"channels {odd[0]} is not a multiple of {self.head_channels} per head"
             )
-        if self.num_frames < 2 or self.num_frames % 2:
-            raise ConfigError(f"num_frames must be even and at least 2, got {self.num_frames}")
-        step = 4
+        multiple = 4 if self.kv_pairs else 2
+        if self.num_frames < multiple or self.num_frames % multiple:
+            raise ConfigError(f"num_frames must be a multiple of {multiple}, got {self.num_frames}")
+        step = STEM_STRIDE
         for stride in self.strides:
             if stride not in (1, 2):
                 raise ConfigError(f"strides must be 1 or 2, got {stride}")
@@ -106,7 +120,7 @@ class CompactConfig:
     @property
     def out_grid(self) -> tuple[int, int, int]:
         """Positions (T', H', W') of the output."""
-        step = 4
+        step = STEM_STRIDE
         for stride in self.strides:
             step *= stride
         return (self.num_frames // 2, self.height // step, self.width // step)
@@ -203,18 +217,19 @@ class PoolingAttention(nn.Module):
         """Build it; `stride` pools the queries, and so the output."""
         super().__init__()
         self.heads = channels // config.head_channels
-        self.pool_q = PoolConv(in_channels, stride, config.taps)
+        self.pool_q = PoolConv(in_channels, stride, config.taps) if stride > 1 else None
         self.pool_kv = PoolConv(in_channels, kv_stride, config.taps)
+        self.kv_steps = 2 if config.kv_pairs else 1
         self.q = nn.Conv2d(in_channels, channels, 1)
-        self.k = nn.Conv2d(in_channels, channels, 1)
-        self.v = nn.Conv2d(in_channels, channels, 1)
+        self.k = nn.Conv2d(in_channels * self.kv_steps, channels, 1)
+        self.v = nn.Conv2d(in_channels * self.kv_steps, channels, 1)
         self.proj = ConvNorm(channels, channels, gamma=BRANCH_GAMMA)
         self.scale = config.head_channels**-0.5
 
     def forward(self, x: Tensor, batch: int) -> Tensor:
         """Map (B*T, C, H, W) to (B*T, C2, H2, W2)."""
-        q = self.q(self.pool_q(x, batch))
-        pooled = self.pool_kv(x, batch)
+        q = self.q(x if self.pool_q is None else self.pool_q(x, batch))
+        pooled = join_steps(self.pool_kv(x, batch), self.kv_steps)
         k = self.k(pooled)
         if self.scale != 1.0:  # folded into the projection at export
             k = k * self.scale
@@ -308,8 +323,14 @@ class CompactMViT(nn.Module):
         self.config = config
         self.out_channels = config.channels[-1]
         self.out_grid = config.out_grid
-        # Two frames lie side by side as six channels: a 2 x k x k convolution of temporal stride 2.
-        self.embed = ConvNorm(6, config.channels[0], config.patch_hw, stride=4)
+        fine, coarse = config.stem_channels, 2 * config.stem_channels
+        self.stem = nn.Sequential(
+            ConvNorm(3, fine, config.patch_hw, stride=4),
+            nn.ReLU(),
+            ConvNorm(fine, coarse, 3, stride=STEM_STRIDE // 4),
+            nn.ReLU(),
+        )
+        self.merge = ConvNorm(2 * coarse, config.channels[0])
         self.blocks = nn.ModuleList(self._blocks(config))
         self.neck = ConvNorm(self.out_channels, self.out_channels)
         self._reset()
@@ -373,8 +394,8 @@ class CompactMViT(nn.Module):
                 f"the backbone was built for {self.config.num_frames} frames of "
                 f"{self.config.height}x{self.config.width}, got {frames} of {height}x{width}"
             )
-        pairs = clip_ncthw.transpose(1, 2).reshape(batch * frames // 2, 6, height, width)
-        x = cast(Tensor, self.embed(pairs))
+        flat = clip_ncthw.transpose(1, 2).reshape(batch * frames, 3, height, width)
+        x = cast(Tensor, self.merge(join_steps(self.stem(flat), 2)))
         for block in self.blocks:
             x = block(x, batch)
         return torch.relu(self.neck(x))
@@ -386,6 +407,11 @@ class CompactMViT(nn.Module):
 
 BRANCH_GAMMA = 0.1
 """First scale of a residual branch: near zero, so that a deep stack starts as its skip."""
+
+
+def join_steps(x: Tensor, steps: int) -> Tensor:
+    """Put neighbouring steps side by side: (M*steps, C, H, W) to (M, steps*C, H, W)."""
+    return x if steps == 1 else x.reshape(x.shape[0] // steps, -1, *x.shape[2:])
 
 
 def shift_time(x: Tensor, steps: int, batch: int) -> Tensor:
@@ -419,12 +445,15 @@ def fold(model: CompactMViT) -> CompactMViT:
     return result
 
 
-def _variant(size: int, channels: Sequence[int], depths: Sequence[int]) -> CompactConfig:
-    return CompactConfig(height=size, width=size, channels=tuple(channels), depths=tuple(depths))
-
-
 COMPACT_VARIANTS: dict[str, CompactConfig] = {
-    "pico": _variant(112, (32, 32, 64, 128), (1, 1, 4, 2)),
+    "pico": CompactConfig(
+        height=128,
+        width=128,
+        stem_channels=16,
+        channels=(48, 96, 144),
+        depths=(1, 4, 1),
+        head_channels=48,
+    ),
     "nano": CompactConfig(),
-    "tiny": _variant(224, (32, 96, 192, 384), (1, 2, 5, 2)),
+    "tiny": CompactConfig(height=224, width=224, channels=(96, 288, 384), depths=(1, 4, 1)),
 }

@@ -136,7 +136,11 @@ def test_small_runs_at_full_size() -> None:
         pytest.param({"sampling_rate": 0}, "sampling_rate", id="rate"),
         pytest.param({"std": (0.2, 0.0, 0.2)}, "mean and std", id="std"),
         pytest.param({"token_selection": "half"}, "unknown token selection", id="selection"),
-        pytest.param({"num_frames": 6}, "even number of temporal positions", id="odd-halves"),
+        pytest.param(
+            {"num_frames": 6, "kv_pairs": False},
+            "even number of temporal positions",
+            id="odd-halves",
+        ),
     ],
 )
 def test_bad_wishes_are_refused(call: dict[str, object], message: str) -> None:

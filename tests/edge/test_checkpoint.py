@@ -151,7 +151,7 @@ def edited(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
             id="backbone",
         ),
         pytest.param(
-            lambda p: p["config"]["backbone"].update(channels=(32, 32, 64, 96)),
+            lambda p: p["config"]["backbone"].update(channels=(96, 192, 384)),
             ArtifactMismatchError,
             r"does not fit this model: backbone.*, expected \(",
             id="other-widths",
