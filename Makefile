@@ -39,6 +39,9 @@ format: $(DEV_VENV)/.installed
 	$(BIN)/clang-format -i runtime/native/*.h runtime/native/*.cc
 
 bench: $(DEV_VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -C cmake.define.EDGE_WERROR=ON -e ".[dev,bench]"
+	$(BIN)/python -m benchmarks.engines --variants pico nano --out runs/bench
+	$(BIN)/python -m benchmarks.by_operator --model runtime/models/nano --out runs/bench
 	$(BIN)/python -m benchmarks.cold_start --out runs/bench
 	$(BIN)/python -m benchmarks.overhead --out runs/bench
 

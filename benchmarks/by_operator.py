@@ -23,9 +23,9 @@ from typing import Any
 
 from benchmarks._operators.join import Timed, join
 from benchmarks._operators.program import Instruction, read_instructions
-from benchmarks._report import markdown_table, write_report
 from runtime.errors import ArtifactError, BackendUnavailableError, ConfigError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
+from runtime.report import markdown_table, write_report
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NEEDED = ("torch", "executorch", "pandas")

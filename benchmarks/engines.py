@@ -29,9 +29,9 @@ from benchmarks._engines.base import (
 )
 from benchmarks._engines.rounds import Job, Timing, measure, ratio
 from benchmarks._engines.tables import absences, agreement_table, goals, table
-from benchmarks._report import write_report
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
+from runtime.report import write_report
 
 if TYPE_CHECKING:
     from benchmarks._engines.networks import Network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks._report import markdown_table
+from runtime.report import markdown_table
 
 if TYPE_CHECKING:
     from benchmarks.engines import EngineRow
