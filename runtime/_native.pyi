@@ -20,8 +20,16 @@ class Engine:
 
 class Preprocess:
     def __init__(
-        self, height: int, width: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        height: int,
+        width: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        portable: bool = False,
     ) -> None: ...
+    @property
+    def kernels(self) -> str: ...
     def __call__(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]: ...
     def resize(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]: ...
 

@@ -260,8 +260,9 @@ NB_MODULE(_native, module) {
       .def_prop_ro("load_ms", &edge::Engine::load_ms);
 
   nb::class_<edge::Preprocess>(module, "Preprocess", "Resize, BGR to RGB, normalise.")
-      .def(nb::init<int, int, const std::array<double, 3>&, const std::array<double, 3>&>(),
-           "height"_a, "width"_a, "mean"_a, "std"_a)
+      .def(nb::init<int, int, const std::array<double, 3>&, const std::array<double, 3>&, bool>(),
+           "height"_a, "width"_a, "mean"_a, "std"_a, nb::kw_only(), "portable"_a = false)
+      .def_prop_ro("kernels", &edge::Preprocess::kernels)
       .def("__call__", &Preprocessed, "frame"_a.none(), "Return (3, H, W) float32 RGB planes.")
       .def("resize", &Resized, "frame"_a.none(), "Return (H, W, 3) uint8, still BGR.");
 

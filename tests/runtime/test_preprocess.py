@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,34 +32,77 @@ def random_frame(height: int, width: int) -> np.ndarray:
     )
 
 
-def native(config: PreprocessConfig) -> _native.Preprocess:
-    return _native.Preprocess(config.height, config.width, config.mean, config.std)
+def native(config: PreprocessConfig, *, portable: bool = False) -> _native.Preprocess:
+    return _native.Preprocess(
+        config.height, config.width, config.mean, config.std, portable=portable
+    )
 
 
+# The kernels this processor gets, and those that any processor gets; the same on some.
+both_kernels = pytest.mark.parametrize("portable", [False, True], ids=["fastest", "portable"])
+
+
+def test_kernels_are_the_fastest_that_run_here_unless_told() -> None:
+    cpu = Path("/proc/cpuinfo")
+    if platform.machine() == "x86_64" and not cpu.exists():
+        pytest.skip("/proc/cpuinfo is not there to say what this processor can do")
+    avx2 = platform.machine() == "x86_64" and "avx2" in cpu.read_text().split()
+    assert native(CONFIG).kernels == ("avx2" if avx2 else "portable")
+    assert native(CONFIG, portable=True).kernels == "portable"
+
+
+@both_kernels
 @pytest.mark.parametrize(("source", "target"), [*itertools.product(SIZES, TARGETS)])
-def test_native_equals_numpy_bit_for_bit(source: tuple[int, int], target: tuple[int, int]) -> None:
+def test_native_equals_numpy_bit_for_bit(
+    source: tuple[int, int], target: tuple[int, int], portable: bool
+) -> None:
     frame = random_frame(*source)
     config = PreprocessConfig(height=target[0], width=target[1], mean=CONFIG.mean, std=CONFIG.std)
-    both = native(config)
-    np.testing.assert_array_equal(both.resize(frame), resize_reference(frame, *target))
-    np.testing.assert_array_equal(both(frame), preprocess_reference(frame, config))
+    tested = native(config, portable=portable)
+    np.testing.assert_array_equal(tested.resize(frame), resize_reference(frame, *target))
+    np.testing.assert_array_equal(tested(frame), preprocess_reference(frame, config))
 
 
-def test_native_equals_numpy_on_4k() -> None:
+@both_kernels
+def test_native_equals_numpy_on_4k(portable: bool) -> None:
     frame = random_frame(2160, 3840)
     config = PreprocessConfig(height=160, width=160)
-    np.testing.assert_array_equal(native(config)(frame), preprocess_reference(frame, config))
+    tested = native(config, portable=portable)
+    np.testing.assert_array_equal(tested(frame), preprocess_reference(frame, config))
 
 
+@both_kernels
+@pytest.mark.parametrize("value", [0, 255])
+def test_native_equals_numpy_at_the_ends_of_the_range(value: int, portable: bool) -> None:
+    frame = np.full((217, 333, 3), value, dtype=np.uint8)
+    frame[::7, ::5] = 255 - value
+    tested = native(CONFIG, portable=portable)
+    np.testing.assert_array_equal(tested(frame), preprocess_reference(frame, CONFIG))
+
+
+@both_kernels
+def test_native_equals_numpy_where_weights_are_below_zero(portable: bool) -> None:
+    # More than 16384 taps that each round up to 1: the largest absorbs what is too much.
+    start, weights = triangle_weights(20000, 1)[0]
+    assert weights.min() < 0
+    frame = np.zeros((3, 20000, 3), dtype=np.uint8)
+    frame[:, start + int(weights.argmin())] = 255
+    tested = _native.Preprocess(3, 1, (0, 0, 0), (1, 1, 1), portable=portable)
+    np.testing.assert_array_equal(tested.resize(frame), resize_reference(frame, 3, 1))
+
+
+@both_kernels
 @settings(max_examples=60, deadline=None)
 @given(
     source=st.tuples(st.integers(1, 300), st.integers(1, 300)),
     target=st.tuples(st.integers(1, 200), st.integers(1, 200)),
 )
-def test_native_equals_numpy_for_any_size(source: tuple[int, int], target: tuple[int, int]) -> None:
+def test_native_equals_numpy_for_any_size(
+    source: tuple[int, int], target: tuple[int, int], portable: bool
+) -> None:
     frame = random_frame(*source)
-    both = _native.Preprocess(*target, (0, 0, 0), (1, 1, 1))
-    np.testing.assert_array_equal(both.resize(frame), resize_reference(frame, *target))
+    tested = _native.Preprocess(*target, (0, 0, 0), (1, 1, 1), portable=portable)
+    np.testing.assert_array_equal(tested.resize(frame), resize_reference(frame, *target))
 
 
 @pytest.mark.parametrize("source", [(64, 48), (240, 320), (37, 500), (720, 1280)])
