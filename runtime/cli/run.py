@@ -12,11 +12,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
+from runtime.outputs import why_in_the_way, why_no_output
 
 if TYPE_CHECKING:
     from runtime.runner import ClipRunner
@@ -78,16 +79,40 @@ class RunOptions:
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
                 raise ConfigError(f"--{flag} is {getattr(self, name)}, expected 0 or more")
-        for path in filter(None, (self.save, self.save_json)):
-            _check_output(Path(path), overwrite=self.overwrite)
+        for name in ("model", "save", "save_json"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"--{name.replace('_', '-')} is empty, expected a path")
+        for path in self.outputs:
+            _check_output(path, overwrite=self.overwrite)
+        if len(self.outputs) == 2 and why_in_the_way(self.outputs[0], self.outputs[1:]):
+            raise ConfigError(f"--save and --save-json both name {self.save}; name two files")
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Files that the run will make."""
+        return tuple(Path(path) for path in (self.save, self.save_json) if path)
 
 
 def _check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output before any work: what can be known now is not an error at the end."""
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder, expected the name of a file to write")
+    reason = why_no_output(path)
+    if reason:
+        raise ConfigError(reason)
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists; add --overwrite to replace it, or name another file")
+
+
+def _keep_inputs(options: RunOptions) -> None:
+    """Refuse an output that would take the place of the source; a source must exist for that."""
+    from runtime.sources.uri import image_files, parse_uri
+
+    uri = parse_uri(options.source)
+    target = Path(uri.target)
+    read = {"file": [target], "images": image_files(target) if uri.kind == "images" else []}
+    for path in options.outputs:
+        reason = why_in_the_way(path, read.get(uri.kind, []))
+        if reason:
+            raise ConfigError(reason)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -105,6 +130,7 @@ def _run(options: RunOptions) -> None:
     from runtime.sinks.base import Sinks
     from runtime.sources import SourceConfig
 
+    _keep_inputs(options)
     with ClipRunner(
         options.model,
         artifact=options.artifact,
@@ -219,17 +245,31 @@ class _Lowercase(logging.Formatter):
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let a service manager's SIGTERM end a run as Ctrl-C does: files are finished, not cut."""
+    """Let Ctrl-C, and a service manager's SIGTERM, end a run with its files finished, not cut.
 
-    def stop(_: int, __: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+    An impatient second signal would cut off the finishing, so only a third one does.
+    """
+    count = 0
 
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            sys.stderr.write("finishing the files; once more gives them up\n")
+        else:
+            raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Ignored from outside (`nohup`, a shell's background job) stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
     except ValueError:  # not the main thread: the program around us handles signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,7 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
-from runtime.errors import SinkError
+from runtime.errors import ConfigError, SinkError
+from runtime.outputs import part_names, why_no_output
 from runtime.results import KeyframeResult
 from runtime.sinks.base import Sink
 
@@ -29,17 +30,21 @@ class JsonLinesSink(Sink):
             overwrite: Replace a file of that name.
 
         Raises:
+            ConfigError: A link, folder or device has the name.
             SinkError: The folder is missing or not writable, or the file is there already.
         """
         self.path = Path(path)
-        self.part = self.path.with_name(self.path.name + ".part")
+        self.part = part_names(self.path)[0]
+        reason = why_no_output(self.path)
+        if reason:
+            raise ConfigError(reason)
         if self.path.exists() and not overwrite:
             raise SinkError(f"{self.path} is there already; name another file or allow overwriting")
         try:
             # Unbuffered: nothing is left to fail when it is closed, and each line can be followed.
             self._file = self.part.open("wb", buffering=0)
         except OSError as error:
-            raise SinkError(f"{self.part} cannot be written: {error.strerror}") from error
+            raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
         self.written = 0
 
     def result(self, result: KeyframeResult) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 
 from runtime.errors import ConfigError, SinkError
+from runtime.outputs import part_names, why_no_output
 from runtime.sources import Image
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ class VideoFile:
         """
         check_target(path, overwrite=overwrite)
         self.path, self.size_wh, self.fps = path, size_wh, fps
-        self.part = path.with_name(f"{path.stem}.part{path.suffix}")
+        self.part = part_names(path)[1]
         self.written = 0
+        self._unsure = 0
         self._writer, self.codec = self._open()
 
     def write(self, image_bgr: Image) -> None:
@@ -56,8 +58,11 @@ class VideoFile:
         """
         if self.written % CHECK_EVERY == 0:
             self._check_space()
+        # Ctrl-C may come between the next lines: then the file may hold one frame more.
+        self._unsure += 1
         self._writer.write(image_bgr)
         self.written += 1
+        self._unsure -= 1
 
     def close(self, *, ok: bool) -> Path | None:
         """Finish, read back, and give the file its name.
@@ -135,11 +140,14 @@ class VideoFile:
             count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
             # Matroska stores a duration only, from which the count is estimated.
             slack = 1 if self.path.suffix.lower() == ".mkv" else 0
-            if abs(count - self.written) > slack:
+            if not -slack <= count - self.written <= max(slack, self._unsure):
                 return f"it holds {count} frames of {self.written}"
             if not capture.grab():
                 return "its first frame cannot be read"
-            capture.set(cv2.CAP_PROP_POS_FRAMES, max(0, count - 1 - slack))
+            last = max(0, count - 1 - slack)
+            if last == 0:
+                return None
+            capture.set(cv2.CAP_PROP_POS_FRAMES, last)
             return None if capture.grab() else "its last frame cannot be read"
         finally:
             capture.release()
@@ -149,7 +157,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a video that cannot be written, before any work is done.
 
     Raises:
-        ConfigError: The suffix is not that of a video that can be written.
+        ConfigError: The suffix is not that of a video that can be written, or a link, folder or
+            device has the name.
         SinkError: The folder is missing or not writable, or the file is there already.
     """
     if path.suffix.lower() not in CODECS:
@@ -157,6 +166,9 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             f"{path}: {path.suffix or 'no suffix'!r} is not a video that can be written; "
             f"choose from: {' '.join(CODECS)}"
         )
+    reason = why_no_output(path)
+    if reason:
+        raise ConfigError(reason)
     if path.exists() and not overwrite:
         raise SinkError(f"{path} is there already; name another file or allow overwriting")
     folder = path.parent

@@ -35,7 +35,8 @@ from runtime.sinks import (
 from runtime.sinks.draw import NEUTRAL, UNTRAINED, Style, colour_of, plain
 from runtime.sinks.layout import Rect, place
 from runtime.sinks.pairing import Pairing
-from runtime.sources import Frame
+from runtime.sinks.video_file import VideoFile
+from runtime.sources import Frame, Image
 
 NAMES = ("stand", "walk", "talk to (e.g., self, a person)", "geh\u00f6rt")
 CLIP = ClipSpec(num_frames=8, sampling_rate=4, fps=30.0)
@@ -407,6 +408,38 @@ def test_the_playable_part_of_a_failed_run_is_kept(tmp_path: Path) -> None:
     assert count_frames(tmp_path / "out.part.mp4")[0] == 40
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_video_of_one_frame_is_whole(suffix: str, tmp_path: Path) -> None:
+    run(Sinks([video_sink(tmp_path / f"out{suffix}")]), frames=[make_frame(0)])
+    assert count_frames(tmp_path / f"out{suffix}")[0] == 1
+
+
+def test_ctrl_c_between_a_frame_and_its_count_costs_no_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = VideoFile(tmp_path / "out.mp4", fps=30.0, size_wh=(64, 48), overwrite=False)
+    for i in range(5):
+        file.write(make_frame(i).image_bgr)
+    writer = file._writer
+
+    class Interrupted:
+        def write(self, image_bgr: Image) -> None:
+            writer.write(image_bgr)
+            raise KeyboardInterrupt
+
+        def release(self) -> None:
+            writer.release()
+
+    monkeypatch.setattr(file, "_writer", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        file.write(make_frame(5).image_bgr)
+    # Frames that still wait for their result are written after the interruption.
+    monkeypatch.setattr(file, "_writer", writer)
+    file.write(make_frame(6).image_bgr)
+    assert file.close(ok=True) == tmp_path / "out.mp4"
+    assert count_frames(tmp_path / "out.mp4")[0] == 7
+
+
 def test_a_run_without_a_frame_leaves_no_video(tmp_path: Path) -> None:
     with Sinks([video_sink(tmp_path / "out.mp4")]):
         pass
@@ -518,7 +551,8 @@ from runtime.bundle import ClipSpec
 from runtime.errors import BackendUnavailableError
 from runtime.results import FrameStatus
 from runtime.sinks import ShowSink
-from runtime.sources import Frame
+from runtime.sinks.video_file import VideoFile
+from runtime.sources import Frame, Image
 sink = ShowSink(clip=ClipSpec(num_frames=8, sampling_rate=4, fps=30.0), stride=8, trained=True)
 status = FrameStatus(warming_up=True, samples=1, num_frames=8, dropped=0, live=True, fps=30.0)
 image = np.zeros((48, 64, 3), np.uint8)

@@ -1,0 +1,38 @@
+"""Which names an output file may have: never that of the input, of a device, of another output.
+
+Outputs are written under a part's name and then take the place of what is there. Without these
+checks `--overwrite` could replace the video that is being read, or `/dev/null` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def why_no_output(path: Path) -> str | None:
+    """Return why nothing may be written under this name, whatever the flags; None where it may."""
+    try:
+        if path.is_symlink():
+            return f"{path} is a link, which would be replaced; name the file that it points to"
+        if path.is_dir():
+            return f"{path} is a folder, expected the name of a file to write"
+        if path.exists() and not path.is_file():
+            return f"{path} is a device or a pipe, expected the name of a file to write"
+    except OSError as error:
+        return f"{str(path)[:80]} cannot be a file to write: {error.strerror}"
+    return None
+
+
+def part_names(path: Path) -> tuple[Path, Path]:
+    """Return the names of an unfinished file: as text, and as a video, which needs its suffix."""
+    return path.with_name(path.name + ".part"), path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+def why_in_the_way(path: Path, inputs: Iterable[Path]) -> str | None:
+    """Return why an output, or its part, would destroy one of the files that are read."""
+    for own in (path, *part_names(path)):
+        for other in inputs:
+            if own.resolve() == other.resolve() or (own.exists() and own.samefile(other)):
+                return f"writing {path} would replace {other}, which is read; name another file"
+    return None

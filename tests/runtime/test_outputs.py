@@ -1,0 +1,74 @@
+"""An output takes no other file's place: not the input's, a device's, a link's, or each other's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.cli.run import main
+from runtime.errors import ConfigError
+from runtime.outputs import why_in_the_way, why_no_output
+from runtime.sinks import JsonLinesSink
+
+
+def test_a_plain_name_is_welcome_whether_it_exists_or_not(tmp_path: Path) -> None:
+    assert why_no_output(tmp_path / "new.jsonl") is None
+    (tmp_path / "old.jsonl").write_text("old")
+    assert why_no_output(tmp_path / "old.jsonl") is None
+
+
+def test_a_device_a_pipe_a_link_and_a_folder_are_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for path, word in (
+        (Path("/dev/full"), "device"),
+        (tmp_path / "pipe", "pipe"),
+        (tmp_path / "link", "link"),
+        (tmp_path, "folder"),
+        (tmp_path / ("x" * 400), "cannot be a file"),
+    ):
+        assert word in str(why_no_output(path))
+        with pytest.raises(ConfigError, match=word):
+            JsonLinesSink(path, overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.part.mp4", "clip.mp4.part", "hard.mp4"])
+def test_neither_an_output_nor_its_part_is_the_input(name: str, tmp_path: Path) -> None:
+    source = tmp_path / name
+    source.write_bytes(b"mine")
+    if name == "hard.mp4":
+        os.link(source, tmp_path / "clip.mp4")
+    assert "which is read" in str(why_in_the_way(tmp_path / "clip.mp4", [source]))
+    assert why_in_the_way(tmp_path / "other.mp4", [source]) is None
+
+
+@pytest.mark.parametrize("flag", ["--save", "--save-json"])
+@pytest.mark.parametrize("source", ["in.mp4", "./in.mp4", "in.part.mp4", "link.mp4"])
+def test_edge_run_never_replaces_its_source(
+    flag: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in.mp4", "in.part.mp4"):
+        Path(name).write_bytes(b"mine")
+    Path("link.mp4").symlink_to("in.mp4")
+    with pytest.raises(ConfigError, match="which is read"):
+        main(["--source", source, flag, "in.mp4", "--overwrite"])
+    assert Path("in.mp4").read_bytes() == Path("in.part.mp4").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        pytest.param(["--save", "a.mp4", "--save-json", "./a.mp4"], "both name", id="one name"),
+        pytest.param(["--save", ""], "--save is empty", id="empty video"),
+        pytest.param(["--save-json", ""], "--save-json is empty", id="empty lines"),
+        pytest.param(["--model", ""], "--model is empty", id="empty model"),
+        pytest.param(["--save-json", "/dev/full", "--overwrite"], "device", id="device"),
+    ],
+)
+def test_outputs_that_cannot_be_are_wrong_use(flags: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        main(["--source", "clip.mp4", *flags])
