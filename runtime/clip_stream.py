@@ -79,6 +79,7 @@ class ClipStream:
         self._decided_at: int | None = None
         self._skipped = 0
         self._slow_said = False
+        self._gaps, self._last_gap = 0, ""
         self._t = 0.0
         self._capture_s = self._preprocess_s = self._busy_s = 0.0
 
@@ -137,6 +138,7 @@ class ClipStream:
 
     def _flush(self, gap: Gap) -> None:
         self._t = gap.t
+        self._gaps, self._last_gap = self._gaps + 1, gap.reason
         self._restart_clip()
         self._emit("gap", f"{self._source}: {gap.reason}; the clip starts again")
         self._emit("warming_up", f"warming up: a clip needs {self._num_frames} samples")
@@ -280,8 +282,15 @@ class ClipStream:
         span_s = (clip.num_frames - 1) * clip.period_s
         fps = source.fps or source.config.image_fps
         need = math.ceil(span_s * fps) + 1
-        gaps = f", {self._sampler.gaps} gaps in time" if self._sampler.gaps else ""
+        limit_s = self._sampler.max_gap_s
+        if 1.0 / fps > limit_s:
+            raise CaptureError(
+                f"{source}: its frames come {1.0 / fps:g} s apart, a clip allows {limit_s:g} s; "
+                f"no keyframe; give at least {math.ceil(1.0 / limit_s)} frames a second "
+                "(a folder of images: --fps)"
+            )
+        gaps = f" and {self._gaps} gaps (the last: {self._last_gap})" if self._gaps else ""
         raise CaptureError(
-            f"{source}: {source.grabbed} frames{gaps}: the first clip needs {need} "
-            f"({span_s:.2f} s at {fps:g} fps, without a gap); no keyframe"
+            f"{source}: {source.grabbed} frame{'s' if source.grabbed > 1 else ''}{gaps}: the first "
+            f"clip needs {need} ({span_s:.2f} s at {fps:g} fps, without a gap); no keyframe"
         )

@@ -20,7 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import OUTPUTS
-from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.errors import (
+    ArtifactError,
+    ArtifactMismatchError,
+    BackendUnavailableError,
+    ConfigError,
+)
 from runtime.preprocess import PreprocessConfig, normalize
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
 # Faster first; a precision that is not listed comes last.
 PRECISIONS = ("int8", "fp16", "bf16", "fp32")
+MAX_THREADS = 256  # that of runtime/native/engine.cc
 
 
 class Program(Protocol):
@@ -146,6 +152,11 @@ def load_engine(
         ArtifactError: A file is missing or does not load.
         ArtifactMismatchError: A file is not the one described, or the self-test failed.
     """
+    if not 0 <= num_threads <= MAX_THREADS:
+        raise ConfigError(
+            f"num_threads is {num_threads}, expected 1 to {MAX_THREADS}, or 0 for one thread per "
+            "fast core"
+        )
     candidates, skipped = _candidates(bundle, artifact)
     for i, candidate in enumerate(candidates):
         # Outside the fallback below: a changed file means that the bundle cannot be trusted.

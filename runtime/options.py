@@ -12,6 +12,7 @@ import difflib
 import json
 import os
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,11 +63,19 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with defaults, except those that say nothing: none at all, or a switch that is off."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default is None or action.default is False
+        return action.help if silent else super()._get_help_string(action)
+
+
 class OptionParser(argparse.ArgumentParser):
     """argparse with errors as one sentence, a suggestion, and no abbreviated flags."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["formatter_class"] = argparse.ArgumentDefaultsHelpFormatter
+        kwargs["formatter_class"] = _Defaults
         kwargs["allow_abbrev"] = False
         super().__init__(*args, **kwargs)
 
@@ -238,10 +247,8 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     try:
         return main(argv)
     except EdgeError as error:
-        if "--verbose" in argv:
-            raise
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+        return _failed(str(error), EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED,
+                       traceback_too="--verbose" in argv)  # fmt: skip
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
@@ -250,3 +257,16 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         # is still buffered goes nowhere, or the interpreter would complain of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except OSError as error:
+        # A disk, a permission, a limit of this machine: no fault of the program, so no traceback.
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _failed(f"{where}{error.strerror or error}", EXIT_FAILED,
+                       traceback_too="--verbose" in argv)  # fmt: skip
+
+
+def _failed(sentence: str, code: int, *, traceback_too: bool) -> int:
+    """Say the sentence, last of all, and return the exit code."""
+    if traceback_too:
+        traceback.print_exc()
+    sys.stderr.write(f"error: {' '.join(sentence.split())}\n")
+    return code

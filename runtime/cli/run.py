@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,9 @@ from runtime.bundle import DEFAULT_BUNDLE
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 from runtime.outputs import why_in_the_way, why_no_output
+
+# A day is the longest age that anybody means; no camera is faster than 1000 frames a second.
+UPPER_BOUNDS = {"stride": 1e6, "max_keyframes": math.inf, "fps": 1000.0, "max_age_ms": 86.4e6}
 
 if TYPE_CHECKING:
     from runtime.runner import ClipRunner
@@ -71,10 +75,11 @@ class RunOptions:
             if value is not None and not 0.0 <= value <= 1.0:
                 flag = name.replace("_", "-")
                 raise ConfigError(f"--{flag} is {value:g}, expected a probability between 0 and 1")
-        for name in ("stride", "max_keyframes", "fps", "max_age_ms"):
+        for name, most in UPPER_BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"--{name.replace('_', '-')} is {value:g}, expected above 0")
+            if value is not None and not 0 < value <= most:
+                expected = "above 0" if value < most else f"at most {most:g}"
+                raise ConfigError(f"--{name.replace('_', '-')} is {value:g}, expected {expected}")
         for name in ("num_threads", "max_reconnects"):
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
@@ -271,5 +276,5 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for changed, handler in before.items():
+            signal.signal(changed, handler)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +9,9 @@ import numpy as np
 
 from runtime.errors import ConfigError
 from runtime.sampler import Sample
+
+# Times above this (a day in ms) are slips of the pen; the system's clocks refuse far larger ones.
+MAX_NUMBER = 86_400_000.0
 
 Image: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -91,13 +93,13 @@ class SourceConfig:
             "image_fps",
         ):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} is {value}; it must be a number above 0")
+            if not 0 < value <= MAX_NUMBER:
+                raise ConfigError(f"{name} is {value}; it must be above 0, at most {MAX_NUMBER:g}")
         for name in ("file_queue", "live_queue"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.reconnect_attempts < 0 or self.reconnect_backoff_s < 0:
+        if self.reconnect_attempts < 0 or not 0 <= self.reconnect_backoff_s <= MAX_NUMBER:
             raise ConfigError(
                 f"reconnect_attempts is {self.reconnect_attempts} and reconnect_backoff_s "
-                f"{self.reconnect_backoff_s}; neither may be below 0"
+                f"{self.reconnect_backoff_s}; neither may be below 0, nor a wait be endless"
             )

@@ -67,8 +67,15 @@ def parse_uri(source: str | int | Path) -> SourceUri:
 
 
 def without_password(address: str) -> str:
-    """Return an address as it may be logged: `rtsp://user:secret@host` loses the secret."""
-    parts = urlsplit(address)
+    """Return an address as it may be logged: `rtsp://user:secret@host` loses the secret.
+
+    Raises:
+        ConfigError: It is no address (an IPv6 bracket is not closed).
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise ConfigError(f"--source is no address that can be read: {error}") from error
     if parts.password is None:
         return address
     host = parts.netloc.rpartition("@")[2]
@@ -123,16 +130,25 @@ def _parse_scheme(text: str, scheme: str, rest: str) -> SourceUri:
             raise ConfigError(f"--source {text}: write the sensor's number, as in csi://0")
         return SourceUri(kind="csi", target=rest, shown=text)
     if scheme == "file":
-        return _parse_path(Path(unquote(rest)))
+        return _parse_path(Path(unquote(rest.removeprefix("localhost"))))
     if scheme in STREAM_SCHEMES or scheme in ("http", "https"):
         kind: Kind = "http" if scheme.startswith("http") else "stream"
+        shown = without_password(text)
         if not urlsplit(text).netloc:
             raise ConfigError(f"--source {text}: there is no host after {scheme}://")
-        return SourceUri(kind=kind, target=text, shown=without_password(text))
+        return SourceUri(kind=kind, target=text, shown=shown)
     raise ConfigError(f"--source {text}: {scheme}:// is not known; give {KNOWN}")
 
 
 def _parse_path(path: Path) -> SourceUri:
+    try:
+        return _existing(path.expanduser())
+    except (OSError, RuntimeError) as error:  # a name too long, a closed folder, ~nobody
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CaptureError(f"{str(path)[:80]}: cannot be looked at: {reason}") from error
+
+
+def _existing(path: Path) -> SourceUri:
     shown = str(path)
     if path.is_dir():
         if not image_files(path):
@@ -140,7 +156,12 @@ def _parse_path(path: Path) -> SourceUri:
             raise CaptureError(f"{shown}: the folder holds no image ({kinds})")
         return SourceUri(kind="images", target=shown, shown=shown)
     if not path.exists():
-        raise CaptureError(f"{shown}: no such file or folder")
-    if path.stat().st_size == 0 and path.is_file():
+        pattern = "; for images give their folder" if re.search(r"[*?]|%\d*d", shown) else ""
+        raise CaptureError(f"{shown}: no such file or folder{pattern}")
+    if not path.is_file():
+        raise CaptureError(
+            f"{shown}: is a pipe or a device that is no camera; give a file, or serve it by rtsp"
+        )
+    if path.stat().st_size == 0:
         raise CaptureError(f"{shown}: the file is empty (0 bytes); copy or record it again")
     return SourceUri(kind="file", target=shown, shown=shown)

@@ -109,6 +109,12 @@ def test_a_missing_config_file_is_answered_by_one_sentence(tmp_path: Path) -> No
     [
         pytest.param(ConfigError("a\nb"), 2, "error: a b\n", id="wrong use"),
         pytest.param(ArtifactError("broken"), 1, "error: broken\n", id="failed"),
+        pytest.param(
+            PermissionError(13, "Permission denied", "/a"),
+            1,
+            "error: /a: Permission denied\n",
+            id="system",
+        ),
         pytest.param(KeyboardInterrupt(), 130, "interrupted\n", id="interrupted"),
     ],
 )
@@ -122,9 +128,14 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert capsys.readouterr() == ("", text)
 
 
-def test_verbose_shows_the_traceback() -> None:
+@pytest.mark.parametrize(("error", "code"), [(ArtifactError("broken"), 1), (ConfigError("no"), 2)])
+def test_verbose_shows_the_traceback_above_the_sentence(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     def main(_: Sequence[str]) -> int:
-        raise ArtifactError("broken")
+        raise error
 
-    with pytest.raises(ArtifactError):
-        guarded(main, ["--verbose"])
+    assert guarded(main, ["--verbose"]) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == f"error: {error}"

@@ -66,9 +66,12 @@ def test_edge_run_never_replaces_its_source(
         pytest.param(["--save", ""], "--save is empty", id="empty video"),
         pytest.param(["--save-json", ""], "--save-json is empty", id="empty lines"),
         pytest.param(["--model", ""], "--model is empty", id="empty model"),
+        pytest.param(["--fps", "1e300"], "--fps is 1e.300, expected at most 1000", id="fps"),
+        pytest.param(["--max-age-ms", "inf"], "is inf, expected at most", id="age"),
+        pytest.param(["--max-age-ms", "nan"], "is nan, expected", id="age not a number"),
         pytest.param(["--save-json", "/dev/full", "--overwrite"], "device", id="device"),
     ],
 )
-def test_outputs_that_cannot_be_are_wrong_use(flags: list[str], words: str) -> None:
+def test_flags_of_run_that_cannot_be_are_wrong_use(flags: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         main(["--source", "clip.mp4", *flags])

@@ -123,6 +123,7 @@ def test_stride_is_frames_between_decisions(
         pytest.param({"stride": 0}, "stride is 0", id="stride"),
         pytest.param({"device": "cuda:0"}, "choose from: cpu", id="device"),
         pytest.param({"num_threads": -1}, "num_threads", id="threads"),
+        pytest.param({"num_threads": 10**14}, "num_threads", id="threads-huge"),
         pytest.param({"artifact": "vulkan"}, "choose from", id="artifact"),
     ],
 )
@@ -156,8 +157,16 @@ def test_a_file_too_short_for_one_clip_is_an_error(runner: ClipRunner, images: P
 def test_images_too_far_apart_in_time_are_an_error_that_says_so(
     runner: ClipRunner, images: Path
 ) -> None:
-    with pytest.raises(CaptureError, match="20 gaps in time"):
+    with pytest.raises(CaptureError, match=r"come 1 s apart, a clip allows 0.5 s.*at least 2"):
         list(runner.stream(images, config=SourceConfig(image_fps=1.0)))
+
+
+def test_images_of_many_sizes_are_an_error_that_says_so(runner: ClipRunner, images: Path) -> None:
+    for i, path in enumerate(sorted(images.iterdir(), key=lambda p: int(p.stem))):
+        cv2.imwrite(str(path), np.zeros((20 + i // 5, 30, 3), np.uint8))
+    words = r"21 frames and \d gaps \(the last: frame size changed from 30x\d+ to 30x\d+\)"
+    with pytest.raises(CaptureError, match=words):
+        list(runner.stream(images))
 
 
 def test_a_slow_source_is_said_once_and_repeats_real_frames(

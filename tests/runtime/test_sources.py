@@ -101,6 +101,11 @@ def test_an_address_is_understood(text: str | int, kind: str, target: str, live:
         pytest.param("rtsp://", ConfigError, "no host", id="no-host"),
         pytest.param("nothere.mp4", CaptureError, "no such file", id="missing-file"),
         pytest.param("file:///no/where.mp4", CaptureError, "no such file", id="missing-file-uri"),
+        pytest.param("rtsp://[::1", ConfigError, "no address", id="open-bracket"),
+        pytest.param("x" * 5000, CaptureError, "^x{80}: .*name too long", id="long-name"),
+        pytest.param("~nobody-of-that-name/a.mp4", CaptureError, "home", id="unknown-home"),
+        pytest.param("/dev/null", CaptureError, "device", id="device"),
+        pytest.param("img_%03d.png", CaptureError, "give their folder", id="pattern"),
     ],
 )
 def test_an_impossible_address_is_one_sentence(
@@ -109,6 +114,21 @@ def test_an_impossible_address_is_one_sentence(
     with pytest.raises(error, match=words) as caught:
         parse_uri(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(CaptureError, match="is a pipe"):
+        parse_uri(tmp_path / "pipe.mp4")
+
+
+@pytest.mark.parametrize(
+    "text", ["~/a b.mp4", "file://{home}/a%20b.mp4", "file://localhost{home}/a%20b.mp4"]
+)
+def test_ways_to_write_a_path(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a b.mp4").write_bytes(b"video")
+    assert parse_uri(text.format(home=tmp_path)).target == str(tmp_path / "a b.mp4")
 
 
 def test_a_password_is_not_shown() -> None:
@@ -504,6 +524,8 @@ def test_a_driver_that_hangs_does_not_hold_close_for_ever(
         pytest.param({"max_age_ms": 0}, id="age"),
         pytest.param({"live_queue": 0}, id="queue"),
         pytest.param({"open_timeout_s": float("inf")}, id="time-out"),
+        pytest.param({"max_age_ms": float("nan")}, id="age-nan"),
+        pytest.param({"max_age_ms": 1e300}, id="age-endless"),
         pytest.param({"reconnect_attempts": -1}, id="attempts"),
     ],
 )
