@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import platform
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -63,8 +61,9 @@ class XnnpackTarget:
         import torch
 
         from export.program import export_graph, graph_outputs
+        from quantize._quiet import quiet_tools
 
-        with _quiet():
+        with quiet_tools():
             example = torch.from_numpy(clips[0])
             graph = export_graph(model, example)
             if self.precision == "int8":
@@ -140,11 +139,3 @@ def _lower(graph: GraphModule, example: object, name: str) -> tuple[bytes, Deleg
             f"{name}: ExecuTorch could not lower the graph ({type(error).__name__}: {error})"
         ) from error
     return program, delegation
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the deprecation warnings of the tools, which no user can act on, off the terminal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

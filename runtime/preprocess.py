@@ -2,7 +2,7 @@
 
 Training, calibration and the device must see the same pixels, so the arithmetic is fixed to the
 bit: the resize works in integers, the rest is a table. `runtime._native.Preprocess` does the same
-about ten times faster; a test holds the two equal.
+tens of times faster; a test holds the two equal.
 
 The frame is resized to the fixed square without keeping its aspect (no letterbox), by a triangle
 filter that widens with the scale, so that a large frame is averaged and not sampled.

@@ -1,0 +1,130 @@
+"""What quantizing each part of a network alone does to its outputs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from quantize._quiet import quiet_tools
+from quantize.ptq import quantize_static
+from quantize.schemes import Scheme, module_of
+from runtime.errors import ConfigError
+
+Progress = Callable[[str, int, int], None]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closeness:
+    """How close a network with one group in int8 stays to the float network.
+
+    Attributes:
+        group: Its name; `all` for the whole network.
+        operations: Operations of the graph that were quantized for it.
+        cosine: Cosine similarity of each output, over all clips and tokens; the mean of the float
+            output is taken from both, or a constant offset would hide every difference.
+    """
+
+    group: str
+    operations: int
+    cosine: tuple[float, ...]
+
+
+def group_closeness(
+    graph: GraphModule,
+    *,
+    groups: Mapping[str, Sequence[str]],
+    scheme: Scheme,
+    calibration: Sequence[Floats],
+    clips: Sequence[Floats],
+    float_names: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
+) -> list[Closeness]:
+    """Quantize each group alone, then all of them, and compare on clips.
+
+    Args:
+        graph: The exported float graph; takes a clip (1, T, 3, H, W). It is left as it was.
+        groups: Name to patterns (as for file names) of module paths in the graph.
+        scheme: Where int8 goes; what it keeps in float stays so.
+        calibration: Clips for the ranges.
+        clips: Clips to compare on, best others than those.
+        float_names: Further modules, by exact name, that stay in float32.
+        progress: Told after each group.
+
+    Returns:
+        One entry a group, in their order, and `all` last.
+
+    Raises:
+        ConfigError: A group's patterns meet no operation of the graph.
+    """
+    truth = _outputs(graph, clips)
+    found: list[Closeness] = []
+    names = [*groups, "all"]
+    for index, name in enumerate(names):
+        others = [p for other, patterns in groups.items() if name not in (other, "all")
+                  for p in patterns]  # fmt: skip
+        alone = dataclasses.replace(scheme, float_modules=(*scheme.float_modules, *others))
+        with quiet_tools():
+            quantized = quantize_static(
+                copy.deepcopy(graph),
+                (torch.from_numpy(clip) for clip in calibration),
+                scheme=alone,
+                float_names=float_names,
+            )
+        operations = count_quantized(quantized)
+        if not operations:
+            raise ConfigError(
+                f"group {name!r} ({', '.join(groups[name])}) meets no operation that is quantized; "
+                f"the graph has the modules {', '.join(sorted(_modules(graph))[:8])}, ..."
+            )
+        cosine = tuple(
+            cosine_similarity(a, b) for a, b in zip(_outputs(quantized, clips), truth, strict=True)
+        )
+        found.append(Closeness(group=name, operations=operations, cosine=cosine))
+        if progress is not None:
+            progress("comparing groups", index + 1, len(names))
+    return found
+
+
+def count_quantized(graph: GraphModule) -> int:
+    """Return how many values of a converted graph are rounded to int8."""
+    return sum(
+        node.op == "call_function" and "quantize_per_tensor" in str(node.target)
+        and "dequantize" not in str(node.target)
+        for node in graph.graph.nodes
+    )  # fmt: skip
+
+
+def _modules(graph: GraphModule) -> set[str]:
+    return {module_of(node) for node in graph.graph.nodes} - {""}
+
+
+def _outputs(graph: torch.nn.Module, clips: Sequence[Floats]) -> list[npt.NDArray[np.float64]]:
+    """Return each output over all clips, flattened."""
+    rows: list[Sequence[Tensor]] = []
+    with torch.no_grad():
+        for clip in clips:
+            rows.append(cast(Sequence[Tensor], graph(torch.from_numpy(clip))))
+    return [
+        np.concatenate([output.double().numpy().ravel() for output in outputs])
+        for outputs in zip(*rows, strict=True)
+    ]
+
+
+def cosine_similarity(
+    found: npt.NDArray[np.floating[Any]], truth: npt.NDArray[np.floating[Any]]
+) -> float:
+    """Return the cosine of two arrays of one shape, after taking the mean of `truth` from both."""
+    centre = truth.mean(dtype=np.float64)
+    a, b = (value.astype(np.float64).ravel() - centre for value in (found, truth))
+    scale = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / scale if scale else float(np.array_equal(a, b))
