@@ -9,6 +9,19 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MAX_INTEGER = 2**53  # what every reader of JSON keeps exactly
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object; readers differ in which of two equal keys they keep, so none is allowed.
+
+    Raises:
+        ValueError: A key is there twice.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def check_fields(kind: type[T], content: Mapping[str, Any], *, where: str) -> T:
@@ -58,6 +71,8 @@ def _check(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
             raise _wrong(where, "an object", value)
         return {k: _check(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError(f"{where} is a number of {len(str(value))} digits, too large")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

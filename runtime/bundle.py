@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from runtime._schema import check_fields
+from runtime._schema import check_fields, unique_keys
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 
 SCHEMA_VERSION = 1
@@ -166,6 +166,10 @@ class BundleSpec:
     golden: GoldenClip
 
     def __post_init__(self) -> None:
+        # They are written to terminals and tables: no line ends, no escape sequences.
+        for text in (self.name, self.variant, *self.class_names):
+            _require(text.isprintable(), f"the name {text[:40]!r} holds unprintable characters")
+        _require(all(self.class_names), "class_names holds an empty name")
         _require(len(self.class_names) > 0, "class_names is empty")
         _require(
             len(set(self.class_names)) == len(self.class_names), "class_names has a name twice"
@@ -351,7 +355,7 @@ def _read_spec(folder: Path, shown: Path) -> BundleSpec:
     if not path.is_file():
         raise ArtifactError(f"{shown} has no {BUNDLE_FILE}: it is not a bundle of `edge export`")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{BUNDLE_FILE} in {shown} is not valid JSON ({type(error).__name__}); "
@@ -376,6 +380,8 @@ def _unzip(path: Path, target: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
+            if len({m.filename.split("/")[-1] for m in members}) != len(members):
+                raise ArtifactError(f"{path} holds a file twice, expected the files of one bundle")
             total = sum(m.file_size for m in members)
             if total > MAX_UNPACKED_BYTES:
                 raise ArtifactError(

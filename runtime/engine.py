@@ -253,6 +253,11 @@ def _load_checked(
     return program, max(shares.values())
 
 
+def _frames_shape(bundle: Bundle) -> tuple[int, int, int, int]:
+    size = bundle.spec.input
+    return (bundle.spec.clip.num_frames, size.height, size.width, 3)
+
+
 def golden_errors(bundle: Bundle, artifact: Artifact, program: Program) -> dict[str, float]:
     """Return each output's largest difference from the recorded answer to the golden clip.
 
@@ -265,15 +270,23 @@ def golden_errors(bundle: Bundle, artifact: Artifact, program: Program) -> dict[
     try:
         with np.load(path, allow_pickle=False) as golden:
             frames = golden["frames_rgb"]
-            expected = [golden[key] for key in keys]
+            expected = [golden[key].astype(np.float32) for key in keys]
     except KeyError as error:
+        key = str(error.args[0]).split(" ")[0]  # NumPy adds "is not a file in the archive"
         raise ArtifactMismatchError(
-            f"the golden clip {path.name} lacks {error}; export the bundle again"
+            f"the golden clip {path.name} lacks {key}; export the bundle again"
         ) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        # NumPy's own sentence recommends to allow pickles.
+        text = "it holds no plain arrays" if "pickle" in str(error) else error
         raise ArtifactError(
-            f"the golden clip {path.name} cannot be read ({error}); export the bundle again"
+            f"the golden clip {path.name} cannot be read ({text}); export the bundle again"
         ) from error
+    if frames.dtype != np.uint8 or frames.shape != _frames_shape(bundle):
+        raise ArtifactMismatchError(
+            f"the golden clip {path.name} has frames {frames.dtype} {frames.shape}, expected uint8 "
+            f"{_frames_shape(bundle)}; export the bundle again"
+        )
     clip = normalize(frames, PreprocessConfig.of(bundle.spec.input))
     errors: dict[str, float] = {}
     for name, found, wanted in zip(OUTPUTS, program.run(clip), expected, strict=True):

@@ -156,6 +156,11 @@ def put(value: Any, *path: str | int) -> Callable[[dict[str, Any]], None]:
             id="tolerance zero",
         ),
         pytest.param(put("1", "schema_version"), "schema_version '1'", id="schema is text"),
+        pytest.param(put(10**400, "clip", "fps"), "number of 401 digits", id="fps of 401 digits"),
+        pytest.param(put(10**400, "num_tokens"), "number of 401 digits", id="tokens of 401 digits"),
+        pytest.param(put(["a", ""], "class_names"), "empty name", id="empty class"),
+        pytest.param(put(["a", "b\nc"], "class_names"), "unprintable", id="line end in a class"),
+        pytest.param(put("\x1b[31mtoy", "name"), "unprintable", id="escape sequence in the name"),
     ],
 )
 def test_a_field_that_does_not_fit_is_named(
@@ -206,6 +211,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         pytest.param("[1]", "expected an object", id="a list"),
         pytest.param("[" * 100_000, "not valid JSON", id="nested too deep"),
         pytest.param('{"schema_version": null}', "schema_version None", id="no version"),
+        pytest.param('{"name": "a", "name": "b"}', "not valid JSON", id="key twice"),
+        pytest.param('{"schema_version": %s}' % ("9" * 9999), "not valid JSON", id="long number"),
     ],
 )
 def test_a_file_that_is_no_bundle_json_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
@@ -231,6 +238,15 @@ def test_a_zip_with_strange_paths_is_refused(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, "x")
     with pytest.raises(ArtifactError, match="expected plain files"):
+        Bundle.load(path)
+
+
+def test_a_zip_of_two_bundles_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "b.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/bundle.json", "{}")
+        archive.writestr("b/bundle.json", "{}")
+    with pytest.raises(ArtifactError, match="a file twice"):
         Bundle.load(path)
 
 
