@@ -90,6 +90,7 @@ def save_clips(
                 np.savez_compressed(
                     stream, frames_rgb=clips.frames_rgb, meta=np.array(json.dumps(meta))
                 )
+            Path(part).chmod(0o644)  # mkstemp makes it private; this is an ordinary file
             Path(part).replace(path)
         finally:
             Path(part).unlink(missing_ok=True)

@@ -33,6 +33,7 @@ def why_in_the_way(path: Path, inputs: Iterable[Path]) -> str | None:
     """Return why an output, or its part, would destroy one of the files that are read."""
     for own in (path, *part_names(path)):
         for other in inputs:
-            if own.resolve() == other.resolve() or (own.exists() and own.samefile(other)):
+            both = own.exists() and other.exists()
+            if own.resolve() == other.resolve() or (both and own.samefile(other)):
                 return f"writing {path} would replace {other}, which is read; name another file"
     return None

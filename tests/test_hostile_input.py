@@ -68,6 +68,26 @@ def test_wrong_use_exits_2_with_one_sentence(argv: list[str], sentence: str, mod
     assert sentence in sentence_of(edge("run", *argv, module=module), code=2)
 
 
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        pytest.param(["--calib-data", "", "--out", "o"], "--calib-data is empty", id="no data"),
+        pytest.param(["--calib-data", "v", "--out", ""], "--out is empty", id="no out"),
+        pytest.param(
+            ["--calib-data", "v", "--out", "o", "--calib-clips", "0"], "is 0", id="no clips"
+        ),
+    ],
+)
+@pytest.mark.parametrize("verb", ["calibrate", "export"])
+def test_wrong_use_of_calibration_exits_2(verb: str, argv: list[str], sentence: str) -> None:
+    assert sentence in sentence_of(edge(verb, "--model", "m.pt", *argv), code=2)
+
+
+def test_a_negative_seed_exits_2() -> None:
+    done = edge("calibrate", "--model", "m", "--calib-data", "v", "--out", "o", "--seed", "-1")
+    assert "--seed is -1" in sentence_of(done, code=2)
+
+
 def test_an_unknown_verb_is_suggested() -> None:
     assert "Did you mean 'export'" in sentence_of(edge("exprot"), code=2)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.options import OptionParser, option
@@ -25,8 +26,22 @@ class CalibrateOptions:
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
     def __post_init__(self) -> None:
-        if self.calib_clips < 1:
-            raise ConfigError(f"--calib-clips is {self.calib_clips}, expected 1 or more")
+        check_calibration_flags(self)
+        if self.seed < 0:
+            raise ConfigError(f"--seed is {self.seed}, expected 0 or more")
+
+
+def check_calibration_flags(options: Any) -> None:
+    """Refuse what no calibration can mean; an empty path would be the folder one stands in.
+
+    Raises:
+        ConfigError: A path is empty, or there are no clips to take.
+    """
+    for name in ("model", "calib_data", "out"):
+        if getattr(options, name) == "":
+            raise ConfigError(f"--{name.replace('_', '-')} is empty, expected a path")
+    if options.calib_clips < 1:
+        raise ConfigError(f"--calib-clips is {options.calib_clips}, expected 1 or more")
 
 
 def require_export_extra() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.cli.calibrate import require_export_extra
+from edge.cli.calibrate import check_calibration_flags, require_export_extra
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 
@@ -35,8 +35,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.targets is not None and self.format is not None:
             raise ConfigError("--targets and --format name the same thing; give one of them")
-        if self.calib_clips < 1:
-            raise ConfigError(f"--calib-clips is {self.calib_clips}, expected 1 or more")
+        check_calibration_flags(self)
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -175,6 +175,12 @@ def _check_names(class_names: Sequence[str], num_classes: int) -> None:
         raise ConfigError(
             f"the model has {num_classes} action classes, got {len(class_names)} class names"
         )
+    # What a bundle refuses is better known before the hours of an export.
+    for name in class_names:
+        if not (name and name.isprintable()):
+            raise ConfigError(f"the class name {name[:40]!r} is empty or not printable")
+    if len(set(class_names)) != len(class_names):
+        raise ConfigError("a class name is there twice")
 
 
 def _write_atomically(path: Path, content: memoryview) -> None:

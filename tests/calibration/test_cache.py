@@ -101,3 +101,7 @@ def test_what_is_no_calibration_file_is_refused(
     spoil(stored[0])
     with pytest.raises(CalibrationError, match="no file of calibration clips"):
         load_clips(stored[0], weights_sha256=WEIGHTS, clip=FORMAT)
+
+
+def test_others_may_read_the_file(stored: tuple[Path, Path, CalibrationClips]) -> None:
+    assert stored[0].stat().st_mode & 0o777 == 0o644

@@ -202,6 +202,18 @@ def test_names_must_fit_when_saving(model: BMViT, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["a", "b", "a"], "twice"), (["a", "b", ""], "empty"), (["a", "b", "c\n"], "not printable")],
+    ids=["twice", "empty", "line end"],
+)
+def test_names_that_no_bundle_takes_are_refused(
+    names: list[str], words: str, model: BMViT, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        save_checkpoint(tmp_path / "m.pt", model, class_names=names, trained=False)
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(model: BMViT, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ArtifactError, match="cannot write"):

@@ -43,6 +43,7 @@ def test_neither_an_output_nor_its_part_is_the_input(name: str, tmp_path: Path) 
         os.link(source, tmp_path / "clip.mp4")
     assert "which is read" in str(why_in_the_way(tmp_path / "clip.mp4", [source]))
     assert why_in_the_way(tmp_path / "other.mp4", [source]) is None
+    assert why_in_the_way(source, [tmp_path / "not-yet.jsonl"]) is None
 
 
 @pytest.mark.parametrize("flag", ["--save", "--save-json"])
