@@ -22,14 +22,14 @@ CLASS_NAMES = ("walk", "wave", "fall")
 
 
 def tiny_model() -> BMViT:
-    """Return a compact model of two blocks for clips of 4 x 32 x 32."""
+    """Return a compact model of two blocks for clips of 4 x 64 x 64."""
     model = build_model(
         "nano",
         num_classes=len(CLASS_NAMES),
         seed=0,
         num_frames=4,
-        height=32,
-        width=32,
+        height=64,
+        width=64,
         channels=(16, 32),
         depths=(1, 1),
         head_channels=16,

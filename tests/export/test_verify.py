@@ -21,7 +21,7 @@ def program(exported: ExportReport) -> bytes:
 
 @pytest.fixture
 def clip() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(1, 4, 3, 32, 32)).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(1, 4, 3, 64, 64)).astype(np.float32)
 
 
 def answer(program: bytes, clip: np.ndarray, *, offset: float = 0.0):
