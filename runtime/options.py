@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import io
 import json
 import os
 import sys
@@ -244,6 +245,7 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
 
     0 done, 1 failed, 2 wrong use, 130 interrupted. A traceback only with `--verbose`.
     """
+    _usable_streams()
     try:
         return main(argv)
     except EdgeError as error:
@@ -262,6 +264,17 @@ def guarded(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _failed(f"{where}{error.strerror or error}", EXIT_FAILED,
                        traceback_too="--verbose" in argv)  # fmt: skip
+
+
+def _usable_streams() -> None:
+    """Give closed streams (`>&-`) a sink, and let a narrow encoding escape what it lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Open until the interpreter ends, as the stream in whose place it stands would be.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _failed(sentence: str, code: int, *, traceback_too: bool) -> int:

@@ -265,6 +265,25 @@ def test_a_reader_that_had_enough_is_no_error(tmp_path: Path, clip: Path) -> Non
     assert lines.exists(), "the file that was asked for is whole up to there"
 
 
+@pytest.mark.parametrize("verb", ["info", "doctor", "run", "demo"])
+def test_a_closed_stdout_is_no_error(verb: str, tmp_path: Path, clip: Path) -> None:
+    flags = {"run": f"--source {clip}", "demo": f"--out {tmp_path} --seconds 1.2"}
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m edge {verb} {flags.get(verb, '')} >&-"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "[h264" not in done.stderr, "FFmpeg's own lines stay off stderr"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["info"], ["doctor"]], ids=str)
+def test_a_narrow_encoding_escapes_what_it_lacks(argv: list[str]) -> None:
+    done = edge(*argv, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, clip: Path) -> None:
     """A file-size limit stands for the full disk: the same failure of write(2)."""
     out = tmp_path / "out.mp4"

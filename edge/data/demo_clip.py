@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+import runtime.sources.quiet  # noqa: F401  (FFmpeg would name each encoder that is not here)
 from runtime.errors import SinkError
 
 Frame = npt.NDArray[np.uint8]

@@ -100,7 +100,9 @@ class JsonStdoutSink(Sink):
         Raises:
             SinkError: stdout goes to a disk that is full.
         """
-        write_line(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
+        # JSON has escapes of its own for what an encoding lacks.
+        ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+        write_line(json.dumps(result.to_dict(), ensure_ascii=ascii_only, allow_nan=False))
 
 
 def write_line(line: str) -> None:
