@@ -140,4 +140,6 @@ def _compare(flag: str, module: str, argv: Sequence[str]) -> int:
             "pip install -e '.[bench]'"
         )
     rest = [word for word in argv if word != "--by-operator"]
+    if flag == "--by-operator" and not any(word.split("=")[0] == "--model" for word in rest):
+        rest += ["--model", str(DEFAULT_BUNDLE)]
     return int(importlib.import_module(module).main(rest))
