@@ -50,6 +50,7 @@ const char* RunnerOptions::Usage() {
          "                      samples of the clip\n"
          "  --threads N         threads of the engine; default 0: one per fast core\n"
          "  --save-json FILE    write the results there; default: stdout\n"
+         "  --overwrite         replace that file when it exists\n"
          "  --help              show this\n";
 }
 
@@ -60,6 +61,10 @@ RunnerOptions RunnerOptions::Parse(int argc, const char* const* argv) {
     if (flag == "--help" || flag == "-h") {
       options.help = true;
       return options;
+    }
+    if (flag == "--overwrite") {
+      options.overwrite = true;
+      continue;
     }
     std::string value;
     const std::size_t equals = flag.find('=');

@@ -13,7 +13,8 @@ struct RunnerOptions {
   double action_conf = 0.5;
   std::optional<int> stride;  // frames at the bundle's fps; none: two samples
   int threads = 0;
-  std::string save_json;  // empty: stdout
+  std::string save_json;   // empty: stdout
+  bool overwrite = false;  // replace a file that save_json names
   bool help = false;
   // Raw BGR24 frames on stdin, instead of source.
   bool raw = false;

@@ -107,6 +107,33 @@ def test_writes_the_results_to_a_file(make_bundle: Any, tmp_path: Path) -> None:
     assert [list(one) for one in results(path.read_text(encoding="utf-8"))] == [keys] * 6
 
 
+def test_a_file_that_is_there_is_replaced_only_when_told(make_bundle: Any, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("mine", encoding="utf-8")
+    flags = ("--model", make_bundle(), "--raw", f"{WIDTH}x{HEIGHT}@30", f"--save-json={path}")
+    refused = run(*flags, frames=video(30).tobytes())
+    assert refused.returncode == 2
+    assert "add --overwrite" in refused.stderr
+    assert path.read_text(encoding="utf-8") == "mine"
+    run(*flags, "--overwrite", frames=video(30).tobytes())
+    assert len(results(path.read_text(encoding="utf-8"))) == 6
+
+
+def test_the_source_is_never_the_output(make_bundle: Any, tmp_path: Path) -> None:
+    path = tmp_path / "in.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (WIDTH, HEIGHT))
+    for frame in video(30):
+        writer.write(frame)
+    writer.release()
+    before = path.read_bytes()
+    done = run("--model", make_bundle(), "--source", path, "--save-json", path, "--overwrite")
+    if "built without OpenCV" in done.stderr:
+        pytest.skip("edge_runner was built without OpenCV")
+    assert done.returncode == 2
+    assert "is the source itself" in done.stderr
+    assert path.read_bytes() == before
+
+
 def test_real_video_gives_the_results_of_the_python_runtime(
     make_bundle: Any, shared_data: Path
 ) -> None:
