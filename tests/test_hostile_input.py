@@ -83,6 +83,13 @@ def test_wrong_use_of_calibration_exits_2(verb: str, argv: list[str], sentence: 
     assert sentence in sentence_of(edge(verb, "--model", "m.pt", *argv), code=2)
 
 
+def test_importing_the_exporter_adds_no_line_to_the_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("torchao", reason="export needs torchao")
+    flags = ["--model", str(tmp_path / "no.pt"), "--calib-data", "v", "--out", str(tmp_path / "o")]
+    done = edge("export", *flags)
+    assert done.stderr == sentence_of(done, code=1) + "\n"
+
+
 def test_a_negative_seed_exits_2() -> None:
     done = edge("calibrate", "--model", "m", "--calib-data", "v", "--out", "o", "--seed", "-1")
     assert "--seed is -1" in sentence_of(done, code=2)

@@ -27,6 +27,7 @@ from calibration.clips import choose_clips  # noqa: E402
 from edge.data.demo_clip import write_demo_clip  # noqa: E402
 from edge.model.bmvit import BMViT  # noqa: E402
 from edge.model.checkpoint import save_checkpoint  # noqa: E402
+from edge.model.compact import CompactMViT  # noqa: E402
 from edge.model.selection import merge_slices, select  # noqa: E402
 from edge.model.variants import build_model  # noqa: E402
 from export.pipeline import drawn_clips, export_bundle  # noqa: E402
@@ -87,7 +88,10 @@ def level_heads(model: BMViT, frames_rgb: np.ndarray) -> None:
 
 def _where(model: BMViT, clip: torch.Tensor) -> torch.Tensor:
     """Return the features that the actor head reads."""
-    slices = model.backbone.forward_slices(clip)
+    backbone = model.backbone
+    if not isinstance(backbone, CompactMViT):
+        raise TypeError(f"the default bundle is of a compact model, not {type(backbone).__name__}")
+    slices = backbone.forward_slices(clip)
     return merge_slices(select(slices, model.token_selection)[0])
 
 

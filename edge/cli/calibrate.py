@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,10 @@ def require_export_extra() -> None:
             f"this verb needs {', '.join(missing)}, not installed here; "
             "run: pip install 'bmvit-edge[export]'"
         )
+    # torchao registers a constant in a way that torch warns of, and misses libraries for GPUs that
+    # nothing here uses; no user can do anything about either.
+    for name in ("torch.utils._pytree", "torchao"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def main(argv: Sequence[str]) -> int:
