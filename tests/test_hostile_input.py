@@ -118,6 +118,13 @@ def truncated(folder: Path, clip: Path) -> Path:
     return path
 
 
+def too_short(folder: Path, _: Path) -> Path:
+    """Half a second, where a clip takes a whole one."""
+    path = folder / "short.mp4"
+    write_demo_clip(path, seconds=0.5)
+    return path
+
+
 def missing(folder: Path, _: Path) -> Path:
     return folder / "nowhere.mp4"
 
@@ -136,7 +143,7 @@ def folder_of_text(folder: Path, _: Path) -> Path:
 
 @pytest.mark.parametrize(
     "make",
-    [zero_bytes, text_named_mp4, truncated, missing, empty_folder, folder_of_text],
+    [zero_bytes, text_named_mp4, truncated, too_short, missing, empty_folder, folder_of_text],
     ids=lambda f: f.__name__,
 )
 def test_a_source_that_is_no_video_is_named_and_nothing_is_written(

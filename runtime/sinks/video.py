@@ -67,6 +67,7 @@ class VideoSink(Sink):
         self._pairing = Pairing(clip, stride, max_bytes=max_waiting_bytes)
         self._file: VideoFile | None = None
         self._closed = False
+        self._results = 0
         self._start_t = self._last_t = 0.0
         self._start_slot = 0
         self._scaled_said = False
@@ -77,6 +78,7 @@ class VideoSink(Sink):
 
     def result(self, result: KeyframeResult) -> None:
         """Take a result for the frames that wait and follow."""
+        self._results += 1
         self._pairing.add_result(result)
 
     def close(self, *, ok: bool) -> None:
@@ -90,6 +92,10 @@ class VideoSink(Sink):
         self._closed = True
         self._write(self._pairing.rest())
         if self._file is None:
+            return
+        if not ok and not self._results:
+            # A run that failed before its first result has made nothing worth keeping.
+            self._file.discard()
             return
         written = self._file.close(ok=ok)
         if not ok and written is not None:
