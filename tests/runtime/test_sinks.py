@@ -403,9 +403,16 @@ def test_another_size_is_scaled_and_said(tmp_path: Path, caplog: pytest.LogCaptu
 def test_the_playable_part_of_a_failed_run_is_kept(tmp_path: Path) -> None:
     sinks = Sinks([video_sink(tmp_path / "out.mp4")])
     with pytest.raises(CameraLostError):
-        run(sinks, frames=map(make_frame, range(40)), end=LOST)
+        run(sinks, frames=map(make_frame, range(40)), results=[make_result()], end=LOST)
     assert [p.name for p in tmp_path.iterdir()] == ["out.part.mp4"]
     assert count_frames(tmp_path / "out.part.mp4")[0] == 40
+
+
+def test_a_run_that_failed_before_its_first_result_leaves_no_video(tmp_path: Path) -> None:
+    sinks = Sinks([video_sink(tmp_path / "out.mp4")])
+    with pytest.raises(CameraLostError):
+        run(sinks, frames=map(make_frame, range(40)), end=LOST)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
