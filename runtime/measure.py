@@ -36,7 +36,7 @@ with Bundle.load(model) as bundle:
         engine.run(clip)
         times.append((time.perf_counter() - start) * 1e3)
     from runtime.profiling import peak_rss_mb
-    print(json.dumps({"ms": times, "peak_mb": peak_rss_mb(), "threads": engine.num_threads}))
+    sys.stdout.write(json.dumps({"ms": times, "peak_mb": peak_rss_mb(), "threads": engine.num_threads}))
 """
 
 # The child prints the system-wide monotonic clock, so the interpreter's own start is counted too.
@@ -50,7 +50,7 @@ with ClipRunner(sys.argv[1], artifact=sys.argv[2] or None, num_threads=int(sys.a
     next(runner.stream(source=sys.argv[3]))
     first = time.monotonic()
     from runtime.profiling import peak_rss_mb
-    print(json.dumps({"started": started, "imported": imported, "loaded": loaded, "first": first,
+    sys.stdout.write(json.dumps({"started": started, "imported": imported, "loaded": loaded, "first": first,
                       "peak_mb": peak_rss_mb(), "torch": "torch" in sys.modules}))
 """
 
