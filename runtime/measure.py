@@ -36,7 +36,8 @@ with Bundle.load(model) as bundle:
         engine.run(clip)
         times.append((time.perf_counter() - start) * 1e3)
     from runtime.profiling import peak_rss_mb
-    sys.stdout.write(json.dumps({"ms": times, "peak_mb": peak_rss_mb(), "threads": engine.num_threads}))
+    found = {"ms": times, "peak_mb": peak_rss_mb(), "threads": engine.num_threads}
+    sys.stdout.write(json.dumps(found))
 """
 
 # The child prints the system-wide monotonic clock, so the interpreter's own start is counted too.
@@ -50,8 +51,9 @@ with ClipRunner(sys.argv[1], artifact=sys.argv[2] or None, num_threads=int(sys.a
     next(runner.stream(source=sys.argv[3]))
     first = time.monotonic()
     from runtime.profiling import peak_rss_mb
-    sys.stdout.write(json.dumps({"started": started, "imported": imported, "loaded": loaded, "first": first,
-                      "peak_mb": peak_rss_mb(), "torch": "torch" in sys.modules}))
+    found = {"started": started, "imported": imported, "loaded": loaded, "first": first}
+    found |= {"peak_mb": peak_rss_mb(), "torch": "torch" in sys.modules}
+    sys.stdout.write(json.dumps(found))
 """
 
 
