@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,3 +70,14 @@ def test_the_closing_lines() -> None:
 
 def test_memory_of_this_process_is_plausible() -> None:
     assert 5 < rss_mb() <= peak_rss_mb() * 1.05
+
+
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one() -> None:
+    """Linux hands `ru_maxrss` on to children: a small child of a large parent must read small."""
+    ballast = np.ones(50_000_000)
+    done = subprocess.run(
+        [sys.executable, "-c", "from runtime.profiling import peak_rss_mb; print(peak_rss_mb())"],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    assert peak_rss_mb() > ballast.nbytes / 1e6
+    assert 5 < float(done.stdout) < 200
