@@ -28,6 +28,7 @@ from edge.data.demo_clip import write_demo_clip  # noqa: E402
 from edge.model.bmvit import BMViT  # noqa: E402
 from edge.model.checkpoint import save_checkpoint  # noqa: E402
 from edge.model.compact import CompactMViT  # noqa: E402
+from edge.model.norms import settle_norms  # noqa: E402
 from edge.model.selection import merge_slices, select  # noqa: E402
 from edge.model.variants import build_model  # noqa: E402
 from export.pipeline import drawn_clips, export_bundle  # noqa: E402
@@ -42,25 +43,7 @@ NOTE = (
 )
 SEED = 20
 MAX_BYTES = 8_000_000
-_BATCH = 8
 _DIRECTIONS = 40
-
-
-def settle_norms(model: BMViT, frames_rgb: np.ndarray) -> None:
-    """Set the BatchNorm statistics from clips, averaged over all batches; weights stay."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    clips = list(model_clips(frames_rgb, model.config))
-    # In training mode each layer sees inputs normalised by the batch, so one pass settles them all.
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over the batches
-    model.train()
-    with torch.no_grad():
-        for start in range(0, len(clips), _BATCH):
-            model(torch.cat(clips[start : start + _BATCH]))
-    model.eval()
-    for norm in norms:
-        norm.momentum = 0.1
 
 
 def level_heads(model: BMViT, frames_rgb: np.ndarray) -> None:
@@ -113,7 +96,7 @@ def main(argv: list[str]) -> int:
     chosen = choose_clips(
         options.calib_data, clip_format(model.config), count=options.calib_clips, seed=SEED
     )
-    settle_norms(model, chosen.frames_rgb)
+    settle_norms(model, list(model_clips(chosen.frames_rgb, model.config)))
     drawn = drawn_clips(model.config, 4)
     level_heads(model, np.concatenate([chosen.frames_rgb, drawn]))
     with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ from benchmarks._engines.artifacts import digest
 from benchmarks._engines.base import Floats
 from edge.model.bmvit import BMViT, BMViTConfig
 from edge.model.complexity import count
+from edge.model.norms import settle_norms
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # A random network answers all tokens alike; int8 then has nothing to resolve.
 _SPREAD = {"box": 4.0, "actor": 30.0, "actions": 30.0}
 SEED = 20
-_SETTLE_BATCH = 8
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -164,18 +164,10 @@ def _drawn(config: BMViTConfig, number: int) -> np.ndarray:
 
 def settle(model: BMViT, clips: Sequence[Floats]) -> None:
     """Give random weights what a trained network has: BatchNorm statistics, spread-out answers."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over the batches
-    model.train()
+    settle_norms(model, [torch.from_numpy(clip).transpose(1, 2) for clip in clips])
     with torch.no_grad():
-        for start in range(0, len(clips), _SETTLE_BATCH):
-            batch = np.concatenate(clips[start : start + _SETTLE_BATCH])
-            model(torch.from_numpy(batch).transpose(1, 2))
         for name, gain in _SPREAD.items():
             getattr(model.heads, name).last.weight.mul_(gain)
-    model.eval()
 
 
 class _Stack(nn.Module):
