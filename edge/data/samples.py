@@ -1,0 +1,120 @@
+"""What a data set gives a model: one clip with the people who act at its keyframe.
+
+NumPy only: training, evaluation and reports read the same samples, with torch or without.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import ConfigError
+
+U8 = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipShape:
+    """What a model asks of a data set.
+
+    Attributes:
+        num_frames: Samples of a clip.
+        height: Height of a sample, px.
+        width: Width of a sample, px.
+        sampling_rate: Frames, at `fps`, from one sample to the next.
+        fps: Frame rate that `sampling_rate` counts in.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    sampling_rate: int
+    fps: float
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "height", "width", "sampling_rate"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} is {value!r}, expected a whole number of 1 or more")
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise ConfigError(f"fps is {self.fps!r}, expected a number above 0")
+
+    @property
+    def period_s(self) -> float:
+        """Return the time from one sample to the next, seconds."""
+        return self.sampling_rate / self.fps
+
+    @property
+    def keyframe(self) -> int:
+        """Return the index of the sample that boxes and labels belong to."""
+        return self.num_frames // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSample:
+    """One clip and what is true at its keyframe, sample `num_frames // 2`.
+
+    Attributes:
+        frames_rgb: uint8 RGB of shape (T, H, W, 3), at the network's size.
+        boxes: float32 (M, 4), xyxy in [0, 1]: the people who act.
+        labels: float32 (M, C), 1 for each action that the person does.
+        bystanders: float32 (K, 4), xyxy in [0, 1]: people who do none of the actions. They are
+            never targets; reports count how often a model takes them for actors.
+        clip_id: Stable name, unique within the data set.
+        size_wh: Width and height of the original frame, px.
+    """
+
+    frames_rgb: U8
+    boxes: F32
+    labels: F32
+    bystanders: F32
+    clip_id: str
+    size_wh: tuple[int, int]
+
+
+class ClipDataset(Protocol):
+    """Clips by index; the same index gives the same clip, in whatever order and process."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the C actions, in the order of `ClipSample.labels`."""
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`, from 0 to `len(self) - 1`."""
+
+
+class Frozen:
+    """The same clips with time taken out: every sample is the keyframe.
+
+    A model that scores as well here as on the clips themselves does not look at motion.
+    """
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the actions, those of the wrapped data set."""
+        return self.dataset.class_names
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index` with the keyframe in place of every sample."""
+        sample = self.dataset[index]
+        frames = sample.frames_rgb
+        still = np.repeat(frames[len(frames) // 2][None], len(frames), axis=0)
+        return replace(sample, frames_rgb=still, clip_id=f"{sample.clip_id}/frozen")
