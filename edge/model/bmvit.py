@@ -8,6 +8,7 @@ bipartite matching; at inference a threshold on p(actor) is the whole decoding.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, cast, runtime_checkable
 
@@ -18,6 +19,7 @@ from edge.model.selection import (
     TokenSelection,
     check_selection,
     merge_slices,
+    num_slices,
     num_tokens,
     select,
 )
@@ -133,7 +135,8 @@ class BMViT(nn.Module):
         self.token_selection = check_selection(config.token_selection, grid)
         self.out_grid = grid
         self.num_tokens = num_tokens(self.token_selection, grid)
-        self.heads = DetectionHeads(channels, config.num_classes, grid[1:], config.heads)
+        slices = num_slices(self.token_selection, grid[0])
+        self.heads = DetectionHeads(channels, config.num_classes, grid[1:], config.heads, slices)
 
     def forward(self, clip_ncthw: Tensor) -> dict[str, Tensor]:
         """Predict a triplet for every token.
@@ -145,9 +148,13 @@ class BMViT(nn.Module):
             `pred_boxes` (B, N, 4) cxcywh in [0, 1], `pred_actor` (B, N) logits, `pred_actions`
             (B, N, num_classes) logits. Token index = (slice * H' + row) * W' + column.
         """
-        where, what = select(self._slices(clip_ncthw), self.token_selection)
+        return self.triplets(self._slices(clip_ncthw))
+
+    def triplets(self, slices: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Turn the backbone's T' temporal slices (B, C, H', W') into what `forward` returns."""
+        where, what = select(slices, self.token_selection)
         boxes, actor, actions = self.heads(merge_slices(where), merge_slices(what))
-        batch = clip_ncthw.shape[0]
+        batch = slices[0].shape[0]
         return {
             "pred_boxes": _by_token(boxes, batch),
             "pred_actor": _by_token(actor, batch).flatten(1),  # a delegate takes no squeeze

@@ -51,6 +51,40 @@ def test_boxes_and_actor_read_where_and_actions_read_what() -> None:
     assert not torch.equal(actions, actions_2)
 
 
+def test_slices_have_references_of_their_own_size() -> None:
+    config = HeadConfig(reference_size=(0.2, 0.4), reference_spread=4.0, slice_embedding=False)
+    heads = silent(DetectionHeads(8, 3, (2, 2), config, num_slices=2))
+    features = torch.randn(6, 8, 2, 2)  # three clips of two slices
+    boxes, _, _ = heads(features, features)
+    sizes = boxes[:, 2:, 0, 0]
+    expected = torch.tensor([[0.1, 0.2], [0.4, 0.8]]).repeat(3, 1)
+    torch.testing.assert_close(sizes, expected)
+
+
+def test_a_slice_embedding_tells_equal_features_apart() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(1, 8, 2, 2).repeat(2, 1, 1, 1)
+    config = HeadConfig(reference_spread=1.0)
+    named = DetectionHeads(8, 3, (2, 2), config, num_slices=2).eval()
+    nameless = DetectionHeads(
+        8, 3, (2, 2), HeadConfig(reference_spread=1.0, slice_embedding=False), num_slices=2
+    ).eval()
+    for output in named(features, features):
+        assert not torch.equal(output[0], output[1])
+    for output in nameless(features, features):
+        assert torch.equal(output[0], output[1])
+
+
+def test_a_batch_of_slices_equals_its_clips() -> None:
+    torch.manual_seed(0)
+    heads = DetectionHeads(8, 3, (2, 3), HeadConfig(), num_slices=2).eval()
+    where, what = torch.randn(6, 8, 2, 3), torch.randn(6, 8, 2, 3)
+    together = heads(where, what)
+    alone = [heads(where[i : i + 2], what[i : i + 2]) for i in (0, 2, 4)]
+    for index, output in enumerate(together):
+        torch.testing.assert_close(output, torch.cat([each[index] for each in alone]))
+
+
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_mlp_has_as_many_layers_as_asked(num_layers: int) -> None:
     heads = DetectionHeads(8, 3, (2, 2), HeadConfig(num_layers=num_layers, hidden_channels=16))
@@ -72,6 +106,8 @@ def test_reference_is_not_part_of_the_weights() -> None:
         pytest.param({"num_layers": 0}, "num_layers", id="layers"),
         pytest.param({"box_reference": "anchor"}, "'token' or 'absolute'", id="reference"),
         pytest.param({"reference_size": (0.2, 1.5)}, "reference_size", id="size"),
+        pytest.param({"reference_spread": 0.0}, "reference_spread", id="spread"),
+        pytest.param({"reference_spread": 16.0}, "larger than the frame", id="spread-too-large"),
         pytest.param({"actor_prior": 1.0}, "actor_prior", id="prior"),
     ],
 )
