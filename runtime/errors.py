@@ -9,6 +9,7 @@ EdgeError
 ├── ArtifactError               a bundle, artifact or checkpoint is broken
 │   └── ArtifactMismatchError   it is whole, but not the one that is described or needed
 ├── CalibrationError            calibration data cannot stand for the deployment
+├── TrainingError               learning went wrong: losses that are no numbers, a lost process
 ├── CaptureError                a camera, stream or file gives no frames
 │   ├── CameraLostError         it gave frames, then stopped, and did not come back
 │   └── StaleFrameError         its newest frame is older than the limit
@@ -56,6 +57,10 @@ class ArtifactMismatchError(ArtifactError):
 
 class CalibrationError(EdgeError):
     """Calibration data cannot stand for the deployment."""
+
+
+class TrainingError(EdgeError):
+    """Learning cannot go on from here."""
 
 
 class CaptureError(EdgeError):

@@ -1,0 +1,1 @@
+"""How the model learns: bipartite matching, the set criterion, and the training loop."""

@@ -1,0 +1,185 @@
+"""The set criterion: what the matched tokens should have said, and all others silence.
+
+Every loss is a sum over the batch divided by the number of people in it, over all processes, so
+that a clip with one person weighs no more than a sixth of a clip with six, however the batch was
+cut into pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor
+
+from edge.training.boxes import cxcywh_to_xyxy, generalized_iou
+from edge.training.matcher import HungarianMatcher, Matches
+from edge.training.targets import PackedTargets
+from runtime.errors import ConfigError
+
+LossForm = Literal["focal", "bce"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionConfig:
+    """Weights and forms of the losses.
+
+    Attributes:
+        loss_actor: Weight of the actor loss, over all tokens.
+        loss_bbox: Weight of the L1 distance of matched boxes.
+        loss_giou: Weight of 1 - GIoU of matched boxes.
+        loss_action: Weight of the action loss of matched tokens, a sum over the classes.
+        actor_loss: "focal" or "bce" (then `eos_coef` weighs the silent tokens).
+        action_loss: "bce" or "focal".
+        eos_coef: Weight of a token without a person in the "bce" form.
+        alpha: Weight of a positive in the focal forms, against 1 - alpha.
+        gamma: Focus of the focal forms on what is wrong.
+        rival_weight: How many times more a silent token counts whose box covers a person (IoU of
+            at least a half) that another token answers for. Such tokens become duplicates; 1 treats
+            them as any other.
+    """
+
+    loss_actor: float = 2.0
+    loss_bbox: float = 5.0
+    loss_giou: float = 2.0
+    loss_action: float = 1.0
+    actor_loss: LossForm = "focal"
+    action_loss: LossForm = "bce"
+    eos_coef: float = 0.1
+    alpha: float = 0.25
+    gamma: float = 2.0
+    rival_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("loss_actor", "loss_bbox", "loss_giou", "loss_action", "gamma",
+                     "rival_weight", "eos_coef"):  # fmt: skip
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} is {value}, expected 0 or more")
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"alpha is {self.alpha}, expected a share in [0, 1]")
+        for name in ("actor_loss", "action_loss"):
+            if getattr(self, name) not in ("focal", "bce"):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected 'focal' or 'bce'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What one batch costs.
+
+    Attributes:
+        total: The weighted sum, to be differentiated.
+        parts: Each loss without its weight, detached.
+        matches: Which tokens answered for whom.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    matches: Matches
+
+
+class SetCriterion:
+    """Match, then compare."""
+
+    def __init__(
+        self, matcher: HungarianMatcher | None = None, config: CriterionConfig | None = None
+    ) -> None:
+        """Take a matcher and the weights; None takes the defaults of either."""
+        self.matcher = matcher or HungarianMatcher()
+        self.config = config or CriterionConfig()
+
+    def __call__(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: PackedTargets,
+        *,
+        num_people: float | None = None,
+    ) -> Losses:
+        """Return the losses of a batch.
+
+        Args:
+            outputs: `pred_boxes` (B, N, 4) cxcywh, `pred_actor` (B, N) logits, `pred_actions`
+                (B, N, C) logits, of any float type.
+            targets: The people of the same clips.
+            num_people: What the sums are divided by (at least 1); None takes this batch's own
+                people. Processes and accumulated parts of a batch share one number.
+
+        Raises:
+            TrainingError: An output is not finite; the message names the clips.
+        """
+        outputs = {name: value.float() for name, value in outputs.items()}
+        matches = self.matcher(outputs, targets)
+        parts = self.compare(outputs, targets, matches)
+        scale = 1.0 / max(1.0, targets.num_people if num_people is None else num_people)
+        parts = {name: value * scale for name, value in parts.items()}
+        config = self.config
+        total = (
+            config.loss_actor * parts["actor"]
+            + config.loss_bbox * parts["bbox"]
+            + config.loss_giou * parts["giou"]
+            + config.loss_action * parts["action"]
+        )
+        detached = {name: value.detach() for name, value in parts.items()}
+        return Losses(total=total, parts=detached, matches=matches)
+
+    def compare(
+        self, outputs: Mapping[str, Tensor], targets: PackedTargets, matches: Matches
+    ) -> dict[str, Tensor]:
+        """Return the sum of each loss over a batch, given who answers for whom."""
+        config = self.config
+        pair = (matches.clip, matches.token)
+        boxes, actions = outputs["pred_boxes"][pair], outputs["pred_actions"][pair]
+        wanted_boxes = targets.boxes[matches.clip, matches.person]
+        wanted_actions = targets.labels[matches.clip, matches.person]
+        _, giou = generalized_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(wanted_boxes))
+        action = _classify(actions, wanted_actions, config.action_loss, config)
+        return {
+            "actor": self._actor_loss(outputs, targets, pair),
+            "bbox": (boxes - wanted_boxes).abs().sum(),
+            "giou": (1 - giou).sum(),
+            "action": action.sum(),
+        }
+
+    def _actor_loss(
+        self, outputs: Mapping[str, Tensor], targets: PackedTargets, pair: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        config = self.config
+        actor = outputs["pred_actor"]
+        wanted = torch.zeros_like(actor)
+        wanted[pair] = 1.0
+        loss = _classify(actor, wanted, config.actor_loss, config)
+        weight = torch.ones_like(actor)
+        if config.actor_loss == "bce":
+            weight.fill_(config.eos_coef)
+        if config.rival_weight != 1.0:
+            covers = _covers_somebody(outputs["pred_boxes"].detach(), targets)
+            weight = torch.where(covers, weight * config.rival_weight, weight)
+        weight[pair] = 1.0
+        return (loss * weight).sum()
+
+
+def _covers_somebody(boxes: Tensor, targets: PackedTargets) -> Tensor:
+    """Return whether each token's box overlaps somebody by half or more, (B, N) bool."""
+    if targets.boxes.shape[1] == 0:
+        return torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
+    # Padding has no area and so overlaps nothing.
+    iou, _ = generalized_iou(
+        cxcywh_to_xyxy(boxes)[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None]
+    )
+    return iou.amax(-1) >= 0.5
+
+
+def _classify(logits: Tensor, wanted: Tensor, form: LossForm, config: CriterionConfig) -> Tensor:
+    """Return the element-wise loss of logits against 0/1 targets."""
+    loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    if form == "bce":
+        return loss
+    probability = logits.sigmoid()
+    wrong = probability * (1 - wanted) + (1 - probability) * wanted
+    balance = config.alpha * wanted + (1 - config.alpha) * (1 - wanted)
+    return balance * wrong**config.gamma * loss

@@ -1,0 +1,126 @@
+"""Who is to be found in each clip, as the criterion wants it, and clips as the model wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge.data.samples import ClipSample
+from edge.model.bmvit import BMViTConfig
+from runtime.errors import ConfigError
+from runtime.preprocess import PreprocessConfig, normalize
+
+
+class Target(TypedDict):
+    """The actors of one clip at its keyframe."""
+
+    boxes: Tensor
+    """(M, 4) float32, cxcywh in [0, 1]."""
+    labels: Tensor
+    """(M, C) float32, 1 for each action that the person does."""
+    clip_id: str
+    """Which clip, for messages."""
+
+
+class Batch(NamedTuple):
+    """Clips as bytes, (B, T, H, W, 3) uint8 RGB, and their targets."""
+
+    frames: Tensor
+    targets: list[Target]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedTargets:
+    """Targets of a batch in one padded block, so that a device handles all clips at once.
+
+    Attributes:
+        boxes: (B, M, 4) float32, cxcywh; M is the largest number of people, padded with zeros.
+        labels: (B, M, C) float32.
+        counts: People of each clip, on the host.
+        clip_ids: One name per clip.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    counts: tuple[int, ...]
+    clip_ids: tuple[str, ...]
+
+    @property
+    def num_people(self) -> int:
+        """People in the whole batch."""
+        return sum(self.counts)
+
+
+def collate(samples: Sequence[ClipSample]) -> Batch:
+    """Put samples together; pixels stay bytes until they are on the model's device."""
+    frames = torch.from_numpy(np.stack([sample.frames_rgb for sample in samples]))
+    targets: list[Target] = []
+    for sample in samples:
+        low, high = sample.boxes[:, :2], sample.boxes[:, 2:]
+        boxes = np.concatenate([(low + high) * np.float32(0.5), high - low], axis=1)
+        labels = np.ascontiguousarray(sample.labels, dtype=np.float32)
+        targets.append(
+            {
+                "boxes": torch.from_numpy(boxes.astype(np.float32)),
+                "labels": torch.from_numpy(labels),
+                "clip_id": sample.clip_id,
+            }
+        )
+    return Batch(frames, targets)
+
+
+def pack(targets: Sequence[Target], num_classes: int, device: torch.device) -> PackedTargets:
+    """Pad the targets of a batch to one size and put them on the device.
+
+    Raises:
+        ConfigError: A target has another shape than (M, 4) boxes and (M, num_classes) labels.
+    """
+    for target in targets:
+        people = target["boxes"].shape[0]
+        if target["boxes"].shape != (people, 4) or target["labels"].shape != (people, num_classes):
+            raise ConfigError(
+                f"clip {target['clip_id']!r} has boxes {tuple(target['boxes'].shape)} and labels "
+                f"{tuple(target['labels'].shape)}; expected (M, 4) and (M, {num_classes})"
+            )
+    counts = tuple(int(target["boxes"].shape[0]) for target in targets)
+    block = torch.zeros(len(targets), max(counts, default=0), 4 + num_classes)
+    for row, target in enumerate(targets):
+        block[row, : counts[row], :4] = target["boxes"]
+        block[row, : counts[row], 4:] = target["labels"]
+    block = block.to(device, non_blocking=True)
+    return PackedTargets(
+        boxes=block[..., :4],
+        labels=block[..., 4:],
+        counts=counts,
+        clip_ids=tuple(target["clip_id"] for target in targets),
+    )
+
+
+class Normalize:
+    """Bytes to the network's input, by the table that `runtime.preprocess` uses on a device."""
+
+    def __init__(self, config: BMViTConfig, device: torch.device) -> None:
+        """Take the table from the runtime itself: its value for each byte and channel."""
+        ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, None, :, None], 3, axis=3)
+        preprocess = PreprocessConfig(height=1, width=256, mean=config.mean, std=config.std)
+        table = torch.from_numpy(normalize(ramp, preprocess)[0, 0, :, 0])  # (3, 256)
+        self._alike = bool((table == table[0]).all())
+        self.table = table.to(device)
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Turn (B, T, H, W, 3) uint8 on the device into (B, 3, T, H, W) float32.
+
+        The result is a view with channels innermost: folding time into the batch then costs
+        nothing, and convolutions get the layout that they are fastest in.
+        """
+        index = frames.int()
+        if self._alike:
+            values = self.table[0][index]
+        else:
+            values = torch.stack([self.table[c][index[..., c]] for c in range(3)], dim=-1)
+        return values.permute(0, 4, 1, 2, 3)
