@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from edge.model._files import check_fit, read_torch_file, tensors_of
+from edge.model._files import check_fit, read_torch_file, tensors_of, write_atomically
 from edge.model.bmvit import BMViT, BMViTConfig
 from edge.model.compact import CompactConfig
 from edge.model.heads import HeadConfig
@@ -80,7 +78,7 @@ def save_checkpoint(
     }
     torch.save(payload, buffer)
     try:
-        _write_atomically(path, buffer.getbuffer())
+        write_atomically(path, buffer.getbuffer())
     except OSError as error:
         raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -181,19 +179,3 @@ def _check_names(class_names: Sequence[str], num_classes: int) -> None:
             raise ConfigError(f"the class name {name[:40]!r} is empty or not printable")
     if len(set(class_names)) != len(class_names):
         raise ConfigError("a class name is there twice")
-
-
-def _write_atomically(path: Path, content: memoryview) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private; a checkpoint is an ordinary file
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
