@@ -118,9 +118,7 @@ GOOD = "a,0001,0.1,0.1,0.5,0.5,3,0.9"
         pytest.param("a,0001,0.1,0.1,0.5,0.5,3", "7 columns, expected video,", id="no score"),
         pytest.param(GOOD + ",1", "9 columns", id="too many columns"),
         pytest.param("a,x,0.1,0.1,0.5,0.5,3,0.9", "timestamp is 'x'", id="timestamp"),
-        pytest.param(
-            "a,1.5,0.1,0.1,0.5,0.5,3,0.9", "expected whole seconds", id="half a second"
-        ),
+        pytest.param("a,1.5,0.1,0.1,0.5,0.5,3,0.9", "expected whole seconds", id="half a second"),
         pytest.param("a,1,0.1,left,0.5,0.5,3,0.9", "y1 is 'left'", id="word for a number"),
         pytest.param("a,1,0.1,0.1,0.5,nan,3,0.9", "y2 is 'nan'", id="NaN"),
         pytest.param("a,1,0.1,0.1,0.5,0.5,3,inf", "score is 'inf'", id="infinite score"),
