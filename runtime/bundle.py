@@ -95,6 +95,35 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """How an artifact's `conf` was fitted, and what other thresholds would give.
+
+    Attributes:
+        rule: `f1`: it maximises the F1 of actors on labelled clips.
+        clips: How many clips that were.
+        f1: F1 of the actors at `conf`.
+        precision: Share of the kept tokens that found an actor nobody else had found.
+        recall: Share of the actors that were found.
+        curve: Points (threshold, precision, recall), the threshold rising.
+    """
+
+    rule: str
+    clips: int
+    f1: float
+    precision: float
+    recall: float
+    curve: tuple[tuple[float, float, float], ...]
+
+    def __post_init__(self) -> None:
+        _require(self.rule == "f1", f"rule is {self.rule!r}, this runtime knows 'f1'")
+        _require(self.clips > 0, f"clips is {self.clips}, not positive")
+        _require(len(self.curve) <= 256, f"curve has {len(self.curve)} points, at most 256")
+        shares = (self.f1, self.precision, self.recall, *(v for point in self.curve for v in point))
+        bad = [share for share in shares if not 0.0 <= share <= 1.0]
+        _require(not bad, f"it holds {bad[:1]}, not 0..1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """One program for one engine, with the facts that its export measured."""
 
@@ -109,6 +138,7 @@ class Artifact:
     parity: dict[str, Any]
     self_test_tolerance: dict[str, float]
     accuracy: dict[str, Any] | None = None
+    threshold: Threshold | None = None
 
     def __post_init__(self) -> None:
         _require(

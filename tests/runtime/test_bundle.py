@@ -89,6 +89,14 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert Bundle.load(folder).spec == spec
 
 
+def test_a_fitted_threshold_is_read_with_its_curve(tmp_path: Path) -> None:
+    data = content()
+    threshold(curve=[[0.1, 0.5, 1], [0.9, 1, 0.25]])(data)
+    found = Bundle.load(write(tmp_path, data)).spec.artifacts[0].threshold
+    assert found is not None
+    assert found.curve == ((0.1, 0.5, 1.0), (0.9, 1.0, 0.25))
+
+
 @pytest.mark.parametrize("inside", ["", "toy/"], ids=["at the root", "in one folder"])
 def test_a_zip_is_read_like_its_folder(tmp_path: Path, inside: str) -> None:
     folder = write(tmp_path / "b", content())
@@ -113,6 +121,11 @@ def drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
         del data[path[-1]]
 
     return act
+
+
+def threshold(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    record = {"rule": "f1", "clips": 9, "f1": 0.8, "precision": 0.9, "recall": 0.7, "curve": []}
+    return put(record | changed, "artifacts", 0, "threshold")
 
 
 def put(value: Any, *path: str | int) -> Callable[[dict[str, Any]], None]:
@@ -145,6 +158,10 @@ def put(value: Any, *path: str | int) -> Callable[[dict[str, Any]], None]:
         pytest.param(put("../x", "artifacts", 0, "file"), "no plain name", id="path escape"),
         pytest.param(put("zz", "artifacts", 0, "sha256"), "hexadecimal", id="short hash"),
         pytest.param(put(7, "artifacts", 0, "conf"), "not 0..1", id="conf above 1"),
+        pytest.param(threshold(rule="magic"), "knows 'f1'", id="unknown rule of a threshold"),
+        pytest.param(threshold(f1=1.5), "holds [1.5], not 0..1", id="impossible F1"),
+        pytest.param(threshold(curve=[[0.1, 0.2]]), "has 2 entries, expected 3", id="bad curve"),
+        pytest.param(threshold(clips=0), "clips is 0", id="threshold of no clips"),
         pytest.param(
             put({"pred_boxes": 1.0}, "artifacts", 0, "self_test_tolerance"),
             "self_test_tolerance of .* names",
