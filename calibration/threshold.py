@@ -10,15 +10,103 @@ something to work on, and whoever uses it says "untrained" beside each number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
+from edge.data.samples import ClipDataset
+from edge.evaluation.clips import ClipMetrics, predict
+from edge.evaluation.operating_point import best_f1, short_curve
+from runtime.bundle import Threshold
 from runtime.errors import CalibrationError
+from runtime.preprocess import PreprocessConfig, normalize
+
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
 
 TOKENS_PER_CLIP = 3.0
 """What the quantile rule aims at; neighbours rise together, and at one, many clips have none."""
 
 _OVERFLOW = 4.0
+
+
+class Engine(Protocol):
+    """What runs one clip: a `runtime.engine.LoadedEngine`, or a model in torch behind a wrapper."""
+
+    def run(self, clip: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return pred_boxes (N, 4), pred_actor (N,) and pred_actions (N, C) of (1, T, 3, H, W)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedThreshold:
+    """θ and how it was found.
+
+    Attributes:
+        conf: θ; actor scores strictly above it are kept.
+        record: What goes into the bundle beside it.
+    """
+
+    conf: float
+    record: Threshold
+
+
+def fit_threshold(
+    engine: Engine,
+    dataset: ClipDataset,
+    config: PreprocessConfig,
+    *,
+    progress: Progress | None = None,
+) -> FittedThreshold:
+    """Return the θ that maximises the F1 of actors on labelled clips, by an artifact's own engine.
+
+    A kept token is right if it is the best on an actor with IoU 0.5 or more; duplicates, bystanders
+    and boxes on nobody are wrong alike. What the actors do plays no part.
+
+    Args:
+        engine: Runs the artifact whose θ it is.
+        dataset: Validation clips, never those it was trained on.
+        config: Size and normalisation of the engine's clips.
+        progress: Told after each clip.
+
+    Raises:
+        CalibrationError: The clips show no actor, or no token ever found one.
+        ConfigError: The clips are not of the engine's size.
+        DecodeError: The engine gave values that are not finite.
+    """
+    metrics = ClipMetrics(("actor",))
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        boxes, actor, _ = engine.run(normalize(sample.frames_rgb, config))
+        found = predict(boxes, actor, np.zeros((len(actor), 1), np.float32))
+        labels = np.ones((len(sample.boxes), 1), np.float32)
+        metrics.add(sample.boxes, labels, sample.bystanders, found)
+        if progress is not None:
+            progress("fitting the threshold", index + 1, len(dataset))
+    ranking = metrics.actor_ranking()
+    if ranking.num_truth == 0:
+        raise CalibrationError(
+            f"the {len(dataset)} clips show no actor; a threshold needs clips with labelled actors"
+        )
+    best = best_f1(ranking)
+    if best is None:
+        raise CalibrationError(
+            f"no token lies on any of the {ranking.num_truth} actors of {len(dataset)} clips: the "
+            "model finds nobody; train it, or choose clips like those it was trained on"
+        )
+    return FittedThreshold(
+        conf=best.conf,
+        record=Threshold(
+            rule="f1",
+            clips=len(dataset),
+            f1=best.f1,
+            precision=best.precision,
+            recall=best.recall,
+            curve=tuple(short_curve(ranking)),
+        ),
+    )
 
 
 def actor_scores(pred_actor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -119,8 +119,8 @@ class Threshold:
         _require(self.clips > 0, f"clips is {self.clips}, not positive")
         _require(len(self.curve) <= 256, f"curve has {len(self.curve)} points, at most 256")
         shares = (self.f1, self.precision, self.recall, *(v for point in self.curve for v in point))
-        bad = [share for share in shares if not 0.0 <= share <= 1.0]
-        _require(not bad, f"it holds {bad[:1]}, not 0..1")
+        bad = next((share for share in shares if not 0.0 <= share <= 1.0), None)
+        _require(bad is None, f"the threshold's record holds {bad}, not 0..1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

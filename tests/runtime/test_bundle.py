@@ -159,7 +159,7 @@ def put(value: Any, *path: str | int) -> Callable[[dict[str, Any]], None]:
         pytest.param(put("zz", "artifacts", 0, "sha256"), "hexadecimal", id="short hash"),
         pytest.param(put(7, "artifacts", 0, "conf"), "not 0..1", id="conf above 1"),
         pytest.param(threshold(rule="magic"), "knows 'f1'", id="unknown rule of a threshold"),
-        pytest.param(threshold(f1=1.5), "holds [1.5], not 0..1", id="impossible F1"),
+        pytest.param(threshold(f1=1.5), "record holds 1.5, not 0..1", id="impossible F1"),
         pytest.param(threshold(curve=[[0.1, 0.2]]), "has 2 entries, expected 3", id="bad curve"),
         pytest.param(threshold(clips=0), "clips is 0", id="threshold of no clips"),
         pytest.param(
