@@ -1,4 +1,7 @@
-"""`edge calibrate`: choose clips that stand for the deployment and record activation ranges."""
+"""`edge calibrate`: choose clips that stand for the deployment and record activation ranges.
+
+With `--threshold` it fits the actor threshold of a finished bundle's artifacts instead.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,15 @@ def require_export_extra() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Choose clips through the runtime's own preprocess and write the calibration file."""
-    parser = OptionParser(prog="edge calibrate", description=__doc__)
+    if "--threshold" in argv:
+        from edge.cli import _threshold
+
+        return _threshold.main([word for word in argv if word != "--threshold"])
+    parser = OptionParser(
+        prog="edge calibrate", description=__doc__,
+        epilog="edge calibrate --threshold --model BUNDLE --val-data synthetic-val: fit the actor "
+               "threshold of each artifact again (--threshold --help lists its flags)",
+    )  # fmt: skip
     options = parser.parse_into(CalibrateOptions, argv)
     require_export_extra()
     from calibration.calibrate import calibrate

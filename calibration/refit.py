@@ -1,0 +1,129 @@
+"""Fit θ again for each artifact of a finished bundle, on labelled clips, without another export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from calibration.threshold import FittedThreshold, Progress, fit_threshold
+from edge.data.samples import ClipDataset, ClipShape
+from runtime.bundle import BUNDLE_FILE, Artifact, Bundle, BundleSpec, pack_bundle
+from runtime.engine import load_engine
+from runtime.errors import ArtifactError, BackendUnavailableError
+from runtime.preprocess import PreprocessConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefitReport:
+    """What was fitted.
+
+    Attributes:
+        path: The bundle.
+        fitted: Each artifact that ran here, as it was, and its new threshold.
+        skipped: Why each other one keeps its own.
+        trained: Whether the bundle's weights were ever trained.
+    """
+
+    path: Path
+    fitted: tuple[tuple[Artifact, FittedThreshold], ...]
+    skipped: tuple[str, ...]
+    trained: bool
+
+    def lines(self) -> list[str]:
+        """Return a row for each artifact, and what the user should know."""
+        rows = [
+            f"{artifact.stem}: θ {artifact.conf:.4g} -> {found.conf:.4g}  "
+            f"F1 {found.record.f1:.3f}  precision {found.record.precision:.3f}  "
+            f"recall {found.record.recall:.3f}  on {found.record.clips} clips"
+            for artifact, found in self.fitted
+        ]
+        rows += [f"note: {sentence}; its θ is what it was" for sentence in self.skipped]
+        if not self.trained:
+            rows.append("note: the weights are untrained: detections and θ mean nothing")
+        return rows
+
+
+def clip_shape(spec: BundleSpec) -> ClipShape:
+    """Return what a bundle asks of a data set."""
+    return ClipShape(
+        num_frames=spec.clip.num_frames,
+        height=spec.input.height,
+        width=spec.input.width,
+        sampling_rate=spec.clip.sampling_rate,
+        fps=spec.clip.fps,
+    )
+
+
+def refit_thresholds(
+    path: str | Path,
+    open_dataset: Callable[[ClipShape], ClipDataset],
+    *,
+    artifact: str | None = None,
+    num_threads: int = 0,
+    progress: Progress | None = None,
+) -> RefitReport:
+    """Fit θ of a bundle's artifacts by their own engines, and write it into the bundle.
+
+    The bundle changes at the end and at once; until then, and after any error, it is as it was.
+
+    Args:
+        path: Bundle folder or zip.
+        open_dataset: Gives the validation clips for the bundle's clip shape.
+        artifact: Only this one; all by default.
+        num_threads: Threads of the engine; 0 leaves it to the engine.
+        progress: Told after each clip.
+
+    Raises:
+        ArtifactError: The bundle or an artifact is broken, or the bundle cannot be written.
+        BackendUnavailableError: None of the artifacts runs here.
+        CalibrationError: The clips or the model's answers give no threshold.
+        ConfigError: The bundle has no such artifact, or the data set cannot be opened.
+    """
+    path = Path(path)
+    with Bundle.load(path) as bundle:
+        spec = bundle.spec
+        chosen = spec.artifacts if artifact is None else (bundle.artifact(artifact),)
+        dataset = open_dataset(clip_shape(spec))
+        config = PreprocessConfig.of(spec.input)
+        fitted: dict[str, FittedThreshold] = {}
+        skipped = []
+        for entry in chosen:
+            try:
+                engine = load_engine(bundle, artifact=entry.file, num_threads=num_threads)
+            except BackendUnavailableError as error:
+                skipped.append(str(error))
+                continue
+            fitted[entry.file] = fit_threshold(engine, dataset, config, progress=progress)
+        if not fitted:
+            raise BackendUnavailableError("; ".join(skipped))
+        _write(bundle, replace(spec, artifacts=tuple(_with(a, fitted) for a in spec.artifacts)))
+    return RefitReport(
+        path=path,
+        fitted=tuple((a, fitted[a.file]) for a in chosen if a.file in fitted),
+        skipped=tuple(skipped),
+        trained=spec.trained,
+    )
+
+
+def _with(artifact: Artifact, fitted: dict[str, FittedThreshold]) -> Artifact:
+    found = fitted.get(artifact.file)
+    return artifact if found is None else replace(artifact, conf=found.conf, threshold=found.record)
+
+
+def _write(bundle: Bundle, spec: BundleSpec) -> None:
+    """Replace `bundle.json` of the folder, or the zip with a new one."""
+    target = bundle.folder / BUNDLE_FILE
+    part = target.with_name(target.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(spec.to_json())
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+        if bundle.path != bundle.folder:
+            pack_bundle(bundle.folder, bundle.path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ArtifactError(f"cannot write {bundle.path}: {error.strerror or error}") from error

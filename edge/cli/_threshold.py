@@ -1,0 +1,52 @@
+"""`edge calibrate --threshold`: fit θ of each artifact of a bundle to labelled clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime.errors import ConfigError
+from runtime.options import OptionParser, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdOptions:
+    """Flags of `edge calibrate --threshold`."""
+
+    model: str = option(dataclasses.MISSING, "bundle folder or zip; changed in place",
+                        metavar="BUNDLE")  # fmt: skip
+    val_data: str = option(dataclasses.MISSING, "labelled clips that the model was not trained on, "
+                                                "such as synthetic-val or synthetic-val:500",
+                           metavar="DATA")  # fmt: skip
+    artifact: str | None = option(None, "only this artifact; else every one that runs here")
+    num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
+    quiet: bool = option(False, "no progress bar")
+    verbose: bool = option(False, "show tracebacks")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        for name in ("model", "val_data"):
+            if not getattr(self, name):
+                raise ConfigError(f"--{name.replace('_', '-')} is empty")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Fit, write the bundle, and print the old and the new θ of each artifact."""
+    parser = OptionParser(prog="edge calibrate --threshold", description=__doc__)
+    options = parser.parse_into(ThresholdOptions, argv)
+    from calibration.refit import refit_thresholds
+    from edge.cli._progress import progress_bar
+    from edge.data.registry import open_dataset
+
+    with progress_bar(quiet=options.quiet) as progress:
+        report = refit_thresholds(
+            options.model,
+            lambda shape: open_dataset(options.val_data, shape),
+            artifact=options.artifact,
+            num_threads=options.num_threads,
+            progress=progress,
+        )
+    for line in report.lines():
+        print(line)
+    return 0

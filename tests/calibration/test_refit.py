@@ -1,0 +1,104 @@
+"""Fitting θ of a finished bundle again changes it at once and whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calibration import refit
+from calibration.refit import refit_thresholds
+from calibration.threshold import FittedThreshold, fit_threshold
+from edge.data.samples import ClipDataset, ClipSample, ClipShape
+from runtime.bundle import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle, pack_bundle
+from runtime.engine import load_engine
+from runtime.errors import ArtifactError, CalibrationError, ConfigError
+from runtime.preprocess import PreprocessConfig
+
+Opener = Callable[[ClipShape], ClipDataset]
+
+
+def fitted_by_hand(path: Path, dataset: ClipDataset) -> FittedThreshold:
+    with Bundle.load(path) as bundle:
+        config = PreprocessConfig.of(bundle.spec.input)
+        return fit_threshold(load_engine(bundle), dataset, config)
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["folder", "zip"])
+def test_the_bundle_gets_the_threshold_of_its_own_engine(
+    bundle_copy: Path, open_noise: Opener, opened: list[ClipShape], tmp_path: Path, zipped: bool
+) -> None:
+    path = bundle_copy
+    if zipped:
+        path = tmp_path / "bundle.zip"
+        pack_bundle(bundle_copy, path)
+    report = refit_thresholds(path, open_noise)
+    with Bundle.load(path) as bundle, Bundle.load(DEFAULT_BUNDLE) as before:
+        bundle.verify()
+        artifact = bundle.spec.artifacts[0]
+        assert bundle.spec.class_names == before.spec.class_names
+        shape = opened[0]
+        assert (1, shape.num_frames, 3, shape.height, shape.width) == bundle.spec.clip_shape
+        assert shape.period_s == bundle.spec.clip.period_s
+        assert load_engine(bundle).artifact.conf == artifact.conf
+    expected = fitted_by_hand(DEFAULT_BUNDLE, open_noise(shape))
+    assert artifact.conf == expected.conf
+    assert artifact.threshold == expected.record
+    assert artifact.threshold.clips == 6
+    assert f"-> {artifact.conf:.4g}" in report.lines()[0]
+    assert "untrained" in report.lines()[-1]
+    assert sorted(p.name for p in path.parent.iterdir() if "part" in p.name) == []
+
+
+def test_a_bundle_that_cannot_be_fitted_stays_as_it_was(
+    bundle_copy: Path, open_noise: Opener
+) -> None:
+    before = (bundle_copy / BUNDLE_FILE).read_bytes()
+
+    class Nobody:
+        class_names = ("walk",)
+
+        def __init__(self, dataset: ClipDataset) -> None:
+            self.dataset = dataset
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> ClipSample:
+            sample = self.dataset[index]
+            return replace(sample, boxes=sample.boxes[:0], labels=sample.labels[:0])
+
+    with pytest.raises(CalibrationError, match="show no actor"):
+        refit_thresholds(bundle_copy, lambda shape: Nobody(open_noise(shape)))
+    with pytest.raises(ConfigError, match="not in"):
+        refit_thresholds(bundle_copy, open_noise, artifact="vulkan-fp16")
+    assert (bundle_copy / BUNDLE_FILE).read_bytes() == before
+
+
+def test_a_failed_write_leaves_the_old_bundle(
+    bundle_copy: Path, open_noise: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (bundle_copy / BUNDLE_FILE).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(refit.os, "fsync", full)
+    with pytest.raises(ArtifactError, match="No space left"):
+        refit_thresholds(bundle_copy, open_noise)
+    assert (bundle_copy / BUNDLE_FILE).read_bytes() == before
+    assert {p.name for p in bundle_copy.iterdir()} == {p.name for p in DEFAULT_BUNDLE.iterdir()}
+
+
+def test_the_command_line_names_what_it_needs(
+    bundle_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge.cli import main
+
+    assert main(["calibrate", "--threshold", "--model", str(bundle_copy)]) == 2
+    assert "--val-data" in capsys.readouterr().err
+    argv = ["calibrate", "--threshold", "--model", str(bundle_copy), "--val-data", ""]
+    assert main(argv) == 2
+    assert "--val-data is empty" in capsys.readouterr().err
