@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "info": ("runtime.cli.info", "print what a bundle holds and check every byte of it"),
     "doctor": ("runtime.cli.doctor", "say what this machine has and what is missing"),
     "demo": ("edge.cli.demo", "make a clip, run the default bundle on it, say where the video is"),
+    "train": ("edge.cli.train", "teach a model, on one device or, under torchrun, on many"),
     "calibrate": ("edge.cli.calibrate", "choose calibration clips and record activation ranges"),
     "export": ("edge.cli.export", "turn a checkpoint into a bundle that was run and compared"),
     "benchmark": ("edge.cli.benchmark", "measure a bundle on this machine"),

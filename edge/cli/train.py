@@ -1,0 +1,137 @@
+"""`edge train`: teach a model, on one device or, under torchrun, on many."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.training.config import (
+    CONFIG_FILE,
+    TrainOptions,
+    check_same_run,
+    clear_folder,
+    read_run,
+)
+from runtime.errors import BackendUnavailableError
+from runtime.options import EXIT_INTERRUPTED, EXIT_OK, OptionParser, config_flags
+
+if TYPE_CHECKING:
+    from edge.training.loop import Outcome
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train until the schedule, a limit or a signal ends it; 130 where it was a signal."""
+    options = parse(argv)
+    _require_train_extra()
+    from edge.training.loop import Trainer
+    from edge.training.processes import is_first_process
+
+    first = is_first_process()
+    logging.basicConfig(
+        level=logging.INFO if first else logging.WARNING, format="%(message)s", stream=sys.stderr
+    )
+    if options.resume is None and first:
+        clear_folder(options.folder, overwrite=options.overwrite)
+    watcher = _Bar() if first and not options.quiet and sys.stderr.isatty() else None
+    try:
+        outcome = Trainer(options, watcher=watcher).run()
+    finally:
+        if watcher is not None:
+            watcher.close()
+    if first:
+        for line in _summary(outcome):
+            print(line)
+    return EXIT_INTERRUPTED if outcome.reason == "interrupted" else EXIT_OK
+
+
+def parse(argv: Sequence[str]) -> TrainOptions:
+    """Turn flags into options; those of a run that is resumed come from its folder.
+
+    Raises:
+        ConfigError: A flag is wrong, or differs from what the run began with.
+        ArtifactError: There is no run to resume.
+    """
+    parser = OptionParser(prog="edge train", description=__doc__)
+    folder = _resumed(argv)
+    if folder is None:
+        return parser.parse_into(TrainOptions, argv)
+    begun = read_run(folder)
+    # The run's own flags stand in front, so that a wrong one of now is found and refused below.
+    flags = config_flags(folder / CONFIG_FILE, TrainOptions)
+    options = parser.parse_into(TrainOptions, [*flags, *argv])
+    check_same_run(options, begun)
+    return options
+
+
+def _resumed(argv: Sequence[str]) -> Path | None:
+    for index, word in enumerate(argv):
+        if word.startswith("--resume="):
+            return Path(word.split("=", 1)[1])
+        if word == "--resume" and index + 1 < len(argv):
+            return Path(argv[index + 1])
+    return None
+
+
+def _require_train_extra() -> None:
+    import importlib.util
+
+    missing = [p for p in ("torch", "scipy") if not importlib.util.find_spec(p)]
+    if missing:
+        raise BackendUnavailableError(
+            f"training needs {', '.join(missing)}, not installed here; "
+            "run: pip install 'bmvit-edge[train]'"
+        )
+
+
+def _summary(outcome: Outcome) -> list[str]:
+    folder = outcome.folder
+    how = "finished" if outcome.reason == "finished" else f"stopped ({outcome.reason})"
+    best = "" if outcome.best is None else f", best frame-mAP@0.5 {outcome.best:.4f}"
+    lines = [f"{how} at step {outcome.step} of {outcome.steps}{best}: {folder}"]
+    if outcome.reason == "finished":
+        weights = folder / ("best.pt" if (folder / "best.pt").exists() else "last.pt")
+        lines += [
+            f"Validate: edge val --model {weights} --data DATA",
+            f"Export: edge export --model {weights} --calib-data DATA --out BUNDLE",
+        ]
+    else:
+        lines.append(f"Go on: edge train --resume {folder}")
+    return lines
+
+
+class _Bar:
+    """A progress bar on stderr: steps, losses, and the newest mAP."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._make = tqdm
+        self._bar: Any = None
+        self._shown: dict[str, str] = {}
+
+    def begin(self, step: int, steps: int) -> None:
+        """Open the bar at `step` of `steps`."""
+        self._bar = self._make(total=steps, initial=step, dynamic_ncols=True, unit="step")
+
+    def stepped(self, step: int, row: Mapping[str, float]) -> None:
+        """Move the bar and show the losses."""
+        for name in ("loss", "actor", "bbox", "giou", "action"):
+            if name in row:
+                self._shown[name] = f"{row[name]:.3f}"
+        self._shown["clips/s"] = f"{row['clips_per_s']:.1f}"
+        self._bar.n = step
+        self._bar.set_postfix(self._shown)
+
+    def validated(self, step: int, result: Mapping[str, Any]) -> None:
+        """Show the mAP."""
+        if result["frame_map"] is not None:
+            self._shown["mAP"] = f"{result['frame_map']:.3f}"
+        self._bar.set_postfix(self._shown)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()

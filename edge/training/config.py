@@ -1,0 +1,201 @@
+"""Flags of `edge train`, which are also the keys of a run's `config.json`; no torch here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ArtifactError, ConfigError
+from runtime.options import option
+
+CONFIG_FILE = "config.json"
+RUN_FILES = ("state.pt", "last.pt", "best.pt", "log.jsonl")
+
+# What a session may choose anew when it goes on with a run; all else decides the loss curve.
+SESSION_FLAGS = frozenset(
+    {
+        "limit_steps", "max_minutes", "device", "workers", "compile", "save_every", "log_every",
+        "quiet", "verbose", "config", "resume", "overwrite", "out",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """Flags of `edge train`."""
+
+    model: str = option("nano", "variant to train", choices=("pico", "nano", "tiny", "small"))
+    data: str = option(dataclasses.MISSING, "data set to learn from, such as synthetic-train")
+    val_data: str | None = option(
+        None, "data set to validate on; by default synthetic-val for synthetic-train, else none"
+    )
+    out: str | None = option(None, "folder of the run; by default runs/train/<model>")
+    resume: str | None = option(None, "folder of a run to go on with, as it began", metavar="RUN")
+    init: str | None = option(None, "weights to start from", metavar="MODEL.pt")
+    overwrite: bool = option(False, "replace the run when it exists")
+
+    epochs: float = option(100.0, "length of the schedule, passes over the data")
+    steps: int | None = option(None, "length of the schedule in steps, in place of --epochs")
+    limit_steps: int | None = option(None, "stop after so many steps of this session, and save")
+    max_minutes: float | None = option(None, "stop after so many minutes, and save")
+    batch: int = option(32, "clips of one step, over all processes and accumulated parts")
+    accumulate: int = option(1, "parts that a process cuts its share of a batch into")
+    lr0: float = option(1e-3, "highest learning rate")
+    lr_final: float = option(0.01, "last learning rate, as a share of --lr0")
+    weight_decay: float = option(0.05, "decay of weights; norms, biases and embeddings have none")
+    warmup_epochs: float | None = option(None, "linear warm-up; by default 3 % of the schedule")
+    clip_norm: float = option(5.0, "largest norm of the gradient; 0 leaves it as it is")
+    ema: float = option(0.999, "decay of the averaged weights, which are the ones saved")
+    drop_path: float | None = option(None, "share of residual branches dropped, growing with depth")
+    precision: str = option(
+        "auto", "arithmetic: auto is bf16 on CUDA, fp32 on a CPU", choices=("auto", "fp32", "bf16")
+    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    compile: bool = option(False, "compile the model with torch.compile")
+    workers: int | None = option(None, "processes that make clips; by default as cores allow")
+    seed: int = option(0, "of weights, order of clips and dropped branches")
+
+    token_selection: str | None = option(
+        None, "which tokens become triplets; by default the variant's (halves)",
+        choices=("all", "centre", "centre_mean", "halves"),
+    )  # fmt: skip
+    box_reference: str = option(
+        "token", "boxes as offsets from the token's place, or as they are (the method's ablation)",
+        choices=("token", "absolute"),
+    )  # fmt: skip
+
+    set_cost_class: float = option(2.0, "matching: weight of the actor term")
+    set_cost_bbox: float = option(5.0, "matching: weight of the L1 distance of boxes")
+    set_cost_giou: float = option(2.0, "matching: weight of the generalised overlap")
+    actor_cost: str = option("focal", "matching: form of the actor term",
+                             choices=("focal", "probability"))  # fmt: skip
+    loss_actor: float = option(2.0, "weight of the actor loss")
+    loss_bbox: float = option(5.0, "weight of the L1 loss of boxes")
+    loss_giou: float = option(2.0, "weight of the overlap loss of boxes")
+    loss_action: float = option(1.0, "weight of the action loss")
+    actor_loss: str = option("focal", "form of the actor loss", choices=("focal", "bce"))
+    action_loss: str = option("bce", "form of the action loss", choices=("focal", "bce"))
+    eos_coef: float = option(0.1, "weight of silent tokens where --actor-loss is bce")
+    rival_weight: float = option(1.0, "weight of silent tokens on a person who has their token")
+
+    teacher: str | None = option(None, "larger model to learn from as well", metavar="MODEL.pt")
+    distill_logits: float = option(1.0, "weight of the teacher's actor and action scores")
+    distill_boxes: float = option(2.0, "weight of the teacher's boxes")
+    distill_features: float = option(0.5, "weight of the teacher's features")
+
+    val_clips: int = option(500, "clips of a validation; 0 takes all")
+    val_every: int = option(1000, "steps from one validation to the next; 0 validates at the end")
+    save_every: int = option(200, "steps from one saved state to the next")
+    log_every: int = option(10, "steps from one line of the log to the next")
+    tensorboard: bool = option(True, "write TensorBoard logs beside log.jsonl")
+    quiet: bool = option(False, "no progress bar")
+    verbose: bool = option(False, "show tracebacks")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "accumulate", "save_every", "log_every"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("steps", "limit_steps"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        for name in ("seed", "val_clips", "val_every", "workers"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 0)
+        for name in ("lr0", "epochs", "max_minutes"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{_flag(name)} is {value}, expected a number above 0")
+        for name in ("weight_decay", "clip_norm", "warmup_epochs", "distill_logits",
+                     "distill_boxes", "distill_features"):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{_flag(name)} is {value}, expected 0 or more")
+        for name in ("lr_final", "ema", "drop_path"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= (1 if name == "lr_final" else 0.999999):
+                raise ConfigError(f"{_flag(name)} is {value}, expected a share from 0 to 1")
+        for name in ("data", "val_data", "out", "init", "teacher", "resume"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{_flag(name)} is empty")
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.resume or self.out or f"runs/train/{self.model}")
+
+    @property
+    def validation(self) -> str | None:
+        """The data set to validate on, if any."""
+        if self.val_data is None and self.data.split(":")[0] == "synthetic-train":
+            return "synthetic-val"
+        return self.val_data
+
+    def curve(self) -> dict[str, Any]:
+        """Return what decides the losses, and so must not change within a run."""
+        plain = dataclasses.asdict(self)
+        return {name: value for name, value in plain.items() if name not in SESSION_FLAGS}
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return what decides the losses of a run that was begun.
+
+    Raises:
+        ArtifactError: There is no run, or its configuration is damaged.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"no run to resume at {folder}: it has no {CONFIG_FILE}") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path} is not the configuration of a run")
+    return content
+
+
+def clear_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make room for a new run.
+
+    Raises:
+        ConfigError: There is a run, and it is not to be replaced.
+    """
+    if not (folder / CONFIG_FILE).exists():
+        return
+    if not overwrite:
+        raise ConfigError(
+            f"there is a run in {folder}; go on with it by --resume {folder}, name another --out, "
+            f"or replace it by --overwrite"
+        )
+    # The configuration goes last: without it there is nothing to go on with.
+    for path in [*(folder / name for name in RUN_FILES), *folder.glob("tensorboard/events.*")]:
+        path.unlink(missing_ok=True)
+    (folder / CONFIG_FILE).unlink()
+
+
+def check_same_run(options: TrainOptions, begun: dict[str, Any]) -> None:
+    """Refuse flags that would bend the loss curve of a run that was begun.
+
+    Raises:
+        ConfigError: A flag differs from the run's.
+    """
+    for name, value in options.curve().items():
+        if name in begun and begun[name] != value:
+            raise ConfigError(
+                f"{_flag(name)} is {value}, but the run in {options.folder} began with "
+                f"{begun[name]}; a resumed run goes on as it began. Start another with --init "
+                f"{options.folder}/last.pt"
+            )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{_flag(name)} is {value}, expected {least} or more")

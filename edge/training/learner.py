@@ -1,0 +1,94 @@
+"""The module that is trained: the model, what only training needs beside it, and its form.
+
+A form lets another module (quantization-aware training) put its own graph in the model's place
+without the loop knowing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from edge.model.bmvit import BMViT
+from edge.model.checkpoint import save_checkpoint
+from runtime.errors import ConfigError
+
+
+class ModelForm(Protocol):
+    """In which form a model is trained, and how it is saved from there."""
+
+    def wrap(self, model: BMViT) -> nn.Module:
+        """Return what is to be trained: clips in, the model's own dict of outputs out."""
+
+    def at_step(self, trained: nn.Module, step: int, steps: int) -> None:
+        """Change the trained module at the beginning of a step, such as freezing observers."""
+
+    def save(
+        self, path: Path, trained: nn.Module, *, class_names: Sequence[str], note: str
+    ) -> None:
+        """Write a checkpoint of the trained module, or of its averaged copy."""
+
+
+class PlainForm:
+    """The model itself."""
+
+    def wrap(self, model: BMViT) -> nn.Module:
+        """Return the model."""
+        return model
+
+    def at_step(self, trained: nn.Module, step: int, steps: int) -> None:
+        """Change nothing."""
+
+    def save(
+        self, path: Path, trained: nn.Module, *, class_names: Sequence[str], note: str
+    ) -> None:
+        """Write an ordinary checkpoint."""
+        if not isinstance(trained, BMViT):
+            raise ConfigError(f"only a BMViT is saved here, got {type(trained).__name__}")
+        save_checkpoint(path, trained, class_names=class_names, trained=True, note=note)
+
+
+class TokenTap:
+    """Keeps the features that the heads of a model read, of its newest batch."""
+
+    def __init__(self, model: BMViT) -> None:
+        """Listen at the heads."""
+        self._kept: tuple[Tensor, Tensor] | None = None
+        self.channels = 2 * cast(int, model.backbone.out_channels)
+        model.heads.register_forward_pre_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
+        self._kept = inputs
+
+    def take(self, batch: int) -> Tensor:
+        """Return (B, N, 2C), what box and actor read and what the actions read; then forget it."""
+        assert self._kept is not None, "the model has not run"
+        joined = torch.cat(self._kept, dim=1)  # (B*S, 2C, H, W)
+        self._kept = None
+        return joined.permute(0, 2, 3, 1).reshape(batch, -1, self.channels)
+
+
+class Learner(nn.Module):
+    """The trained module, and a projection of its features where a teacher is listened to."""
+
+    def __init__(self, model: BMViT, form: ModelForm, teacher_channels: int | None = None) -> None:
+        """Wrap a model; `teacher_channels` is the width of the teacher's `TokenTap`."""
+        super().__init__()
+        self._tap = TokenTap(model) if teacher_channels is not None else None
+        self.trained = form.wrap(model)
+        self.project: nn.Linear | None = None
+        if self._tap is not None and teacher_channels is not None:
+            if self.trained is not model:
+                raise ConfigError("--teacher works on the model itself, not on another form of it")
+            self.project = nn.Linear(self._tap.channels, teacher_channels)
+
+    def forward(self, clip_ncthw: Tensor) -> dict[str, Tensor]:
+        """Return the model's outputs; with a teacher also `features` (B, N, teacher_channels)."""
+        outputs = cast("dict[str, Tensor]", self.trained(clip_ncthw))
+        if self._tap is not None and self.project is not None:
+            outputs["features"] = self.project(self._tap.take(clip_ncthw.shape[0]))
+        return outputs

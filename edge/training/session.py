@@ -1,0 +1,67 @@
+"""When a session of a run is to end: the schedule, a limit, a signal."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Literal
+
+logger = logging.getLogger(__name__)
+
+Reason = Literal["finished", "step limit", "time limit", "interrupted"]
+REASONS: tuple[Reason, ...] = ("step limit", "time limit", "interrupted")
+
+
+class Session:
+    """Watches the clock and the signals; asks for an end, never takes one in the middle of a step.
+
+    The first SIGINT or SIGTERM lets the step finish; a second SIGINT interrupts at once.
+    """
+
+    def __init__(self, *, limit_steps: int | None, max_minutes: float | None) -> None:
+        """Set the limits of this session; None is no limit."""
+        self._limit = limit_steps
+        self._seconds = None if max_minutes is None else 60 * max_minutes
+        self._begin = time.monotonic()
+        self._steps = 0
+        self._signal: str | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Session:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = signal.Signals(number).name
+        logger.warning("%s: finishing this step and saving", self._signal)
+
+    def stepped(self) -> None:
+        """Count a step."""
+        self._steps += 1
+
+    @property
+    def wants(self) -> Reason | None:
+        """Why this process would end now, or None."""
+        if self._signal is not None:
+            return "interrupted"
+        if self._limit is not None and self._steps >= self._limit:
+            return "step limit"
+        if self._seconds is not None and time.monotonic() - self._begin >= self._seconds:
+            return "time limit"
+        return None
