@@ -1,0 +1,109 @@
+"""The benchmark world as a data set: clips by index, made when they are asked for."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from edge.data.samples import ClipSample, ClipShape
+from edge.data.synthetic.actions import CLASS_NAMES, INDEX
+from edge.data.synthetic.render import render
+from edge.data.synthetic.scene import Scene
+from edge.data.synthetic.seeds import WORLD_VERSION, clip_seed
+from edge.data.synthetic.staging import draw_scene
+from runtime.errors import ConfigError
+
+MIN_SIDE, MAX_SIDE = 32, 1024
+MAX_LENGTH = 1 << 40
+
+
+class SyntheticClips:
+    """Clips of the benchmark world.
+
+    Clip `index` depends on nothing but world version, split, seed, index and shape.
+
+    Attributes:
+        class_names: The world's actions.
+        world_version: Version of the world, to be stored with weights and figures.
+    """
+
+    class_names = CLASS_NAMES
+    world_version = WORLD_VERSION
+
+    def __init__(self, split: str, shape: ClipShape, *, length: int, seed: int = 0) -> None:
+        """Describe the clips; nothing is made yet.
+
+        Args:
+            split: `train` or `val`.
+            shape: What a model asks for.
+            length: How many clips there are.
+            seed: Which world of that split; figures are given for 0.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        if split not in ("train", "val"):
+            raise ConfigError(f"split is {split!r}, expected 'train' or 'val'")
+        if not 1 <= length <= MAX_LENGTH:
+            raise ConfigError(f"a data set of {length} clips; expected 1 to {MAX_LENGTH}")
+        if not 0 <= seed < 1 << 64:
+            raise ConfigError(f"seed is {seed}, expected 0 to 2**64 - 1")
+        for name in ("height", "width"):
+            side = getattr(shape, name)
+            if not MIN_SIDE <= side <= MAX_SIDE:
+                raise ConfigError(
+                    f"clips of the synthetic world have {name} {MIN_SIDE} to {MAX_SIDE} px, "
+                    f"asked for {side}"
+                )
+        self.split, self.shape, self.seed = split, shape, seed
+        self._length = length
+        steps = np.arange(shape.num_frames, dtype=np.float64) - shape.keyframe
+        self._wanted = steps * shape.period_s
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return self._length
+
+    def scene(self, index: int) -> Scene:
+        """Return the scene of one clip, without a picture.
+
+        Raises:
+            IndexError: There is no such clip.
+        """
+        index = operator.index(index)
+        if not 0 <= index < self._length:
+            raise IndexError(f"clip {index} of {self._length}; expected 0 to {self._length - 1}")
+        seed = clip_seed(self.split, self.seed, index)
+        return draw_scene(seed, width=self.shape.width, height=self.shape.height)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Make clip `index`."""
+        return self.sample(
+            self.scene(index), f"world{WORLD_VERSION}/{self.split}/{self.seed}/{index}"
+        )
+
+    def sample(self, scene: Scene, clip_id: str) -> ClipSample:
+        """Render a scene and tell the truth about its keyframe."""
+        rendered = render(scene, self._wanted, self.shape.keyframe)
+        boxes: list[tuple[float, float, float, float]] = []
+        bystanders: list[tuple[float, float, float, float]] = []
+        rows: list[list[float]] = []
+        for seen in rendered.seen:
+            labels = scene.people[seen.person].role.labels
+            if not labels:
+                bystanders.append(seen.box)
+                continue
+            boxes.append(seen.box)
+            row = [0.0] * len(CLASS_NAMES)
+            for label in labels:
+                row[INDEX[label]] = 1.0
+            rows.append(row)
+        return ClipSample(
+            frames_rgb=rendered.frames_rgb,
+            boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            labels=np.array(rows, np.float32).reshape(-1, len(CLASS_NAMES)),
+            bystanders=np.array(bystanders, np.float32).reshape(-1, 4),
+            clip_id=clip_id,
+            size_wh=scene.size_wh,
+        )

@@ -1,0 +1,255 @@
+"""From a scene to frames and the truth about its keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.data.synthetic.background import paint_place
+from edge.data.synthetic.degrade import Degrader
+from edge.data.synthetic.draw import DrawList, body, compile_solids, fill, label_map, silhouette
+from edge.data.synthetic.figure import dress
+from edge.data.synthetic.place import Canvas
+from edge.data.synthetic.pose import F64, standing
+from edge.data.synthetic.props import Held
+from edge.data.synthetic.scene import Person, Scene, Source
+from edge.data.synthetic.seeds import Dice
+from edge.data.synthetic.shadows import cast, shadow_outlines
+from edge.data.synthetic.shapes import unfixed
+from edge.data.synthetic.skeleton import J, solve
+from edge.data.synthetic.solids import Solids, person_of
+
+U8 = npt.NDArray[np.uint8]
+
+# Who counts: people of whom enough is seen, and who are neither tiny nor larger than the frame.
+MIN_VISIBLE = 0.4
+MIN_HEIGHT, MAX_HEIGHT = 0.08, 0.92
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One person at the keyframe.
+
+    Attributes:
+        person: Index into the scene's people.
+        box: xyxy in [0, 1]: the whole figure, hidden parts too, cut off at the frame.
+        visible: Share of the figure that is neither hidden nor outside of the frame.
+    """
+
+    person: int
+    box: tuple[float, float, float, float]
+    visible: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A rendered scene.
+
+    Attributes:
+        frames_rgb: uint8 (T, H, W, 3).
+        seen: The people of the keyframe, as in the scene's order.
+    """
+
+    frames_rgb: U8
+    seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Acted:
+    """A scene that has been acted: solids of all moments, and the joints of everybody."""
+
+    solids: Solids
+    joints: F64
+
+
+def sample_times(source: Source, wanted: F64, keyframe: int) -> F64:
+    """Return the times of the camera's frames that are nearest to the wanted times.
+
+    The keyframe's own frame is at 0: what the scene does is told from there.
+    """
+    interval = 1.0 / source.fps
+    first, last = wanted[0] - 2.5 * interval - 0.2, wanted[-1] + 2.5 * interval + 0.2
+    count = int((last - first) / interval) + 1
+    stamps = first + (np.arange(count) + source.phase) * interval
+    dice = Dice(source.seed, 50)
+    if source.jitter:
+        stamps += [interval * source.jitter * dice.uniform(-1, 1) for _ in range(count)]
+    if source.dropped:
+        kept = [not dice.chance(source.dropped) for _ in range(count)]
+        kept[0] = kept[-1] = True
+        stamps = stamps[np.array(kept)]
+    right = np.clip(np.searchsorted(stamps, wanted), 1, len(stamps) - 1)
+    nearer = np.where(
+        wanted - stamps[right - 1] <= stamps[right] - wanted, stamps[right - 1], stamps[right]
+    )
+    times: F64 = nearer - nearer[keyframe]
+    return times
+
+
+def act(people: Sequence[Person], scene: Scene, t: F64) -> _Acted:
+    """Let everybody and everything move: solids at the times `t` (F,)."""
+    solids = Solids()
+    joints = np.zeros((0, len(t), 0, 3))
+    if people:
+        poses = np.stack([_pose(person, t) for person in people])
+        rows = solve([person.stature for person in people], poses)
+        joints = rows[:, :-1]
+        for index, person in enumerate(people):
+            dress(solids, index, person.stature, person.look, rows[index, :-1])
+            if person.role.held is not None:
+                _hold(solids, index, person, person.role.held, rows[index], t)
+    for prop in scene.props:
+        prop.add(solids, t)
+    return _Acted(solids, joints)
+
+
+def _pose(person: Person, t: F64) -> F64:
+    """Return the poses at the times `t`, and one more at the event of the held thing."""
+    governs = person.role.governs
+    event = 0.0 if governs is None else person.role.motions[governs].event_s
+    times = np.append(t, event)
+    pose = standing(len(times))
+    for motion in person.role.motions:
+        motion.apply(pose, times)
+    return pose
+
+
+def _hold(solids: Solids, index: int, person: Person, held: Held, rows: F64, t: F64) -> None:
+    wrists = rows[:, [J.R_WRIST, J.L_WRIST]]
+    elbows = rows[:, [J.R_ELBOW, J.L_ELBOW]]
+    hands = wrists + 0.3 * (wrists - elbows)
+    place = hands.mean(axis=1) if held.both else hands[:, int(held.left)]
+    governs = person.role.governs
+    in_hand, since = np.ones_like(t), np.zeros_like(t)
+    if governs is not None:
+        motion = person.role.motions[governs]
+        in_hand, since = motion.in_hand(t), t - motion.event_s
+    held.add(solids, index, place[:-1].copy(), place[-1], in_hand, since, person.stature.heading)
+
+
+def look(listed: DrawList, keyframe: int, count: int, size: tuple[int, int]) -> list[Seen]:
+    """Return who is seen in a frame, and how; people of whom nothing is there are left out."""
+    height, width = size
+    pixels = np.bincount(label_map(listed, keyframe, size).ravel(), minlength=count + 1)
+    seen = []
+    for person in range(count):
+        if not pixels[person + 1]:
+            continue
+        polygons = body(listed, keyframe, person)
+        points = unfixed(np.concatenate(polygons)) / (width, height)
+        x0, y0 = points.min(axis=0).tolist()
+        x1, y1 = points.max(axis=0).tolist()
+        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0))
+        inside = max(cut[2] - cut[0], 0.0) * max(cut[3] - cut[1], 0.0) / ((x1 - x0) * (y1 - y0))
+        alone = cv2.countNonZero(silhouette(polygons, size))
+        visible = float(pixels[person + 1]) / max(alone, 1) * inside
+        seen.append(Seen(person=person, box=cut, visible=visible))
+    return seen
+
+
+def counts(seen: Seen) -> bool:
+    """Tell whether a person is seen well enough to be in the scene at all."""
+    tall = seen.box[3] - seen.box[1]
+    return seen.visible >= MIN_VISIBLE and MIN_HEIGHT <= tall <= MAX_HEIGHT
+
+
+def render(scene: Scene, wanted: F64, keyframe: int) -> Rendered:
+    """Render a scene.
+
+    Args:
+        scene: The scene.
+        wanted: Times of the samples, seconds from the keyframe; the camera has frames near them.
+        keyframe: Index of the keyframe.
+    """
+    times = sample_times(scene.source, wanted, keyframe)
+    unique, place_of = np.unique(times, return_inverse=True)
+    how = scene.degradation
+    offsets = np.linspace(-0.5, 0.5, how.exposures) * how.shutter_s if how.exposures > 1 else [0.0]
+    moments = (unique[:, None] + np.asarray(offsets)).ravel()
+    middle = int(place_of[keyframe]) * how.exposures + how.exposures // 2
+    acted = act(scene.people, scene, moments)
+    maps = scene.path.at(moments)
+    listed = compile_solids(acted.solids, scene.camera, maps, scene.tone, light=scene.light)
+    size = (scene.camera.height_px, scene.camera.width)
+    seen = look(listed, middle, len(scene.people), size)
+    stays = tuple(s for s in seen if counts(s))
+    out = set(range(len(scene.people))) - {s.person for s in stays}
+    frames = _paint(scene, acted, listed, maps, unique, out)
+    return Rendered(frames_rgb=frames[place_of], seen=stays)
+
+
+def _paint(
+    scene: Scene, acted: _Acted, listed: DrawList, maps: F64, times: F64, out: set[int]
+) -> U8:
+    """Paint every frame, without the people `out` and what is theirs."""
+    camera, how = scene.camera, scene.degradation
+    canvas = paint_place(scene.place, camera, scene.path, scene.tone)
+    without = frozenset(o for o in listed.owners if person_of(o) in out)
+    shadows = [
+        shadow_outlines(person.stature, acted.joints[i], camera, maps)
+        for i, person in enumerate(scene.people)
+        if i not in out
+    ]
+    size = (camera.height_px, camera.width)
+    frames = np.empty((len(times), *size, 3), np.uint8)
+    degrader = Degrader(how, size)
+    for index, t in enumerate(times.tolist()):
+        frame = frames[index]
+        total = None
+        for part in range(how.exposures):
+            moment = index * how.exposures + part
+            cut_out(canvas, scene, maps[moment], frame)
+            if shadows:
+                cast(frame, [s[moment] for s in shadows], scene.shadow)
+            fill(frame, listed, moment, without=without)
+            if how.exposures > 1:
+                total = frame.astype(np.uint16) if total is None else total + frame
+        if total is not None:
+            frame[:] = total // how.exposures
+        degrader.apply(frame, t)
+    return frames
+
+
+def cut_out(canvas: Canvas, scene: Scene, motion: F64, frame: U8) -> None:
+    """Copy what the moved camera sees of the place into a frame."""
+    if not scene.path.moves:
+        frame[:] = canvas.picture
+        return
+    camera = scene.camera
+    kx, ky = camera.px
+    if scene.path.turns:
+        middle = np.array([0.5 * camera.aspect, 0.5])
+        linear = motion[:, :2]
+        shift = motion[:, 2] + middle - linear @ middle
+        scale = np.array([kx, ky])
+        pixels = np.empty((2, 3))
+        pixels[:, :2] = linear * scale[:, None] / scale
+        # A pixel's middle is a whole number; a place's pixel is at place * scale - 0.5.
+        pixels[:, 2] = (
+            shift * scale - 0.5 + pixels[:, :2] @ (0.5 - np.array([canvas.left, canvas.top]))
+        )
+        cv2.warpAffine(canvas.picture, pixels, (camera.width, camera.height_px), dst=frame,
+                       flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+        return
+    x, y = canvas.left - motion[0, 2] * kx, canvas.top - motion[1, 2] * ky
+    _shifted(canvas.picture, x, y, frame)
+
+
+def _shifted(picture: U8, x: float, y: float, frame: U8) -> None:
+    """Copy the part of a picture that begins at a fraction of a pixel.
+
+    Two blends of shifted views take a fifth of the time of an affine warp.
+    """
+    height, width = frame.shape[:2]
+    left = min(max(int(x), 0), picture.shape[1] - width - 1)
+    top = min(max(int(y), 0), picture.shape[0] - height - 1)
+    fx, fy = min(max(x - left, 0.0), 1.0), min(max(y - top, 0.0), 1.0)
+    rows = picture[top : top + height + 1]
+    across = cv2.addWeighted(
+        rows[:, left : left + width], 1 - fx, rows[:, left + 1 : left + 1 + width], fx, 0.0
+    )
+    cv2.addWeighted(across[:-1], 1 - fy, across[1:], fy, 0.0, dst=frame)
