@@ -40,15 +40,18 @@ class HeadConfig:
             answers the other can leave out. One addition of a constant at inference.
         actor_prior: p(actor) of an untrained token. Few of the tokens speak, and a start at one
             half would let the silent ones swamp the first steps of training.
+        action_prior: p(action) of an untrained token, for the same reason: of all actions a person
+            does one or two.
     """
 
     hidden_channels: int | None = None
     num_layers: int = 2
     box_reference: BoxReference = "token"
-    reference_size: tuple[float, float] = (0.2, 0.45)
-    reference_spread: float = 2.0
+    reference_size: tuple[float, float] = (0.12, 0.28)
+    reference_spread: float = 2.5
     slice_embedding: bool = True
     actor_prior: float = 0.01
+    action_prior: float = 0.1
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -73,8 +76,9 @@ class HeadConfig:
                 f"a reference_spread of {self.reference_spread} makes a reference_size of "
                 f"{self.reference_size} larger than the frame"
             )
-        if not 0 < self.actor_prior < 1:
-            raise ConfigError(f"actor_prior must be between 0 and 1, got {self.actor_prior}")
+        for name in ("actor_prior", "action_prior"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
 
 
 class TokenMLP(nn.Module):
@@ -146,8 +150,8 @@ class DetectionHeads(nn.Module):
         for embedding in (self.slice_where, self.slice_what):
             if embedding is not None:
                 nn.init.trunc_normal_(embedding, std=0.02)
-        odds = config.actor_prior / (1 - config.actor_prior)
-        nn.init.constant_(cast(Tensor, self.actor.last.bias), math.log(odds))
+        for head, prior in ((self.actor, config.actor_prior), (self.actions, config.action_prior)):
+            nn.init.constant_(cast(Tensor, head.last.bias), math.log(prior / (1 - prior)))
 
     def forward(self, where: Tensor, what: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give every position its triplet.

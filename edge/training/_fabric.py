@@ -27,10 +27,7 @@ class FabricProcesses:
         self.precision = precision
         self._fabric = Fabric(
             accelerator=kind,
-            # The norms share their statistics, so there is nothing to broadcast.
-            strategy=DDPStrategy(
-                process_group_backend="nccl" if kind == "cuda" else "gloo", broadcast_buffers=False
-            ),
+            strategy=DDPStrategy(process_group_backend="nccl" if kind == "cuda" else "gloo"),
             devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
             num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
             precision="bf16-mixed" if precision == "bf16" else "32-true",

@@ -15,13 +15,12 @@ from runtime.options import option
 CONFIG_FILE = "config.json"
 RUN_FILES = ("state.pt", "last.pt", "best.pt", "log.jsonl")
 
+# Belong to one session, and are not kept with the run.
+_NOT_KEPT = frozenset(
+    {"limit_steps", "max_minutes", "quiet", "verbose", "config", "resume", "overwrite", "out"}
+)
 # What a session may choose anew when it goes on with a run; all else decides the loss curve.
-SESSION_FLAGS = frozenset(
-    {
-        "limit_steps", "max_minutes", "device", "workers", "compile", "save_every", "log_every",
-        "quiet", "verbose", "config", "resume", "overwrite", "out",
-    }
-)  # fmt: skip
+_FREE = _NOT_KEPT | {"device", "workers", "compile", "save_every", "log_every", "tensorboard"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +133,14 @@ class TrainOptions:
             return "synthetic-val"
         return self.val_data
 
-    def curve(self) -> dict[str, Any]:
-        """Return what decides the losses, and so must not change within a run."""
+    def kept(self) -> dict[str, Any]:
+        """Return what is kept with the run, to go on with it or to repeat it by `--config`."""
         plain = dataclasses.asdict(self)
-        return {name: value for name, value in plain.items() if name not in SESSION_FLAGS}
+        return {name: value for name, value in plain.items() if name not in _NOT_KEPT}
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Return what decides the losses of a run that was begun.
+    """Return the flags of a run that was begun.
 
     Raises:
         ArtifactError: There is no run, or its configuration is damaged.
@@ -183,8 +182,8 @@ def check_same_run(options: TrainOptions, begun: dict[str, Any]) -> None:
     Raises:
         ConfigError: A flag differs from the run's.
     """
-    for name, value in options.curve().items():
-        if name in begun and begun[name] != value:
+    for name, value in options.kept().items():
+        if name not in _FREE and name in begun and begun[name] != value:
             raise ConfigError(
                 f"{_flag(name)} is {value}, but the run in {options.folder} began with "
                 f"{begun[name]}; a resumed run goes on as it began. Start another with --init "

@@ -252,7 +252,7 @@ class Trainer:
             return None
         folder.mkdir(parents=True, exist_ok=True)
         if self.options.resume is None:
-            text = json.dumps(self.options.curve(), indent=1) + "\n"
+            text = json.dumps(self.options.kept(), indent=1) + "\n"
             write_atomically(folder / CONFIG_FILE, memoryview(text.encode()))
         return RunLog(folder, step=self.progress.step, tensorboard=self.options.tensorboard)
 

@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass
 from typing import cast
 
-import torch
-
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipShape
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
@@ -156,5 +154,4 @@ def _distiller(
         boxes=options.distill_boxes,
         features=options.distill_features,
     )
-    teacher.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Distiller(teacher.model, matcher, config)

@@ -47,9 +47,8 @@ class Stepper:
         self.criterion, self.distiller = parts.criterion, parts.distiller
         device = processes.device
         if self.distiller is not None:
-            self.distiller.teacher.to(device)
-        # Channels innermost: a step of nano takes 0.6 times as long on a CPU.
-        parts.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            channels_innermost(self.distiller.teacher.to(device))
+        channels_innermost(parts.model)
         if processes.world_size > 1:
             share_batch_norms(parts.model)
         channels = None if self.distiller is None else self.distiller.channels
@@ -133,6 +132,13 @@ class Stepper:
         # Gradients are averaged over processes, while the losses are shares of one sum.
         self.processes.backward(total * self.processes.world_size)
         return values
+
+
+def channels_innermost(model: nn.Module) -> None:
+    """Lay out the weights of 2D convolutions as the clips are: nano trains 1.6 times as fast so."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:

@@ -34,10 +34,11 @@ def test_absolute_boxes_start_at_the_middle_everywhere() -> None:
     torch.testing.assert_close(boxes, torch.full_like(boxes, 0.5))
 
 
-def test_actor_score_starts_at_its_prior() -> None:
-    heads = silent(DetectionHeads(8, 3, (4, 4), HeadConfig(actor_prior=0.02)))
-    _, actor, _ = heads(torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4))
+def test_scores_start_at_their_priors() -> None:
+    heads = silent(DetectionHeads(8, 3, (4, 4), HeadConfig(actor_prior=0.02, action_prior=0.2)))
+    _, actor, actions = heads(torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4))
     torch.testing.assert_close(actor.sigmoid(), torch.full_like(actor, 0.02))
+    torch.testing.assert_close(actions.sigmoid(), torch.full_like(actions, 0.2))
 
 
 def test_boxes_and_actor_read_where_and_actions_read_what() -> None:
@@ -107,8 +108,9 @@ def test_reference_is_not_part_of_the_weights() -> None:
         pytest.param({"box_reference": "anchor"}, "'token' or 'absolute'", id="reference"),
         pytest.param({"reference_size": (0.2, 1.5)}, "reference_size", id="size"),
         pytest.param({"reference_spread": 0.0}, "reference_spread", id="spread"),
-        pytest.param({"reference_spread": 16.0}, "larger than the frame", id="spread-too-large"),
+        pytest.param({"reference_spread": 64.0}, "larger than the frame", id="spread-too-large"),
         pytest.param({"actor_prior": 1.0}, "actor_prior", id="prior"),
+        pytest.param({"action_prior": 0.0}, "action_prior", id="action-prior"),
     ],
 )
 def test_bad_values_are_refused(fields: dict[str, object], message: str) -> None:

@@ -1,0 +1,170 @@
+"""`edge train` as a user starts it: killed, under torchrun, wrongly used."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.cli import main
+from edge.cli.train import parse
+from edge.training.config import CONFIG_FILE, TrainOptions
+from runtime.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+# The smallest variant on a few clips of the benchmark world.
+FLAGS = (
+    "train", "--model", "pico", "--data", "synthetic-train:8", "--val-clips", "2", "--batch", "4",
+    "--lr0", "2e-4", "--steps", "6", "--log-every", "1", "--save-every", "3", "--workers", "0", "--device", "cpu",
+    "--no-tensorboard", "--token-selection", "halves",
+)  # fmt: skip
+LOSSES = ("loss", "actor", "bbox", "giou", "action")
+
+
+def losses_of(folder: Path) -> list[list[float]]:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [
+        [row["step"], *(row[name] for name in LOSSES)] for row in rows if row["kind"] == "train"
+    ]
+
+
+def train(*flags: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *launcher, "-m", "edge", *flags], cwd=REPOSITORY, env=ENVIRONMENT,
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("train") / "straight"
+    done = train(*FLAGS, "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "finished at step 6 of 6" in done.stdout
+    assert "edge export --model" in done.stdout
+    assert "plain torch" in done.stderr
+    return folder
+
+
+def test_a_run_killed_at_once_goes_on_with_the_same_losses(straight: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge", *FLAGS, "--out", str(killed)], cwd=REPOSITORY,
+        env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    log = killed / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.exists() and log.read_text().count("\n") >= 4:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(losses_of(killed)) < 6
+    done = train("train", "--resume", str(killed))
+    assert done.returncode == 0, done.stderr
+    assert "going on from step 3 of 6" in done.stderr
+    assert losses_of(killed) == losses_of(straight)
+
+
+def test_two_processes_give_the_losses_of_one(straight: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lightning_fabric", reason="several processes need lightning-fabric")
+    folder = tmp_path / "two"
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = train(*FLAGS, "--out", str(folder), launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert "2 processes on cpu, fp32, Lightning Fabric" in done.stderr
+    assert done.stdout.count("finished at step 6 of 6") == 1
+    two, one = losses_of(folder), losses_of(straight)
+    assert len(two) == len(one) == 6
+    for mine, theirs in zip(two, one, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+
+
+def test_a_stopped_run_says_so_by_its_exit_code(straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge", *FLAGS, "--out", str(folder)], cwd=REPOSITORY,
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    log = folder / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.exists() and log.read_text().count("\n") >= 2:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "SIGTERM: finishing this step and saving" in err
+    assert f"Go on: edge train --resume {folder}" in out
+    whole = losses_of(folder)
+    assert whole == losses_of(straight)[: len(whole)]
+
+
+def begun(folder: Path, **changes: Any) -> TrainOptions:
+    folder.mkdir()
+    options = TrainOptions(data="synthetic-train", **changes)
+    (folder / CONFIG_FILE).write_text(json.dumps(options.kept()))
+    return options
+
+
+def test_a_resumed_run_takes_its_flags_from_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    options = begun(
+        folder, model="pico", lr0=0.002, tensorboard=False, token_selection="all", val_data="other"
+    )
+    resumed = parse(["--resume", str(folder), "--max-minutes", "5"])
+    assert resumed.kept() == options.kept()
+    assert resumed.folder == folder
+    assert resumed.max_minutes == 5.0
+    with pytest.raises(ConfigError, match=r"--lr0 is 0\.1, but the run in"):
+        parse([f"--resume={folder}", "--lr0", "0.1"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        pytest.param([], "--data", id="no-data"),
+        pytest.param(["--data", "x", "--bach", "3"], "'--batch'", id="flag"),
+        pytest.param(["--data", "x", "--model", "nanu"], "Did you mean 'nano'", id="model"),
+        pytest.param(["--data", "x", "--batch", "0"], "--batch is 0", id="batch"),
+        pytest.param(["--data", "x", "--lr0", "nan"], "--lr0 is nan", id="rate"),
+        pytest.param(["--data", "x", "--ema", "1.0"], "--ema is 1.0", id="average"),
+        pytest.param(["--data", "", "--batch", "2"], "--data is empty", id="empty"),
+        pytest.param(["--data", "synthetic-trian"], "Did you mean 'synthetic-train'", id="name"),
+        pytest.param(["--data", "synthetic-train", "--device", "tpu"], "--device", id="device"),
+        pytest.param(["--data", "synthetic-train", "--batch", "3", "--accumulate", "2"],
+                     "multiple of 2", id="parts"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_sentence(
+    flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *flags, "--out", str(tmp_path / "run")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_not_there_cannot_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--resume", str(tmp_path)]) == 1
+    assert "no run to resume" in capsys.readouterr().err
+
+
+def test_a_run_is_not_overwritten_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(tmp_path / "run")
+    assert main(["train", "--data", "synthetic-train", "--out", str(tmp_path / "run")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
