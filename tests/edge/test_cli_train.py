@@ -23,8 +23,8 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITOR
 # The smallest variant on a few clips of the benchmark world.
 FLAGS = (
     "train", "--model", "pico", "--data", "synthetic-train:8", "--val-clips", "2", "--batch", "4",
-    "--lr0", "2e-4", "--steps", "6", "--log-every", "1", "--save-every", "3", "--workers", "0", "--device", "cpu",
-    "--no-tensorboard", "--token-selection", "halves",
+    "--lr0", "2e-4", "--steps", "6", "--log-every", "1", "--save-every", "3", "--workers", "0",
+    "--device", "cpu", "--no-tensorboard", "--token-selection", "halves",
 )  # fmt: skip
 LOSSES = ("loss", "actor", "bbox", "giou", "action")
 
