@@ -5,8 +5,9 @@ begins; widths and heads growing by stage) with its parts exchanged for those th
 whole, so that backbone, heads and token selection lower to one delegate call:
 
 * every linear is a 1x1 convolution, and one channel-last layout runs from input to output;
-* the stem looks at one frame at a time, so overlapping clips can share it; two neighbouring
-  frames then become one step of time;
+* the stem looks at one frame at a time; two neighbouring frames then become one step of time;
+* the first stage looks at one step at a time too, so that overlapping clips share all of it: a
+  clip that moves on by two frames pays for one new step of four (`CompactMViT.steps`, `.trunk`);
 * the stem goes down to stride 8 at once: at stride 4 a clip has 6400 tokens of few channels, which
   cost twice as long for the same work as 1600 of three times as many;
 * time is folded into the batch; a temporal kernel is one 2D convolution per tap, its results
@@ -18,7 +19,8 @@ whole, so that backbone, heads and token selection lower to one delegate call:
 * q is pooled only where the grid shrinks;
 * ReLU in the MLP; a shift in time repeats the border frame; no mean over time.
 
-Attention is joint over space and time: each token looks at the pooled tokens of all frames.
+Behind the first stage attention is joint over space and time: each token looks at the pooled tokens
+of all frames.
 """
 
 from __future__ import annotations
@@ -51,10 +53,12 @@ class CompactConfig:
         head_channels: Channels of one attention head; the number of heads grows with the width.
         strides: Spatial stride at the entry of each stage behind the first, which is at 8.
         kv_strides: Spatial pooling of k and v in each stage; the coarser early, as in MViT.
-        kv_pairs: Join two steps of time in each key and value.
+        kv_pairs: Join two steps of time in each key and value, where attention sees several steps.
+        step_stages: Stages, from the first, that see one step of time (two frames) only.
         patch_hw: Kernel of the stem's first convolution; its stride is 4.
         mlp_ratio: Hidden width of the MLP over the stage's width.
-        taps: Temporal taps of the pooling convolutions: 1 (spatial only) or 3.
+        taps: Temporal taps of the pooling convolutions, where they see several steps: 1 (spatial
+            only) or 3.
         drop_path: Share of residual branches dropped in training, growing with depth up to this.
     """
 
@@ -68,6 +72,7 @@ class CompactConfig:
     strides: tuple[int, ...] = (2, 1)
     kv_strides: tuple[int, ...] = (4, 2, 2)
     kv_pairs: bool = True
+    step_stages: int = 1
     patch_hw: int = 7
     mlp_ratio: int = 4
     taps: int = 3
@@ -116,6 +121,11 @@ class CompactConfig:
             )
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path must be in [0, 1), got {self.drop_path}")
+        if not 0 <= self.step_stages < stages:
+            raise ConfigError(
+                f"step_stages must be from 0 to {stages - 1}, so that the last stage sees the "
+                f"whole clip; got {self.step_stages}"
+            )
 
     @property
     def out_grid(self) -> tuple[int, int, int]:
@@ -208,18 +218,40 @@ class PoolConv(nn.Module):
             self.norm = nn.Identity()
 
 
-class PoolingAttention(nn.Module):
-    """Attention of pooled queries to pooled keys and values of all frames."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockShape:
+    """What differs between the blocks of a network.
 
-    def __init__(
-        self, in_channels: int, channels: int, *, stride: int, kv_stride: int, config: CompactConfig
-    ) -> None:
-        """Build it; `stride` pools the queries, and so the output."""
+    Attributes:
+        in_channels: Width of the input.
+        channels: Width of the output.
+        stride: Spatial stride of the queries, and so of the output.
+        kv_stride: Spatial stride of keys and values.
+        one_step: See one step of time only, so that the result belongs to two frames.
+        drop_path: Share of residual branches dropped in training.
+    """
+
+    in_channels: int
+    channels: int
+    stride: int
+    kv_stride: int
+    one_step: bool
+    drop_path: float
+
+
+class PoolingAttention(nn.Module):
+    """Attention of pooled queries to pooled keys and values, of one step or of the whole clip."""
+
+    def __init__(self, shape: BlockShape, config: CompactConfig) -> None:
+        """Build it."""
         super().__init__()
+        in_channels, channels = shape.in_channels, shape.channels
+        self.one_step = shape.one_step
         self.heads = channels // config.head_channels
-        self.pool_q = PoolConv(in_channels, stride, config.taps) if stride > 1 else None
-        self.pool_kv = PoolConv(in_channels, kv_stride, config.taps)
-        self.kv_steps = 2 if config.kv_pairs else 1
+        taps = 1 if shape.one_step else config.taps
+        self.pool_q = PoolConv(in_channels, shape.stride, taps) if shape.stride > 1 else None
+        self.pool_kv = PoolConv(in_channels, shape.kv_stride, taps)
+        self.kv_steps = 2 if config.kv_pairs and not shape.one_step else 1
         self.q = nn.Conv2d(in_channels, channels, 1)
         self.k = nn.Conv2d(in_channels * self.kv_steps, channels, 1)
         self.v = nn.Conv2d(in_channels * self.kv_steps, channels, 1)
@@ -233,33 +265,37 @@ class PoolingAttention(nn.Module):
         k = self.k(pooled)
         if self.scale != 1.0:  # folded into the projection at export
             k = k * self.scale
-        mixed = self._attend(q, k, self.v(pooled), batch)
+        groups = q.shape[0] if self.one_step else batch
+        mixed = self._attend(q, k, self.v(pooled), groups)
         return cast(Tensor, self.proj(mixed + q))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, batch: int) -> Tensor:
-        """Attend over all frames; q, k, v are (B*T, C, H, W), the result is shaped like q."""
-        frames, channels, height, width = q.shape
-        scores = torch.bmm(self._tokens(q, batch), self._tokens(k, batch).transpose(1, 2))
-        mixed = torch.bmm(torch.softmax(scores, dim=-1), self._tokens(v, batch))
-        steps = frames // batch
-        depth = channels // self.heads
-        if batch == 1:
-            by_frame = mixed.view(self.heads, steps, height * width, depth).permute(1, 0, 3, 2)
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, groups: int) -> Tensor:
+        """Attend within each of `groups` runs of steps; q, k, v are (groups*T, C, H, W)."""
+        steps, channels, height, width = q.shape
+        steps //= groups
+        scores = torch.bmm(self._tokens(q, groups), self._tokens(k, groups).transpose(1, 2))
+        mixed = torch.bmm(torch.softmax(scores, dim=-1), self._tokens(v, groups))
+        depth, places = channels // self.heads, height * width
+        # An exported graph (one clip, or one step a group) stays at four dimensions.
+        if steps == 1:
+            by_step = mixed.view(groups, self.heads, places, depth).transpose(2, 3)
+        elif groups == 1:
+            by_step = mixed.view(self.heads, steps, places, depth).permute(1, 0, 3, 2)
         else:
-            shape = (batch, self.heads, steps, height * width, depth)
-            by_frame = mixed.view(shape).permute(0, 2, 1, 4, 3)
-        return by_frame.reshape(frames, channels, height, width)
+            by_step = mixed.view(groups, self.heads, steps, places, depth).permute(0, 2, 1, 4, 3)
+        return by_step.reshape(q.shape)
 
-    def _tokens(self, x: Tensor, batch: int) -> Tensor:
-        """Turn (B*T, C, H, W) into (B*heads, T*H*W, C/heads)."""
-        frames, channels = x.shape[:2]
+    def _tokens(self, x: Tensor, groups: int) -> Tensor:
+        """Turn (groups*T, C, H, W) into (groups*heads, T*H*W, C/heads)."""
+        steps, channels = x.shape[0] // groups, x.shape[1]
         depth = channels // self.heads
-        if batch == 1:  # the exported case stays at four dimensions
-            split = x.reshape(frames, self.heads, depth, -1).permute(1, 0, 3, 2)
+        if steps == 1:
+            split = x.reshape(groups, self.heads, depth, -1).transpose(2, 3)
+        elif groups == 1:
+            split = x.reshape(steps, self.heads, depth, -1).permute(1, 0, 3, 2)
         else:
-            shape = (batch, frames // batch, self.heads, depth, -1)
-            split = x.reshape(shape).permute(0, 2, 1, 4, 3)
-        return split.reshape(batch * self.heads, -1, depth)
+            split = x.reshape(groups, steps, self.heads, depth, -1).permute(0, 2, 1, 4, 3)
+        return split.reshape(groups * self.heads, -1, depth)
 
     def fold_(self) -> None:
         """Put the scale of the scores into the projection of the keys."""
@@ -272,32 +308,23 @@ class PoolingAttention(nn.Module):
 class Block(nn.Module):
     """Pooling attention and MLP, each a residual branch that starts near zero."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        *,
-        stride: int,
-        kv_stride: int,
-        config: CompactConfig,
-        drop_path: float,
-    ) -> None:
+    def __init__(self, shape: BlockShape, config: CompactConfig) -> None:
         """Build it; the width changes in the attention, as in MViTv2."""
         super().__init__()
-        self.attention = PoolingAttention(
-            in_channels, channels, stride=stride, kv_stride=kv_stride, config=config
-        )
+        self.attention = PoolingAttention(shape, config)
         skip: list[nn.Module] = []
-        if stride > 1:
-            skip.append(nn.MaxPool2d(3, stride, padding=1))
-        if in_channels != channels:
-            skip.append(ConvNorm(in_channels, channels))
+        if shape.stride > 1:
+            skip.append(nn.MaxPool2d(3, shape.stride, padding=1))
+        if shape.in_channels != shape.channels:
+            skip.append(ConvNorm(shape.in_channels, shape.channels))
         self.skip = nn.Sequential(*skip)
-        hidden = channels * config.mlp_ratio
+        hidden = shape.channels * config.mlp_ratio
         self.mlp = nn.Sequential(
-            ConvNorm(channels, hidden), nn.ReLU(), ConvNorm(hidden, channels, gamma=BRANCH_GAMMA)
+            ConvNorm(shape.channels, hidden),
+            nn.ReLU(),
+            ConvNorm(hidden, shape.channels, gamma=BRANCH_GAMMA),
         )
-        self.drop_path = drop_path
+        self.drop_path = shape.drop_path
 
     def forward(self, x: Tensor, batch: int) -> Tensor:
         """Map (B*T, C, H, W) to (B*T, C2, H2, W2)."""
@@ -344,18 +371,16 @@ class CompactMViT(nn.Module):
             for index in range(depth):
                 entry = stage > 0 and index == 0
                 stride = config.strides[stage - 1] if entry else 1
-                # The entry block sees the finer grid of the stage before.
-                kv_stride = config.kv_strides[stage] * stride
-                blocks.append(
-                    Block(
-                        width,
-                        config.channels[stage],
-                        stride=stride,
-                        kv_stride=kv_stride,
-                        config=config,
-                        drop_path=config.drop_path * len(blocks) / max(1, total - 1),
-                    )
+                shape = BlockShape(
+                    in_channels=width,
+                    channels=config.channels[stage],
+                    stride=stride,
+                    # The entry block sees the finer grid of the stage before.
+                    kv_stride=config.kv_strides[stage] * stride,
+                    one_step=stage < config.step_stages,
+                    drop_path=config.drop_path * len(blocks) / max(1, total - 1),
                 )
+                blocks.append(Block(shape, config))
                 width = config.channels[stage]
         return blocks
 
@@ -375,12 +400,14 @@ class CompactMViT(nn.Module):
 
     def forward_slices(self, clip_ncthw: Tensor) -> list[Tensor]:
         """Return the same features as T' tensors (B, C, H', W'), without a 5D tensor at batch 1."""
-        x = self._features(clip_ncthw)
-        batch = clip_ncthw.shape[0]
+        return self.slices(self._features(clip_ncthw), clip_ncthw.shape[0])
+
+    def slices(self, features: Tensor, batch: int) -> list[Tensor]:
+        """Split (B*T', C, H', W') into T' tensors (B, C, H', W')."""
         steps = self.out_grid[0]
         if batch == 1:
-            return [x[t : t + 1] for t in range(steps)]
-        return list(x.view(batch, steps, *x.shape[1:]).unbind(1))
+            return [features[t : t + 1] for t in range(steps)]
+        return list(features.view(batch, steps, *features.shape[1:]).unbind(1))
 
     def _features(self, clip_ncthw: Tensor) -> Tensor:
         """Return (B*T', C, H', W')."""
@@ -395,8 +422,28 @@ class CompactMViT(nn.Module):
                 f"{self.config.height}x{self.config.width}, got {frames} of {height}x{width}"
             )
         flat = clip_ncthw.transpose(1, 2).reshape(batch * frames, 3, height, width)
-        x = cast(Tensor, self.merge(join_steps(self.stem(flat), 2)))
-        for block in self.blocks:
+        return self.trunk(self.steps(flat, batch), batch)
+
+    @property
+    def step_blocks(self) -> int:
+        """Number of blocks, from the first, that see one step of time only."""
+        return sum(self.config.depths[: self.config.step_stages])
+
+    def steps(self, frames: Tensor, batch: int = 1) -> Tensor:
+        """Return the features (M, C, H', W') of M steps, each of two frames (2*M, 3, H, W).
+
+        They depend on these frames alone: clips that overlap share them. The steps are those of
+        `batch` clips, which matters in training only: a clip drops a branch in all of its steps.
+        """
+        x = cast(Tensor, self.merge(join_steps(self.stem(frames), 2)))
+        for block in list(self.blocks)[: self.step_blocks]:
+            x = block(x, batch)
+        return x
+
+    def trunk(self, steps: Tensor, batch: int) -> Tensor:
+        """Return features (B*T', C, H', W') of whole clips from those of their steps."""
+        x = steps
+        for block in list(self.blocks)[self.step_blocks :]:
             x = block(x, batch)
         return torch.relu(self.neck(x))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -170,3 +172,50 @@ def test_a_clip_of_another_size_is_refused() -> None:
 
 def _fields(config: CompactConfig) -> dict[str, object]:
     return {name: getattr(config, name) for name in CompactConfig.__dataclass_fields__}
+
+
+def test_steps_and_trunk_are_the_whole(settled: CompactMViT) -> None:
+    clips = torch.randn(2, 3, 8, 32, 48)
+    frames = clips.transpose(1, 2).reshape(16, 3, 32, 48)
+    with torch.no_grad():
+        steps = settled.steps(frames, 2)
+        whole = settled(clips)
+        features = settled.trunk(steps, 2).view(2, 4, *whole.shape[1:2], *whole.shape[3:])
+    torch.testing.assert_close(features.transpose(1, 2), whole)
+
+
+def test_a_step_sees_its_two_frames_only(settled: CompactMViT) -> None:
+    frames = torch.randn(8, 3, 32, 48)
+    other = frames.clone()
+    other[4] += torch.randn(3, 32, 48)
+    with torch.no_grad():
+        before, after = settled.steps(frames), settled.steps(other)
+        alone = settled.steps(frames[2:4])
+    changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert changed == [False, False, True, False]
+    torch.testing.assert_close(alone, before[1:2])
+
+
+def test_behind_the_first_stage_a_token_sees_all_steps(settled: CompactMViT) -> None:
+    clip = torch.randn(1, 3, 8, 32, 48)
+    other = clip.clone()
+    other[:, :, 0] += 1.0
+    with torch.no_grad():
+        moved = (settled(clip) - settled(other)).abs().amax(dim=(0, 1, 3, 4))
+    assert moved.min() > 0
+
+
+def test_drop_path_drops_a_clip_in_all_of_its_steps() -> None:
+    torch.manual_seed(0)
+    model = replace(TINY, depths=(2, 1), drop_path=0.9).build().train()
+    block = model.blocks[1]
+    ones = torch.ones(6 * 4, 16, 4, 6)
+    dropped = block._drop(ones, 6).flatten(1).amax(1).view(6, 4)
+    assert torch.equal(dropped, dropped[:, :1].expand(6, 4))
+    assert 0 < int((dropped[:, 0] == 0).sum()) < 6
+
+
+@pytest.mark.parametrize("stages", [-1, 2])
+def test_the_last_stage_sees_the_whole_clip(stages: int) -> None:
+    with pytest.raises(ConfigError, match="step_stages must be from 0 to 1"):
+        replace(TINY, step_stages=stages)
