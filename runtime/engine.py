@@ -58,8 +58,12 @@ class Program(Protocol):
     def load_ms(self) -> float:
         """How long loading took, milliseconds."""
 
-    def run(self, clip: Floats) -> tuple[Floats, ...]:
-        """Run one clip."""
+    @property
+    def shares_steps(self) -> bool:
+        """Whether what clips have in common is computed once."""
+
+    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, ...]:
+        """Run one clip; `first` is the serial number of its first sample, -1 if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +72,12 @@ class Target:
 
     Attributes:
         missing: Says why it cannot run here, or None where it can.
-        load: Loads a program file with a number of threads (0: the engine's choice).
+        load: Loads a program file with a number of threads (0: the engine's choice), for clips that
+            begin so many samples apart (0: clips that do not overlap).
     """
 
     missing: Callable[[], str | None]
-    load: Callable[[Path, int], Program]
+    load: Callable[[Path, int, int], Program]
 
 
 def _xnnpack_missing() -> str | None:
@@ -82,10 +87,10 @@ def _xnnpack_missing() -> str | None:
     return None if "XnnpackBackend" in backends else f"this build has only {backends}"
 
 
-def _load_native(path: Path, num_threads: int) -> Program:
+def _load_native(path: Path, num_threads: int, stride: int) -> Program:
     from runtime import _native
 
-    return _native.Engine(str(path), num_threads)
+    return _native.Engine(str(path), num_threads, stride)
 
 
 TARGETS: dict[str, Target] = {
@@ -111,11 +116,13 @@ class LoadedEngine:
         """Threads that compute."""
         return self.program.num_threads
 
-    def run(self, clip: Floats) -> tuple[Floats, Floats, Floats]:
+    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, Floats, Floats]:
         """Run one clip.
 
         Args:
             clip: (1, T, 3, H, W) float32, C-contiguous.
+            first: Serial number of its first sample, from the clip buffer, so that an engine
+                loaded with a stride computes only what is new; -1 for a clip from elsewhere.
 
         Returns:
             pred_boxes (N, 4), pred_actor (N,) and pred_actions (N, C), float32.
@@ -124,7 +131,7 @@ class LoadedEngine:
             ConfigError: The clip has another shape or type.
             ArtifactError: The program failed.
         """
-        boxes, actor, actions = self.program.run(clip)
+        boxes, actor, actions = self.program.run(clip, first)
         return boxes[0], actor[0], actions[0]
 
 
@@ -133,6 +140,7 @@ def load_engine(
     *,
     artifact: str | None = None,
     num_threads: int = 0,
+    stride: int = 0,
     self_test: bool = True,
 ) -> LoadedEngine:
     """Load the best artifact of a bundle that runs here.
@@ -141,6 +149,9 @@ def load_engine(
         bundle: An open bundle.
         artifact: File name or stem of the one to load; None chooses.
         num_threads: Threads of the engine; 0 leaves it to the engine.
+        stride: Samples from one clip to the next; 0 for clips that do not overlap. Where it lets
+            clips have steps in common, and the program has the methods for it, each step is
+            computed once.
         self_test: Compare the program's answer to the golden clip with the recorded one.
 
     Returns:
@@ -162,7 +173,7 @@ def load_engine(
         # Outside the fallback below: a changed file means that the bundle cannot be trusted.
         path = bundle.artifact_path(candidate)
         try:
-            program, error = _load_checked(bundle, candidate, path, num_threads, self_test)
+            program, error = _load_checked(bundle, candidate, path, num_threads, stride, self_test)
         except ArtifactError as failure:
             if i + 1 == len(candidates):
                 raise
@@ -216,14 +227,21 @@ def _reason(
     if error is not None:
         tested = f"self-test passed at {error:.0%} of its tolerance"
     text = f"{artifact.stem} ({artifact.target}, {artifact.precision}), {why}: {threads}, {tested}"
+    if program.shares_steps:
+        text += ", overlapping clips share their steps"
     return f"{text}; skipped: {', '.join(skipped)}" if skipped else text
 
 
 def _load_checked(
-    bundle: Bundle, artifact: Artifact, path: Path, num_threads: int, self_test: bool
+    bundle: Bundle,
+    artifact: Artifact,
+    path: Path,
+    num_threads: int,
+    stride: int,
+    self_test: bool,
 ) -> tuple[Program, float | None]:
     """Load one program, and hold it against the bundle's shapes and golden clip."""
-    program = TARGETS[artifact.target].load(path, num_threads)
+    program = TARGETS[artifact.target].load(path, num_threads, stride)
     spec = bundle.spec
     tokens, classes = spec.num_tokens, len(spec.class_names)
     outputs = ((1, tokens, 4), (1, tokens), (1, tokens, classes))

@@ -85,7 +85,11 @@ class ClipRunner:
             self.spec = self.bundle.spec
             stride_samples = _stride_samples(stride, self.spec.clip.sampling_rate)
             self.engine = load_engine(
-                self.bundle, artifact=artifact, num_threads=num_threads, self_test=self_test
+                self.bundle,
+                artifact=artifact,
+                num_threads=num_threads,
+                stride=stride_samples,
+                self_test=self_test,
             )
         except BaseException:
             self.bundle.close()

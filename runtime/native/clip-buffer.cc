@@ -1,17 +1,28 @@
 #include "runtime/native/clip-buffer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <utility>
 
 #include "runtime/native/errors.h"
 
 namespace edge {
+namespace {
+
+// 2^40 samples at 30 a second are a thousand years of one buffer.
+std::int64_t FirstSerial() {
+  static std::atomic<std::int64_t> buffers{0};
+  return buffers.fetch_add(1) << 40;
+}
+
+}  // namespace
 
 ClipBuffer::ClipBuffer(std::shared_ptr<const Preprocess> preprocess, int num_frames)
     : preprocess_(std::move(preprocess)),
       num_frames_(num_frames),
-      sample_size_(static_cast<std::int64_t>(preprocess_->plane_count())) {
+      sample_size_(static_cast<std::int64_t>(preprocess_->plane_count())),
+      serial_(FirstSerial()) {
   if (num_frames < 1 || num_frames > 256) {
     throw ConfigError("num_frames is " + std::to_string(num_frames) + ", expected 1 to 256");
   }
@@ -41,12 +52,18 @@ void ClipBuffer::Advance(const float* source) {
   std::copy(source, source + sample_size_, Slot(next_ + num_frames_));
   next_ = (next_ + 1) % num_frames_;
   count_ = std::min(count_ + 1, num_frames_);
+  ++serial_;
 }
 
 void ClipBuffer::Flush() {
   const std::lock_guard<std::mutex> lock(mutex_);
   next_ = 0;
   count_ = 0;
+}
+
+std::int64_t ClipBuffer::first() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return serial_ - count_;
 }
 
 const float* ClipBuffer::clip() const {

@@ -33,6 +33,9 @@ class ClipBuffer {
   void Flush();
   // (T, 3, H, W) floats, oldest first. Throws ConfigError until full.
   const float* clip() const;
+  // Serial number of the oldest sample; the others follow without a hole. No two samples of a
+  // process have the same number, whatever buffer they are in.
+  std::int64_t first() const;
 
  private:
   float* Slot(std::int64_t index) { return samples_.data() + index * sample_size_; }
@@ -45,6 +48,7 @@ class ClipBuffer {
   mutable std::mutex mutex_;
   int next_ = 0;  // slot of the next sample, in [0, T)
   int count_ = 0;
+  std::int64_t serial_;  // of the next sample
 };
 
 }  // namespace edge

@@ -33,6 +33,9 @@ using executorch::aten::ScalarType;
 using executorch::aten::SizesType;
 
 constexpr int kMaxThreads = 256;
+constexpr const char* kWhole = "forward";
+constexpr const char* kStem = "stem";
+constexpr const char* kTrunk = "trunk";
 
 // Who may touch the thread pool: every run holds it shared, a change of its size alone.
 struct Pool {
@@ -57,32 +60,23 @@ Shape ToShape(rt::Span<const std::int32_t> sizes) { return Shape(sizes.begin(), 
 
 }  // namespace
 
-std::int64_t ElementCount(const Shape& shape) {
-  std::int64_t count = 1;
-  for (const std::int64_t size : shape) count *= size;
-  return count;
-}
-
-std::string ShapeText(const Shape& shape) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  }
-  return text + (shape.size() == 1 ? ",)" : ")");
-}
-
-Engine::Engine(const std::string& path, int num_threads) : path_(path) {
+Engine::Engine(const std::string& path, int num_threads, int stride) : path_(path) {
   if (num_threads < 0 || num_threads > kMaxThreads) {
     throw ConfigError("num_threads is " + std::to_string(num_threads) +
                       ", expected 1 to 256, or 0 for one thread per fast core");
+  }
+  if (stride < 0) {
+    throw ConfigError("stride is " + std::to_string(stride) + " samples, expected 0 or more");
   }
   const auto start = std::chrono::steady_clock::now();
   if (num_threads > 0 && num_threads != Engine::num_threads()) ResizePool(num_threads);
   {
     Pool& pool = ThePool();
     const std::shared_lock<std::shared_mutex> shared(pool.mutex);
-    Load();
+    Open();
     ReadShapes();
+    ReadSteps(stride);
+    LoadMethods();
     const std::lock_guard<std::mutex> lock(pool.engines_mutex);
     pool.engines.push_back(this);
   }
@@ -113,55 +107,122 @@ int Engine::num_threads() {
   return static_cast<int>(et::threadpool::get_threadpool()->get_thread_count());
 }
 
-void Engine::Load() {
+void Engine::Open() {
   const LogCapture log;
   // Read rather than mapped: a file that is replaced while it runs must not change the program.
   auto module = std::make_unique<et::module::Module>(path_, et::module::Module::LoadMode::File);
-  rt::Error error = module->load(rt::Program::Verification::InternalConsistency);
-  if (error != rt::Error::Ok) Fail(path_, "load", error, log);
-  error = module->load_forward();
+  const rt::Error error = module->load(rt::Program::Verification::InternalConsistency);
   if (error != rt::Error::Ok) Fail(path_, "load", error, log);
   module_ = std::move(module);
 }
 
-void Engine::ReadShapes() {
+void Engine::LoadMethods() {
+  const std::vector<const char*> names =
+      shares_steps() ? std::vector<const char*>{kStem, kTrunk} : std::vector<const char*>{kWhole};
+  for (const char* name : names) {
+    const LogCapture log;
+    const rt::Error error = module_->load_method(name);
+    if (error == rt::Error::Ok) continue;
+    module_.reset();
+    Fail(path_, "load", error, log);
+  }
+}
+
+Engine::Signature Engine::ReadMethod(const char* name) const {
   const LogCapture log;
-  const auto meta = module_->method_meta("forward");
+  const auto meta = module_->method_meta(name);
   if (!meta.ok()) Fail(path_, "load", meta.error(), log);
   const auto input = meta->num_inputs() == 1
                          ? meta->input_tensor_meta(0)
                          : rt::Result<rt::TensorInfo>(rt::Error::InvalidProgram);
   if (!input.ok() || input->scalar_type() != ScalarType::Float) {
-    throw ArtifactError(path_ + " is a program of another kind: it takes " +
+    throw ArtifactError(path_ + " is a program of another kind: " + name + " takes " +
                         std::to_string(meta->num_inputs()) +
-                        " inputs, expected one float32 clip; choose a program of `edge export`");
+                        " inputs, expected one float32 tensor; choose a program of `edge export`");
   }
-  input_shape_ = ToShape(input->sizes());
+  Signature found{ToShape(input->sizes()), {}};
   for (std::size_t i = 0; i < meta->num_outputs(); ++i) {
     const auto output = meta->output_tensor_meta(i);
     if (!output.ok() || output->scalar_type() != ScalarType::Float) {
       throw ArtifactError(path_ + " is a program of another kind: output " + std::to_string(i) +
+                          " of " + name +
                           " is not a float32 tensor; choose a program of `edge export`");
     }
-    output_shapes_.push_back(ToShape(output->sizes()));
+    found.outputs.push_back(ToShape(output->sizes()));
   }
+  return found;
 }
 
-void Engine::Run(const float* input, const std::vector<float*>& outputs) {
+void Engine::ReadShapes() {
+  const Signature whole = ReadMethod(kWhole);
+  input_shape_ = whole.input;
+  output_shapes_ = whole.outputs;
+}
+
+void Engine::ReadSteps(int stride) {
+  const auto names = module_->method_names();
+  if (stride == 0 || !names.ok() || !names->count(kStem) || !names->count(kTrunk)) return;
+  const Signature stem = ReadMethod(kStem);
+  const Signature trunk = ReadMethod(kTrunk);
+  const Shape& clip = input_shape_;
+  const bool fits = clip.size() == 5 && stem.input.size() == 4 && trunk.input.size() == 4 &&
+                    stem.outputs.size() == 1 && trunk.outputs == output_shapes_ &&
+                    std::equal(clip.begin() + 2, clip.end(), stem.input.begin() + 1) &&
+                    stem.input[0] * trunk.input[0] == clip[1] &&
+                    ElementCount(stem.outputs[0]) * trunk.input[0] == ElementCount(trunk.input);
+  if (!fits) {
+    throw ArtifactError(path_ + " has a stem " + ShapeText(stem.input) + " and a trunk " +
+                        ShapeText(trunk.input) + " that do not make up its clip " +
+                        ShapeText(clip) + "; export it again");
+  }
+  const int samples = static_cast<int>(stem.input[0]);
+  const int num_steps = static_cast<int>(trunk.input[0]);
+  if (!StepCache::Pays(stride, samples, num_steps)) return;
+  steps_ = std::make_unique<StepCache>(stem.input, trunk.input);
+}
+
+std::int64_t Engine::stem_runs() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return stem_runs_;
+}
+
+void Engine::Run(const float* input, const std::vector<float*>& outputs, std::int64_t first) {
   const std::shared_lock<std::shared_mutex> shared(ThePool().mutex);
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (module_ == nullptr) Load();  // the thread pool was changed since
+  if (module_ == nullptr) {  // the thread pool was changed since
+    Open();
+    LoadMethods();
+  }
+  if (!shares_steps()) {
+    RunMethod(kWhole, input_shape_, input, output_shapes_, outputs);
+    return;
+  }
+  StepCache& steps = *steps_;
+  for (int step = 0; step < steps.num_steps(); ++step) {
+    const std::int64_t sample = first < 0 ? kUnknown : steps.SampleOf(first, step);
+    if (steps.Take(step, sample)) continue;
+    const float* samples = input + step * ElementCount(steps.stem_shape());
+    RunMethod(kStem, steps.stem_shape(), samples, {steps.step_shape()}, {steps.gathered(step)});
+    ++stem_runs_;
+    steps.Keep(step, sample);
+  }
+  RunMethod(kTrunk, steps.trunk_shape(), steps.gathered(0), output_shapes_, outputs);
+}
+
+void Engine::RunMethod(const char* name, const Shape& shape, const float* input,
+                       const std::vector<Shape>& output_shapes,
+                       const std::vector<float*>& outputs) {
   const LogCapture log;
-  const auto tensor =
-      et::make_tensor_ptr(std::vector<SizesType>(input_shape_.begin(), input_shape_.end()),
-                          const_cast<float*>(input), ScalarType::Float);
-  const auto results = module_->forward(tensor);
+  const auto tensor = et::make_tensor_ptr(std::vector<SizesType>(shape.begin(), shape.end()),
+                                          const_cast<float*>(input), ScalarType::Float);
+  const auto results = module_->execute(name, tensor);
   if (!results.ok()) Fail(path_, "run", results.error(), log);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& result = results->at(i).toTensor();
-    if (result.numel() != ElementCount(output_shapes_[i])) {
+    if (result.numel() != ElementCount(output_shapes[i])) {
       throw ArtifactError(path_ + " gave " + std::to_string(result.numel()) + " values as output " +
-                          std::to_string(i) + ", expected " + ShapeText(output_shapes_[i]));
+                          std::to_string(i) + " of " + name + ", expected " +
+                          ShapeText(output_shapes[i]));
     }
     std::memcpy(outputs[i], result.const_data_ptr(), result.numel() * sizeof(float));
   }

@@ -7,18 +7,20 @@
 #include <string>
 #include <vector>
 
+#include "runtime/native/shape.h"
+#include "runtime/native/step-cache.h"
+
 namespace executorch::extension::module {
 class Module;
 }
 
 namespace edge {
 
-using Shape = std::vector<std::int64_t>;
-
-std::int64_t ElementCount(const Shape& shape);
-std::string ShapeText(const Shape& shape);
-
 // Takes one float32 input, gives float32 outputs, all of static shape.
+//
+// A program may hold, beside `forward`, the same network cut in two: `stem`, which sees the frames
+// of one step of time, and `trunk`, the rest. Of clips that overlap, an engine with a `stride` runs
+// the stem for new steps only, and keeps the results of the others. The answers are the same.
 //
 // Thread safety: runs of one engine are serialised; different engines may run at the same time, but
 // ExecuTorch has one thread pool per process, which they share. Asking for another number of
@@ -28,31 +30,51 @@ std::string ShapeText(const Shape& shape);
 class Engine {
  public:
   // num_threads 0 leaves the pool as it is (at first: one thread per fast core).
-  // Throws ArtifactError when the program does not load, ConfigError for a bad num_threads.
-  explicit Engine(const std::string& path, int num_threads = 0);
+  // stride: samples from one clip to the next, 0 for clips that have nothing to do with each other.
+  // Throws ArtifactError when the program does not load, ConfigError for a bad number.
+  explicit Engine(const std::string& path, int num_threads = 0, int stride = 0);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // `outputs` holds one buffer per output, of output_shapes()[i] elements.
+  // `outputs` holds one buffer per output, of output_shapes()[i] elements. `first` is the serial
+  // number of the clip's first sample, of ClipBuffer; kUnknown for a clip from elsewhere.
   // Throws ArtifactError when the program fails.
-  void Run(const float* input, const std::vector<float*>& outputs);
+  void Run(const float* input, const std::vector<float*>& outputs, std::int64_t first = kUnknown);
+
+  static constexpr std::int64_t kUnknown = -1;
 
   const Shape& input_shape() const { return input_shape_; }
   const std::vector<Shape>& output_shapes() const { return output_shapes_; }
   double load_ms() const { return load_ms_; }
+  // Whether overlapping clips share their steps: the program can, and the stride lets them.
+  bool shares_steps() const { return steps_ != nullptr; }
+  // How often the stem has run.
+  std::int64_t stem_runs() const;
   static int num_threads();
 
  private:
+  struct Signature {
+    Shape input;
+    std::vector<Shape> outputs;
+  };
+
   static void ResizePool(int num_threads);
-  void Load();
+  void Open();
+  void LoadMethods();
+  Signature ReadMethod(const char* name) const;
   void ReadShapes();
+  void ReadSteps(int stride);
+  void RunMethod(const char* name, const Shape& shape, const float* input,
+                 const std::vector<Shape>& output_shapes, const std::vector<float*>& outputs);
 
   std::string path_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unique_ptr<executorch::extension::module::Module> module_;
   Shape input_shape_;
   std::vector<Shape> output_shapes_;
+  std::unique_ptr<StepCache> steps_;
+  std::int64_t stem_runs_ = 0;
   double load_ms_ = 0.0;
 };
 

@@ -148,7 +148,7 @@ nb::object ClipView(nb::handle_t<edge::ClipBuffer> handle) {
   return nb::cast(nb::ndarray<nb::numpy, const float>(self.clip(), 5, shape, handle));
 }
 
-nb::object RunEngine(edge::Engine& self, nb::handle value) {
+nb::object RunEngine(edge::Engine& self, nb::handle value, std::int64_t first) {
   const std::string expected = "a clip: a float32 array of " + edge::ShapeText(self.input_shape());
   const AnyArray array = AsArray(value, expected);
   const float* input = AsFloats(array, value, expected);
@@ -164,7 +164,7 @@ nb::object RunEngine(edge::Engine& self, nb::handle value) {
   }
   {
     const nb::gil_scoped_release release;
-    self.Run(input, buffers);
+    self.Run(input, buffers, first);
   }
   return nb::tuple(arrays);
 }
@@ -245,10 +245,12 @@ NB_MODULE(_native, module) {
   nb::register_exception_translator(Translate);
 
   nb::class_<edge::Engine>(module, "Engine", "One ExecuTorch program, loaded and ready to run.")
-      .def(nb::init<const std::string&, int>(), "path"_a, "num_threads"_a = 0,
+      .def(nb::init<const std::string&, int, int>(), "path"_a, "num_threads"_a = 0, "stride"_a = 0,
            nb::call_guard<nb::gil_scoped_release>())
-      .def("run", &RunEngine, "clip"_a.none(),
+      .def("run", &RunEngine, "clip"_a.none(), "first"_a = edge::Engine::kUnknown,
            "Run one clip; returns one new float32 array per output.")
+      .def_prop_ro("shares_steps", &edge::Engine::shares_steps)
+      .def_prop_ro("stem_runs", &edge::Engine::stem_runs)
       .def_prop_ro("input_shape", [](const edge::Engine& e) { return ShapeTuple(e.input_shape()); })
       .def_prop_ro("output_shapes",
                    [](const edge::Engine& e) {
@@ -273,6 +275,7 @@ NB_MODULE(_native, module) {
       .def("flush", &edge::ClipBuffer::Flush, "Forget all samples.")
       .def_prop_ro("full", &edge::ClipBuffer::full)
       .def_prop_ro("count", &edge::ClipBuffer::count)
+      .def_prop_ro("first", &edge::ClipBuffer::first)
       .def("clip", &ClipView,
            "Return a read-only view (1, T, 3, H, W), oldest first; the next push changes it.");
 

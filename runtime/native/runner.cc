@@ -54,7 +54,7 @@ Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
       conf_(options.conf.value_or(bundle.conf)),
       action_conf_(options.action_conf),
       stride_points_(StridePoints(options, bundle)),
-      engine_(bundle.path, options.threads),
+      engine_(bundle.path, options.threads, stride_points_),
       buffer_(std::make_shared<Preprocess>(bundle.height, bundle.width, bundle.mean, bundle.std),
               bundle.num_frames),
       sampler_(bundle.sampling_rate, bundle.fps) {
@@ -79,6 +79,7 @@ std::string Runner::Describe() const {
       std::to_string(stride_points_ * bundle_.sampling_rate) + " frames at " +
       Fixed(bundle_.fps, 2) + " fps, " + threads +
       ", ExecuTorch " EDGE_EXECUTORCH_VERSION ", loaded in " + Fixed(engine_.load_ms(), 0) + " ms";
+  if (engine_.shares_steps()) text += ", overlapping clips share their steps";
   if (!bundle_.trained) text += "\nwarning: the weights are untrained: results mean nothing";
   return text;
 }
@@ -127,7 +128,8 @@ std::string Runner::Offer(const TimedFrame& frame) {
 
 Detections Runner::Decide() {
   const Clock::time_point start = Clock::now();
-  engine_.Run(buffer_.clip(), {outputs_[0].data(), outputs_[1].data(), outputs_[2].data()});
+  engine_.Run(buffer_.clip(), {outputs_[0].data(), outputs_[1].data(), outputs_[2].data()},
+              buffer_.first());
   Keep(MillisecondsSince(start), &inference_ms_);
   const Clock::time_point ran = Clock::now();
   const auto classes = static_cast<std::int64_t>(bundle_.class_names.size());

@@ -46,13 +46,22 @@ class TinyProgram:
 @pytest.fixture(scope="session")
 def tiny_program(tmp_path_factory: pytest.TempPathFactory) -> TinyProgram:
     """Export the tiny network, in a process of its own."""
+    return _export(tmp_path_factory.mktemp("program"))
+
+
+@pytest.fixture(scope="session")
+def whole_program(tmp_path_factory: pytest.TempPathFactory) -> TinyProgram:
+    """Export it without the methods of overlapping clips."""
+    return _export(tmp_path_factory.mktemp("program"), "whole")
+
+
+def _export(folder: Path, *options: str) -> TinyProgram:
     for package in ("torch", "executorch"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed (pip install 'bmvit-edge[export]')")
-    folder = tmp_path_factory.mktemp("program")
     program, record = folder / "tiny.pte", folder / "tiny.npz"
     done = subprocess.run(
-        [sys.executable, str(MAKE_TINY_PROGRAM), str(program), str(record)],
+        [sys.executable, str(MAKE_TINY_PROGRAM), str(program), str(record), *options],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -1,4 +1,5 @@
-"""Export a tiny network with the outputs of a real one: argv is the .pte and the .npz to write.
+"""Export a tiny network with the outputs of a real one: argv is the .pte and the .npz to write,
+and "whole" for a program without the methods of overlapping clips.
 
 Run as a program of its own, so that torch stays out of the test process.
 """
@@ -11,34 +12,60 @@ from pathlib import Path
 
 import numpy as np
 
-FRAMES, SIZE, TOKENS, CLASSES = 4, 32, 4, 3
+FRAMES, STEP, SIZE, TOKENS, CLASSES = 4, 2, 32, 4, 3
 
 
-def main(program: Path, record: Path) -> None:
+def main(program: Path, record: Path, in_steps: bool) -> None:
     warnings.simplefilter("ignore")
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    class Tiny(torch.nn.Module):
+    class Stem(torch.nn.Module):
+        """What sees one step of two frames."""
+
         def __init__(self) -> None:
             super().__init__()
-            self.patch = torch.nn.Conv2d(3 * FRAMES, 16, 16, 16)
+            self.patch = torch.nn.Conv2d(3 * STEP, 16, 16, 16)
+
+        def forward(self, frames: torch.Tensor) -> torch.Tensor:
+            return self.patch(frames.reshape(-1, 3 * STEP, SIZE, SIZE)).relu()
+
+    class Trunk(torch.nn.Module):
+        """What sees the whole clip."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = torch.nn.Conv2d(16 * FRAMES // STEP, 16, 1)
             self.box = torch.nn.Linear(16, 4)
             self.actor = torch.nn.Linear(16, 1)
             self.actions = torch.nn.Linear(16, CLASSES)
 
-        def forward(self, clip: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            x = self.patch(clip.reshape(1, 3 * FRAMES, SIZE, SIZE)).relu()
-            x = x.flatten(2).transpose(1, 2)
+        def forward(self, steps: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            x = self.mix(steps.reshape(1, -1, *steps.shape[2:])).flatten(2).transpose(1, 2)
             return self.box(x).sigmoid(), self.actor(x).squeeze(-1), self.actions(x)
+
+    class Whole(torch.nn.Module):
+        def __init__(self, stem: Stem, trunk: Trunk) -> None:
+            super().__init__()
+            self.stem, self.trunk = stem, trunk
+
+        def forward(self, clip: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            outputs: tuple[torch.Tensor, ...] = self.trunk(self.stem(clip))
+            return outputs
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    model = Tiny().eval()
+    stem, trunk = Stem().eval(), Trunk().eval()
+    model = Whole(stem, trunk).eval()
     clip = torch.randn(1, FRAMES, 3, SIZE, SIZE)
+    methods: dict[str, tuple[torch.nn.Module, torch.Tensor]] = {"forward": (model, clip)}
+    if in_steps:
+        methods["stem"] = (stem, clip[0, :STEP])
+        methods["trunk"] = (trunk, torch.randn(FRAMES // STEP, 16, SIZE // 16, SIZE // 16))
     lowered = to_edge_transform_and_lower(
-        torch.export.export(model, (clip,)), partitioner=[XnnpackPartitioner()]
+        {name: torch.export.export(part, (example,)) for name, (part, example) in methods.items()},
+        partitioner={name: [XnnpackPartitioner()] for name in methods},
     )
     program.write_bytes(lowered.to_executorch().buffer)
     with torch.no_grad():
@@ -47,4 +74,4 @@ def main(program: Path, record: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), "whole" not in sys.argv[3:])

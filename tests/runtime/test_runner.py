@@ -285,9 +285,9 @@ class SlowEngine:
         self.artifact = engine.artifact
         self.clips: list[np.ndarray] = []
 
-    def run(self, clip: np.ndarray) -> Any:
+    def run(self, clip: np.ndarray, first: int) -> Any:
         time.sleep(self._seconds)
-        return self._engine.run(clip)
+        return self._engine.run(clip, first)
 
 
 def test_a_slow_engine_drops_clips_and_does_not_lag(runner: ClipRunner) -> None:
