@@ -48,7 +48,8 @@ class Lowered:
 
     Attributes:
         program: The file's content.
-        delegation: What the engine's delegate took.
+        delegation: What the engine's delegate took of the whole network.
+        methods: The same of each further method: the parts of a network that overlapping clips use.
         simulate: The graph that was lowered, run by torch on a clip (1, T, 3, H, W).
         made_with: Versions that made it.
     """
@@ -57,6 +58,7 @@ class Lowered:
     delegation: Delegation
     simulate: Callable[[Floats], Outputs]
     made_with: dict[str, str] = field(default_factory=dict)
+    methods: dict[str, Delegation] = field(default_factory=dict)
 
 
 class Target(Protocol):

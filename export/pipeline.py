@@ -237,6 +237,7 @@ class _Session:
             precision=target.precision,
             truth=self.truth,
             simulate=lowered.simulate,
+            in_steps=bool(lowered.methods),
             progress=self.progress,
         )
         golden: Outputs = run_program(lowered.program, [self.golden], name=file)
@@ -250,7 +251,6 @@ class _Session:
 def _artifact(
     target: Target, file: str, lowered: Lowered, verified: Verified, conf: float
 ) -> Artifact:
-    delegation = lowered.delegation
     least = _SELF_TEST_LEAST[target.precision]
     return Artifact(
         file=file,
@@ -261,16 +261,23 @@ def _artifact(
         conf=conf,
         made_with=lowered.made_with,
         delegated={
-            "share": delegation.share,
-            "calls": delegation.calls,
-            "multiply_adds": delegation.multiply_adds,
-            "fallbacks": list(delegation.fallbacks),
+            **_delegated(lowered.delegation),
+            "methods": {name: _delegated(taken) for name, taken in lowered.methods.items()},
         },
         parity=verified.parity(),
         self_test_tolerance={
             name: max(least[name], verified.simulated_max_abs[name]) for name in least
         },
     )
+
+
+def _delegated(taken: Delegation) -> dict[str, object]:
+    return {
+        "share": taken.share,
+        "calls": taken.calls,
+        "multiply_adds": taken.multiply_adds,
+        "fallbacks": list(taken.fallbacks),
+    }
 
 
 def _check_config(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from runtime.errors import ExportError, UnsupportedOpError
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
+    from edge.model.compact import CompactMViT
 
 
 class DeployedModel(nn.Module):
@@ -32,6 +34,79 @@ class DeployedModel(nn.Module):
         return found["pred_boxes"], found["pred_actor"], found["pred_actions"]
 
 
+class StemModel(nn.Module):
+    """The part of a model that sees one step of time: two frames in, their features out."""
+
+    def __init__(self, model: BMViT) -> None:
+        """Wrap a model whose backbone has such a part."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map (2, 3, H, W) to features (1, C, H', W')."""
+        return cast("CompactMViT", self.model.backbone).steps(frames)
+
+
+class TrunkModel(nn.Module):
+    """The rest of such a model: the features of a clip's steps in, three tensors out."""
+
+    def __init__(self, model: BMViT) -> None:
+        """Wrap a model whose backbone has such a part."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map features (T', C, H', W') to pred_boxes, pred_actor and pred_actions."""
+        backbone = cast("CompactMViT", self.model.backbone)
+        features = backbone.trunk(steps, 1)
+        found = self.model.triplets(backbone.slices(features, 1))
+        return found["pred_boxes"], found["pred_actor"], found["pred_actions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method of a program.
+
+    Attributes:
+        graph: What it computes.
+        example: Its input.
+    """
+
+    graph: GraphModule
+    example: Tensor
+
+
+def export_methods(model: BMViT, clip: Tensor) -> dict[str, Method]:
+    """Export a model as the methods of a program.
+
+    Args:
+        model: The float model.
+        clip: One clip (1, T, 3, H, W).
+
+    Returns:
+        `forward`, the whole model. Where the backbone has a part that sees one step of time only,
+        also `stem`, that part, and `trunk`, the rest: together they are the whole.
+
+    Raises:
+        UnsupportedOpError: A 3D operation is left that no target takes.
+        ExportError: torch cannot export the model.
+    """
+    methods = {"forward": Method(graph=export_graph(model, clip), example=clip)}
+    if not hasattr(model.backbone, "trunk"):
+        return methods
+    rewritten = cast("BMViT", rewrite_for_export(model))
+    steps = cast("CompactMViT", model.backbone).out_grid[0]
+    frames = clip[0, : clip.shape[1] // steps].contiguous()
+    stem = StemModel(rewritten).eval()
+    with torch.no_grad():
+        features = stem(frames).repeat(steps, 1, 1, 1)
+    methods["stem"] = Method(graph=_export(stem, frames), example=frames)
+    methods["trunk"] = Method(
+        graph=_export(TrunkModel(rewritten).eval(), features), example=features
+    )
+    return methods
+
+
 def export_graph(model: BMViT, example: Tensor) -> GraphModule:
     """Export a model with static shapes, its 3D layers rewritten and needless copies removed.
 
@@ -43,9 +118,12 @@ def export_graph(model: BMViT, example: Tensor) -> GraphModule:
         UnsupportedOpError: A 3D operation is left that no target takes.
         ExportError: torch cannot export the model.
     """
-    deployed = DeployedModel(rewrite_for_export(model)).eval()
+    return _export(DeployedModel(rewrite_for_export(model)).eval(), example)
+
+
+def _export(module: nn.Module, example: Tensor) -> GraphModule:
     try:
-        graph_module = torch.export.export(deployed, (example,)).module()
+        graph_module = torch.export.export(module, (example,)).module()
     except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
         raise ExportError(f"torch.export does not take this model: {error}") from error
     assert isinstance(graph_module, GraphModule)

@@ -45,6 +45,13 @@ TOLERANCES: dict[Precision, Tolerance] = {
 }
 
 
+STEP_STRIDE = 2
+"""Samples between overlapping clips, as the runtime's default."""
+
+STEP_TOLERANCE = 1e-4
+"""Largest error of a clip computed in steps, in int8 too: both methods have the same ranges."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """What the engine answered, and how far that is from torch.
@@ -55,6 +62,8 @@ class Verified:
         mean_abs: Mean error of each output against the float model.
         simulated_max_abs: Largest error of each output against the lowered graph run by torch.
         clips: Number of clips.
+        steps_max_abs: Largest error of each output where the clip was computed step by step,
+            against the whole-clip method; None where the program has no methods for that.
     """
 
     outputs: Outputs
@@ -62,15 +71,19 @@ class Verified:
     mean_abs: dict[str, float]
     simulated_max_abs: dict[str, float]
     clips: int
+    steps_max_abs: dict[str, float] | None = None
 
     def parity(self) -> dict[str, Any]:
         """Return the bundle's `parity` section."""
-        return {
+        found: dict[str, Any] = {
             "clips": self.clips,
             "max_abs": self.max_abs,
             "mean_abs": self.mean_abs,
             "simulated_max_abs": self.simulated_max_abs,
         }
+        if self.steps_max_abs is not None:
+            found["steps_max_abs"] = self.steps_max_abs
+        return found
 
 
 def verify_program(
@@ -81,6 +94,7 @@ def verify_program(
     precision: Precision,
     truth: Callable[[Floats], Outputs],
     simulate: Callable[[Floats], Outputs],
+    in_steps: bool = False,
     progress: Progress | None = None,
 ) -> Verified:
     """Run a program through the native runtime and compare it with torch.
@@ -92,11 +106,12 @@ def verify_program(
         precision: Decides the tolerance.
         truth: The float model.
         simulate: The lowered graph, run by torch.
+        in_steps: The program has methods for overlapping clips: compare them with the whole.
         progress: Told after each clip.
 
     Raises:
-        ExportError: The program does not load or run, gives values that are not finite, or is
-            further from torch than the tolerance.
+        ExportError: The program does not load or run, gives values that are not finite, is further
+            from torch than the tolerance, or answers otherwise in steps than whole.
         BackendUnavailableError: The native runtime is not built here.
     """
     found = run_program(program, clips, name=name, progress=progress)
@@ -108,19 +123,44 @@ def verify_program(
     tolerance = TOLERANCES[precision]
     _check(name, "the float model", found, expected, tolerance, 1.0)
     _check(name, "the same graph in torch", found, simulated, tolerance, tolerance.engine)
+    steps_max_abs = None
+    if in_steps:
+        stepwise = run_program(program, clips, name=name, stride=STEP_STRIDE)
+        steps_max_abs = _errors(stepwise, found, np.max)
+        for output, whole in zip(OUTPUTS, found, strict=True):
+            limit = STEP_TOLERANCE * (1.0 if output == "pred_boxes" else 1.0 + float(whole.std()))
+            if not steps_max_abs[output] <= limit:
+                raise ExportError(
+                    f"{name} computed in steps differs from the whole clip by "
+                    f"{steps_max_abs[output]:.3g} in {output}, {limit:.3g} is allowed; nothing was "
+                    "written"
+                )
     return Verified(
         outputs=found,
         max_abs=_errors(found, expected, np.max),
         mean_abs=_errors(found, expected, np.mean),
         simulated_max_abs=_errors(found, simulated, np.max),
         clips=len(clips),
+        steps_max_abs=steps_max_abs,
     )
 
 
 def run_program(
-    program: bytes, clips: Sequence[Floats], *, name: str, progress: Progress | None = None
+    program: bytes,
+    clips: Sequence[Floats],
+    *,
+    name: str,
+    stride: int = 0,
+    progress: Progress | None = None,
 ) -> Outputs:
     """Run a program on clips by the native runtime; outputs are stacked over the clips.
+
+    Args:
+        program: The file's content.
+        clips: Clips (1, T, 3, H, W).
+        name: The artifact's name, for messages.
+        stride: For the methods of overlapping clips, as `runtime.engine.load_engine` takes it.
+        progress: Told after each clip.
 
     Raises:
         ExportError: It does not load or run.
@@ -132,7 +172,7 @@ def run_program(
         path = Path(folder) / name
         path.write_bytes(program)
         try:
-            engine = engine_type(str(path))
+            engine = engine_type(str(path), 0, stride)
             for index, clip in enumerate(clips):
                 rows.append(engine.run(np.ascontiguousarray(clip)))
                 if progress is not None:

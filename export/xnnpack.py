@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,8 @@ from export.base import INSTALL, Delegation, Floats, Lowered, Precision, Progres
 from runtime.errors import BackendUnavailableError, EdgeError, ExportError
 
 if TYPE_CHECKING:
-    from torch.fx import GraphModule
-
     from edge.model.bmvit import BMViT
+    from export.program import Method
 
 logger = logging.getLogger(__name__)
 
@@ -60,48 +59,51 @@ class XnnpackTarget:
         """
         import torch
 
-        from export.program import export_graph, graph_outputs
+        from export.program import export_methods, graph_outputs
         from quantize._quiet import quiet_tools
 
         with quiet_tools():
-            example = torch.from_numpy(clips[0])
-            graph = export_graph(model, example)
+            methods = export_methods(model, torch.from_numpy(clips[0]))
             if self.precision == "int8":
-                graph = self._quantize(model, graph, clips, progress)
+                methods = self._quantize(model, methods, clips, progress)
             if progress is not None:
                 progress(f"lowering {self.name}", 0, 1)
-            lowered = _lower(graph, example, self.name)
+            program, delegations = _lower(methods, self.name)
         if progress is not None:
             progress(f"lowering {self.name}", 1, 1)
-        program, delegation = lowered
         return Lowered(
             program=program,
-            delegation=delegation,
-            simulate=graph_outputs(graph),
+            delegation=delegations.pop("forward"),
+            methods=delegations,
+            simulate=graph_outputs(methods["forward"].graph),
             made_with=made_with(),
         )
 
     def _quantize(
         self,
         model: BMViT,
-        graph: GraphModule,
+        methods: dict[str, Method],
         clips: Sequence[Floats],
         progress: Progress | None,
-    ) -> GraphModule:
+    ) -> dict[str, Method]:
         import torch
 
         from export.program import head_output_layers
-        from quantize.ptq import quantize_static
+        from quantize.ptq import quantize_with_parts
         from quantize.schemes import XNNPACK_INT8
 
-        return quantize_static(
-            graph,
+        whole, *parts = (method.graph for method in methods.values())
+        quantized, pieces = quantize_with_parts(
+            whole,
+            parts,
             (torch.from_numpy(clip) for clip in clips),
             scheme=XNNPACK_INT8,
             float_names=head_output_layers(model),
             total=len(clips),
             progress=progress,
         )
+        graphs = zip(methods, (quantized, *pieces), strict=True)
+        return {name: replace(methods[name], graph=graph) for name, graph in graphs}
 
 
 def build(name: str, precision: Precision) -> Target:
@@ -115,7 +117,7 @@ def made_with() -> dict[str, str]:
     return {**found, "python": platform.python_version()}
 
 
-def _lower(graph: GraphModule, example: object, name: str) -> tuple[bytes, Delegation]:
+def _lower(methods: dict[str, Method], name: str) -> tuple[bytes, dict[str, Delegation]]:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
@@ -124,13 +126,16 @@ def _lower(graph: GraphModule, example: object, name: str) -> tuple[bytes, Deleg
 
     try:
         edge = to_edge_transform_and_lower(
-            torch.export.export(graph, (example,)),
-            partitioner=[XnnpackPartitioner()],
+            {key: torch.export.export(m.graph, (m.example,)) for key, m in methods.items()},
+            partitioner={key: [XnnpackPartitioner()] for key in methods},
             # The validity check knows no quantized operators outside a delegate.
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
-        delegation = measure_delegation(edge.exported_program().graph_module)
-        check_delegation(delegation)
+        delegations = {
+            key: measure_delegation(edge.exported_program(key).graph_module) for key in methods
+        }
+        for delegation in delegations.values():
+            check_delegation(delegation)
         program = bytes(edge.to_executorch().buffer)
     except EdgeError:
         raise
@@ -138,4 +143,4 @@ def _lower(graph: GraphModule, example: object, name: str) -> tuple[bytes, Deleg
         raise ExportError(
             f"{name}: ExecuTorch could not lower the graph ({type(error).__name__}: {error})"
         ) from error
-    return program, delegation
+    return program, delegations

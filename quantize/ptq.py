@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from quantize.ranges import share_ranges
 from quantize.schemes import Scheme, build_quantizer
 from runtime.errors import CalibrationError
 
@@ -40,6 +41,46 @@ def quantize_static(
     Raises:
         CalibrationError: There was no clip, or one is not finite.
     """
+    whole, _ = quantize_with_parts(
+        exported,
+        (),
+        clips,
+        scheme=scheme,
+        float_names=float_names,
+        total=total,
+        progress=progress,
+    )
+    return whole
+
+
+def quantize_with_parts(
+    exported: nn.Module,
+    parts: Sequence[nn.Module],
+    clips: Iterable[Tensor],
+    *,
+    scheme: Scheme,
+    float_names: frozenset[str] = frozenset(),
+    total: int = 0,
+    progress: Progress | None = None,
+) -> tuple[GraphModule, list[GraphModule]]:
+    """Quantize an exported module and, with the same ranges, the parts that it consists of.
+
+    Args:
+        exported: The whole, as for `quantize_static`.
+        parts: Exported modules which, one after the other, are the whole.
+        clips: As for `quantize_static`, likewise the rest.
+        scheme: Where int8 goes.
+        float_names: Further modules, by exact name, that stay in float32.
+        total: Number of clips, for `progress`.
+        progress: Told after each clip.
+
+    Returns:
+        The whole, and its parts.
+
+    Raises:
+        CalibrationError: There was no clip, or one is not finite.
+        ExportError: The parts are not those of this module.
+    """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     prepared = prepare_pt2e(exported, build_quantizer(scheme, float_names))
@@ -54,4 +95,8 @@ def quantize_static(
                 progress("observing int8 ranges", seen, total)
     if not seen:
         raise CalibrationError("int8 needs calibration clips and got none; give --calib-data")
-    return cast(GraphModule, convert_pt2e(prepared))
+    pieces = [prepare_pt2e(part, build_quantizer(scheme, float_names)) for part in parts]
+    if pieces:
+        share_ranges(prepared, pieces)
+    whole = cast(GraphModule, convert_pt2e(prepared))
+    return whole, [cast(GraphModule, convert_pt2e(piece)) for piece in pieces]
