@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("runtime.cli.doctor", "say what this machine has and what is missing"),
     "demo": ("edge.cli.demo", "make a clip, run the default bundle on it, say where the video is"),
     "train": ("edge.cli.train", "teach a model, on one device or, under torchrun, on many"),
+    "val": ("edge.cli.val", "measure a checkpoint or an artifact on labelled clips"),
     "calibrate": ("edge.cli.calibrate", "choose calibration clips and record activation ranges"),
     "export": ("edge.cli.export", "turn a checkpoint into a bundle that was run and compared"),
     "benchmark": ("edge.cli.benchmark", "measure a bundle on this machine"),

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.data.samples import ClipSample
+from edge.evaluation._tokens import Tokens, join
 from edge.evaluation.average_precision import Ranking, rank
-from edge.evaluation.boxes import (
-    F64,
-    I64,
-    Bools,
-    Overlaps,
-    best_truth,
-    find_overlaps,
-    first_claims,
-    places,
-)
+from edge.evaluation.boxes import F64, I64, Bools, best_truth, first_claims, places
 from edge.evaluation.frames import FrameMetrics, summarise
 from edge.evaluation.operating_point import best_f1
 from runtime.decode import Detections, decode
@@ -79,20 +71,24 @@ class AtThreshold:
     elsewhere_fp_per_clip: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Columns:
-    """All clips as columns; the tokens of a clip stand together, as do its people."""
+Kind = Literal["right", "wrong label", "duplicate", "on a bystander", "on nobody"]
 
-    clip: I64
-    xyxy: F64
-    actor: F64
-    actions: F32
-    true_clip: I64
-    labels: Bools
-    overlaps: Overlaps
-    on: I64  # for each token the actor that it overlaps most, or -1
-    hit: Bools  # the first token on its actor
-    on_bystander: Bools
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptToken:
+    """A token above the threshold, and what it is.
+
+    Attributes:
+        xyxy: (4,) box in [0, 1].
+        actor: p(actor).
+        said: Classes that it is said to do, as many as the actor under it does, else one.
+        kind: What that is worth.
+    """
+
+    xyxy: F32
+    actor: float
+    said: tuple[int, ...]
+    kind: Kind
 
 
 class ClipMetrics:
@@ -111,7 +107,7 @@ class ClipMetrics:
         self._boxes: list[F32] = []
         self._labels: list[F32] = []
         self._bystanders: list[F32] = []
-        self._cached: _Columns | None = None
+        self._cached: Tokens | None = None
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -145,36 +141,36 @@ class ClipMetrics:
 
     def frame_metrics(self) -> FrameMetrics:
         """Return frame-mAP, class by class, over all tokens."""
-        columns = self._columns()
+        tokens = self._tokens()
         rankings = (
-            self._ranking(columns, columns.actions[:, c] * columns.actor, columns.labels[:, c])
+            self._ranking(tokens, tokens.actions[:, c] * tokens.actor, tokens.labels[:, c])
             for c in range(len(self.class_names))
         )
         return summarise(rankings, ties="spread")
 
     def actor_ranking(self) -> Ranking:
         """Return the ranking of tokens by p(actor), whatever the actors do."""
-        columns = self._columns()
-        order = np.argsort(-columns.actor, kind="stable")
-        return rank(columns.actor[order], columns.hit[order], len(columns.true_clip))
+        tokens = self._tokens()
+        order = np.argsort(-tokens.actor, kind="stable")
+        return rank(tokens.actor[order], tokens.hit[order], len(tokens.true_clip))
 
     def at(self, conf: float) -> AtThreshold:
         """Return what tokens with p(actor) above `conf` are."""
-        columns = self._columns()
-        kept = columns.actor > conf
-        hits = int((kept & columns.hit).sum())
-        extra = kept & ~columns.hit
-        off_actors = extra & (columns.on < 0)
-        actors, clips = len(columns.true_clip), max(len(self), 1)
+        tokens = self._tokens()
+        kept = tokens.actor > conf
+        hits = int((kept & tokens.hit).sum())
+        extra = kept & ~tokens.hit
+        off_actors = extra & (tokens.on < 0)
+        actors, clips = len(tokens.true_clip), max(len(self), 1)
         return AtThreshold(
             conf=float(conf),
             precision=_share(hits, int(kept.sum())),
             recall=_share(hits, actors),
             f1=_share(2 * hits, int(kept.sum()) + actors),
             kept_per_clip=int(kept.sum()) / clips,
-            duplicates_per_actor=_share(int((extra & (columns.on >= 0)).sum()), actors),
-            bystander_fp_per_clip=int((off_actors & columns.on_bystander).sum()) / clips,
-            elsewhere_fp_per_clip=int((off_actors & ~columns.on_bystander).sum()) / clips,
+            duplicates_per_actor=_share(int((extra & (tokens.on >= 0)).sum()), actors),
+            bystander_fp_per_clip=int((off_actors & tokens.on_bystander).sum()) / clips,
+            elsewhere_fp_per_clip=int((off_actors & ~tokens.on_bystander).sum()) / clips,
         )
 
     def best_conf(self) -> float:
@@ -192,20 +188,20 @@ class ClipMetrics:
             (C + 2, C + 1). Rows: the C classes, bystander, nobody. Columns: the C classes, not
             found. A duplicate is in no cell.
         """
-        columns, classes = self._columns(), len(self.class_names)
+        tokens, classes = self._tokens(), len(self.class_names)
         table = np.zeros((classes + 2, classes + 1), dtype=np.int64)
-        kept = columns.actor > conf
-        hits = np.flatnonzero(kept & columns.hit)
-        found = np.zeros(len(columns.true_clip), dtype=bool)
-        found[columns.on[hits]] = True
-        table[:classes, classes] = columns.labels[~found].sum(axis=0)
+        kept = tokens.actor > conf
+        hits = np.flatnonzero(kept & tokens.hit)
+        found = np.zeros(len(tokens.true_clip), dtype=bool)
+        found[tokens.on[hits]] = True
+        table[:classes, classes] = tokens.labels[~found].sum(axis=0)
         for token in hits:
-            true, said = self._labels_said(columns, int(token))
+            true, said = self._labels_said(tokens, int(token))
             for a, b in zip(true, said, strict=True):
                 table[a, b] += 1
-        stray = np.flatnonzero(kept & (columns.on < 0))
-        row = np.where(columns.on_bystander[stray], classes, classes + 1)
-        np.add.at(table, (row, columns.actions[stray].argmax(axis=1)), 1)
+        stray = np.flatnonzero(kept & (tokens.on < 0))
+        row = np.where(tokens.on_bystander[stray], classes, classes + 1)
+        np.add.at(table, (row, tokens.actions[stray].argmax(axis=1)), 1)
         return table
 
     def errors_by_clip(self, conf: float) -> I64:
@@ -213,16 +209,45 @@ class ClipMetrics:
 
         An error is an actor not found, a kept token that is no hit, or a wrong label of a hit.
         """
-        columns = self._columns()
-        kept = columns.actor > conf
-        hits = np.flatnonzero(kept & columns.hit)
-        errors = np.bincount(columns.true_clip, minlength=len(self))
-        errors -= np.bincount(columns.clip[hits], minlength=len(self))
-        errors += np.bincount(columns.clip[kept & ~columns.hit], minlength=len(self))
+        tokens = self._tokens()
+        kept = tokens.actor > conf
+        hits = np.flatnonzero(kept & tokens.hit)
+        errors = np.bincount(tokens.true_clip, minlength=len(self))
+        errors -= np.bincount(tokens.clip[hits], minlength=len(self))
+        errors += np.bincount(tokens.clip[kept & ~tokens.hit], minlength=len(self))
         for token in hits:
-            true, said = self._labels_said(columns, int(token))
-            errors[columns.clip[token]] += int((true != said).sum())
+            true, said = self._labels_said(tokens, int(token))
+            errors[tokens.clip[token]] += int((true != said).sum())
         return errors
+
+    def kept(self, index: int, conf: float) -> tuple[list[KeptToken], Bools]:
+        """Return what clip `index` shows at a threshold, for pictures.
+
+        Returns:
+            The kept tokens, by falling p(actor); and for each of its actors whether it was found.
+        """
+        tokens = self._tokens()
+        first = int(np.searchsorted(tokens.clip, index))
+        actors = np.flatnonzero(tokens.true_clip == index)
+        found = np.zeros(len(actors), dtype=bool)
+        result = []
+        for token in np.flatnonzero((tokens.clip == index) & (tokens.actor > conf)):
+            said = np.array([tokens.actions[token].argmax()])
+            kind: Kind = "on a bystander" if tokens.on_bystander[token] else "on nobody"
+            if tokens.on[token] >= 0:
+                true, said = self._labels_said(tokens, int(token))
+                kind = "right" if (true == said).all() else "wrong label"
+                kind = kind if tokens.hit[token] else "duplicate"
+                found[tokens.on[token] - actors[0]] = True
+            result.append(
+                KeptToken(
+                    xyxy=self._found[index].xyxy[token - first],
+                    actor=float(tokens.actor[token]),
+                    said=tuple(said.tolist()),
+                    kind=kind,
+                )
+            )
+        return sorted(result, key=lambda kept: -kept.actor), found
 
     def result(self, conf: float | None = None) -> dict[str, Any]:
         """Return all figures as plain values; NaN is None.
@@ -246,57 +271,36 @@ class ClipMetrics:
             "at_threshold": {name: plain(value) for name, value in asdict(at).items()},
         }
 
-    def _ranking(self, columns: _Columns, score: F64, is_true: Bools) -> Ranking:
+    def _ranking(self, tokens: Tokens, score: F64, is_true: Bools) -> Ranking:
         """Rank all tokens for one class."""
-        token, actor = best_truth(columns.overlaps, is_true)
+        token, actor = best_truth(tokens.overlaps, is_true)
         hit = np.zeros(len(score), dtype=bool)
         order = np.argsort(-score, kind="stable")
         hit[token] = first_claims(token, actor, places(order))
         return rank(score[order], hit[order], int(is_true.sum()))
 
-    def _labels_said(self, columns: _Columns, token: int) -> tuple[I64, I64]:
+    def _labels_said(self, tokens: Tokens, token: int) -> tuple[I64, I64]:
         """Return the true labels of a hit and as many said ones, what is right in the same place.
 
         The classes come by falling score on both sides.
         """
-        order = np.argsort(-columns.actions[token], kind="stable")
-        is_true = columns.labels[columns.on[token]][order]
+        order = np.argsort(-tokens.actions[token], kind="stable")
+        is_true = tokens.labels[tokens.on[token]][order]
         said, true = order[: is_true.sum()], order[is_true]
         right = np.intersect1d(said, true)
         wrong_said, wrong_true = (side[~np.isin(side, right)] for side in (said, true))
         return np.concatenate([right, wrong_true]), np.concatenate([right, wrong_said])
 
-    def _columns(self) -> _Columns:
-        if self._cached is not None:
-            return self._cached
-        classes = len(self.class_names)
-        clip = _owner(self._found)
-        true_clip = _owner(self._boxes)
-        xyxy = _stacked([d.xyxy for d in self._found], 4).astype(np.float64)
-        actor = np.concatenate([np.empty(0), *(d.actor for d in self._found)])
-        true_xyxy = _stacked(self._boxes, 4).astype(np.float64)
-        overlaps = find_overlaps(clip, xyxy, true_clip, true_xyxy, iou=self.iou)
-        token, truth = best_truth(overlaps)
-        on = np.full(len(clip), -1, dtype=np.int64)
-        on[token] = truth
-        hit = np.zeros(len(clip), dtype=bool)
-        hit[token] = first_claims(token, truth, places(np.argsort(-actor, kind="stable")))
-        beside = _stacked(self._bystanders, 4).astype(np.float64)
-        near = find_overlaps(clip, xyxy, _owner(self._bystanders), beside, iou=self.iou)
-        on_bystander = np.zeros(len(clip), dtype=bool)
-        on_bystander[near.detection] = True
-        self._cached = _Columns(
-            clip=clip,
-            xyxy=xyxy,
-            actor=actor,
-            actions=_stacked([d.actions for d in self._found], classes),
-            true_clip=true_clip,
-            labels=_stacked(self._labels, classes) > 0.5,
-            overlaps=overlaps,
-            on=on,
-            hit=hit,
-            on_bystander=on_bystander,
-        )
+    def _tokens(self) -> Tokens:
+        if self._cached is None:
+            self._cached = join(
+                self._found,
+                self._boxes,
+                self._labels,
+                self._bystanders,
+                num_classes=len(self.class_names),
+                iou=self.iou,
+            )
         return self._cached
 
 
@@ -307,14 +311,3 @@ def plain(value: float) -> float | None:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
-
-
-def _owner(rows: Sequence[Detections] | Sequence[F32]) -> I64:
-    """Return for each row of each entry the number of its entry."""
-    return np.repeat(np.arange(len(rows)), [len(row) for row in rows]).astype(np.int64)
-
-
-def _stacked(parts: Sequence[F32], width: int) -> F32:
-    return np.concatenate(
-        [np.empty((0, width), np.float32), *(p.reshape(-1, width) for p in parts)]
-    )

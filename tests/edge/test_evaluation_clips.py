@@ -112,6 +112,19 @@ def test_of_several_labels_the_right_ones_count_first() -> None:
     assert table[0, 1] == 1, "wave stands where walk should"
 
 
+def test_a_picture_shows_what_is_counted(metrics: ClipMetrics) -> None:
+    kept, found = metrics.kept(0, 0.5)
+    assert [token.kind for token in kept] == [
+        "right", "wrong label", "duplicate", "on a bystander", "on nobody",
+    ]  # fmt: skip
+    assert [token.said for token in kept] == [(0,), (2,), (0,), (2,), (0,)]
+    np.testing.assert_array_equal(kept[3].xyxy, np.array(MIDDLE, np.float32))
+    assert found.tolist() == [True, True]
+    assert metrics.kept(0, 0.85)[1].tolist() == [True, False]
+    kept, found = metrics.kept(1, 0.5)
+    assert (kept, found.tolist()) == ([], [False])
+
+
 def test_clips_are_ranked_by_their_errors(metrics: ClipMetrics) -> None:
     # A duplicate, a bystander, one on nobody, a wrong label; then an actor that is not found.
     assert metrics.errors_by_clip(0.5).tolist() == [4, 1]

@@ -1,0 +1,201 @@
+"""What is evaluated: a checkpoint in torch, or an artifact in the runtime's own engine.
+
+Both are fed the same clips, normalised by `runtime.preprocess`, and answer in the same shapes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.data.samples import ClipShape
+from runtime.bundle import BUNDLE_FILE, Bundle, file_sha256
+from runtime.engine import load_engine
+from runtime.errors import BackendUnavailableError, ConfigError
+from runtime.preprocess import PreprocessConfig, normalize
+
+if TYPE_CHECKING:
+    from edge.model.checkpoint import Checkpoint
+
+Floats = npt.NDArray[np.float32]
+Frames = npt.NDArray[np.uint8]
+Outputs = tuple[Floats, Floats, Floats]
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model to evaluate, and how it runs; small enough to send to another process.
+
+    Attributes:
+        model: Checkpoint, bundle folder or zip, or a program in a bundle folder.
+        artifact: Artifact of the bundle; None takes the best that runs here.
+        num_threads: Threads of the engine or of torch; 0 leaves it to them.
+        device: Device of torch, for checkpoints.
+    """
+
+    model: str
+    artifact: str | None = None
+    num_threads: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """A model that is ready to run.
+
+    Attributes:
+        name: What reports call it.
+        class_names: Its actions, in the order of its outputs.
+        shape: The clips it wants.
+        conf: Its own actor threshold; None where it has none yet.
+        trained: Whether its weights were ever trained.
+        precision: Number format of its engine.
+        sha256: Of the file that holds its weights.
+        run: Maps clips, each (T, H, W, 3) uint8 RGB, to outputs (N, 4), (N,), (N, C) of each.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    shape: ClipShape
+    conf: float | None
+    trained: bool
+    precision: str
+    sha256: str
+    run: Callable[[Sequence[Frames]], list[Outputs]]
+
+
+def open_predictor(choice: ModelChoice) -> Predictor:
+    """Load a model of any kind, by its suffix.
+
+    Raises:
+        ConfigError: The path is of no kind that can be evaluated, or a flag does not fit its kind.
+        ArtifactError: The file is missing, broken or not what its bundle says.
+        BackendUnavailableError: A package or engine is missing here.
+    """
+    path = Path(choice.model)
+    if path.suffix in CHECKPOINTS:
+        if choice.artifact is not None:
+            raise ConfigError(f"{path} is a checkpoint; --artifact names a program of a bundle")
+        return _checkpoint(path, choice)
+    if choice.device != "cpu":
+        raise ConfigError(
+            f"--device {choice.device} is for checkpoints; the programs of a bundle choose theirs"
+        )
+    if path.suffix == ".pte":
+        return _program(path, choice)
+    if path.suffix == ".onnx":
+        raise ConfigError(f"{path}: ONNX programs cannot be evaluated yet; give the bundle")
+    return _bundle(path, choice.artifact, choice.num_threads)
+
+
+def _program(path: Path, choice: ModelChoice) -> Predictor:
+    if choice.artifact is not None:
+        raise ConfigError(f"{path} is one program already; --artifact has nothing to choose")
+    if not (path.parent / BUNDLE_FILE).is_file():
+        raise ConfigError(
+            f"{path} has no {BUNDLE_FILE} beside it, which says its classes, clip and preprocess; "
+            "keep it in the folder that `edge export` wrote"
+        )
+    return _bundle(path.parent, path.name, choice.num_threads)
+
+
+def _bundle(path: Path, artifact: str | None, num_threads: int) -> Predictor:
+    with Bundle.load(path) as bundle:
+        engine = load_engine(bundle, artifact=artifact, num_threads=num_threads)
+        spec = bundle.spec
+    config = PreprocessConfig.of(spec.input)
+
+    def run(clips: Sequence[Frames]) -> list[Outputs]:
+        return [engine.run(normalize(clip, config)) for clip in clips]
+
+    return Predictor(
+        name=f"{spec.name}/{engine.artifact.stem}",
+        class_names=spec.class_names,
+        shape=ClipShape(
+            num_frames=spec.clip.num_frames,
+            height=spec.input.height,
+            width=spec.input.width,
+            sampling_rate=spec.clip.sampling_rate,
+            fps=spec.clip.fps,
+        ),
+        conf=engine.artifact.conf,
+        trained=spec.trained,
+        precision=engine.artifact.precision,
+        sha256=engine.artifact.sha256,
+        run=run,
+    )
+
+
+def _checkpoint(path: Path, choice: ModelChoice) -> Predictor:
+    try:
+        import torch
+
+        from edge.model.checkpoint import load_checkpoint
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"{path} is a checkpoint, which needs torch ({error}); run: "
+            "pip install 'bmvit-edge[train]', or evaluate a bundle"
+        ) from error
+    checkpoint = load_checkpoint(path)
+    if choice.num_threads:
+        torch.set_num_threads(choice.num_threads)
+    try:
+        checkpoint.model.to(choice.device)
+    except (RuntimeError, AssertionError) as error:  # unknown, not built in, or not there
+        why = (str(error).splitlines() or [""])[0]
+        raise ConfigError(f"--device {choice.device} cannot be used here: {why}") from error
+    config = checkpoint.config
+    return Predictor(
+        name=path.name,
+        class_names=checkpoint.class_names,
+        shape=ClipShape(
+            num_frames=config.num_frames,
+            height=config.height,
+            width=config.width,
+            sampling_rate=config.sampling_rate,
+            fps=float(config.fps),
+        ),
+        conf=None,
+        trained=checkpoint.trained,
+        precision="fp32",
+        sha256=file_sha256(path),
+        run=_torch_run(checkpoint, choice.device),
+    )
+
+
+def _torch_run(checkpoint: Checkpoint, device: str) -> Callable[[Sequence[Frames]], list[Outputs]]:
+    import torch
+
+    model, config = checkpoint.model, checkpoint.config
+    preprocess = PreprocessConfig(
+        height=config.height, width=config.width, mean=config.mean, std=config.std
+    )
+
+    def run(clips: Sequence[Frames]) -> list[Outputs]:
+        batch = np.concatenate([normalize(clip, preprocess) for clip in clips])
+        with torch.inference_mode():
+            outputs = model(torch.from_numpy(batch).to(device).transpose(1, 2))
+        boxes, actor, actions = (
+            outputs[name].float().cpu().numpy()
+            for name in ("pred_boxes", "pred_actor", "pred_actions")
+        )
+        return list(zip(boxes, actor, actions, strict=True))
+
+    return run
+
+
+def fingerprint(*parts: str | bytes) -> str:
+    """Return one SHA-256 for several texts or arrays of bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
