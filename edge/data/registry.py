@@ -49,7 +49,7 @@ def _count(spec: str, length: str) -> int:
 def _unknown(spec: str, name: str) -> str:
     known = f"Choose from: {', '.join(_SYNTHETIC)} (with :LENGTH for another number of clips)"
     try:
-        there = Path(spec).exists()
+        there = bool(spec) and Path(spec).exists()
     except (OSError, ValueError):
         there = False
     if there or "/" in spec:

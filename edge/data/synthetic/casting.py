@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from edge.data.synthetic.actions import TWIN
 from edge.data.synthetic.appearance import cloth
+from edge.data.synthetic.held import Held
 from edge.data.synthetic.motions.base import Motion, Sway
 from edge.data.synthetic.motions.gestures import REST_STYLES, Clap, Phone, Punch, RestArms, Wave
 from edge.data.synthetic.motions.locomotion import Jump, Run, Turn, Walk
 from edge.data.synthetic.motions.passages import Fall, Kick, PickUp, Sit, Throw
 from edge.data.synthetic.pose import HAND
-from edge.data.synthetic.props import Held
 from edge.data.synthetic.seeds import Dice
 
 _TURN = 6.283185307179586

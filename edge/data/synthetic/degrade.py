@@ -43,22 +43,23 @@ class Degradation:
     shutter_s: float = 0.0
 
 
-def draw_degradation(dice: Dice, seed: int, *, gentle_time: bool) -> Degradation:
+def draw_degradation(dice: Dice, seed: int, *, sharp: bool) -> Degradation:
     """Draw how bad the picture is.
 
     Args:
         dice: Dice.
         seed: Seed of the clip.
-        gentle_time: Somebody waves or holds a hand up: leave out motion blur, which would tell
-            a waving hand from a still one in the keyframe alone.
+        sharp: Leave out motion blur.
     """
-    blurred = dice.chance(0.14) and not gentle_time
+    blurred = dice.chance(0.22) and not sharp
+    # Few pixels or a soft lens; both together leave nothing of a small person.
+    loss = dice.weighted((0.12, 0.23, 0.65))
     return Degradation(
         noise=dice.one_of((2, 3, 5, 5, 8, 12)) if dice.chance(0.72) else 0,
         noise_seed=seed,
-        softness=dice.uniform(0.4, 1.1) if dice.chance(0.25) else 0.0,
+        softness=dice.uniform(0.4, 0.95) if loss == 1 else 0.0,
         smear=dice.uniform(2.0, 5.0) if dice.chance(0.06) else 0.0,
-        shrink=dice.uniform(0.45, 0.75) if dice.chance(0.12) else 1.0,
+        shrink=dice.uniform(0.5, 0.8) if loss == 0 else 1.0,
         jpeg=25 + dice.below(60) if dice.chance(0.22) else 0,
         flicker=dice.uniform(0.06, 0.35) if dice.chance(0.14) else 0.0,
         flicker_hz=dice.uniform(0.2, 3.0),

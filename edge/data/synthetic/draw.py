@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edge.data.synthetic.camera import Camera, moved
 from edge.data.synthetic.pose import F64
 from edge.data.synthetic.shapes import SHIFT, capsules, fixed
-from edge.data.synthetic.solids import NOBODY, Group, Solids, joined
+from edge.data.synthetic.solids import BALLS, NOBODY, Group, Solids, joined
 from edge.data.synthetic.tone import Tone
 
 U8 = npt.NDArray[np.uint8]
@@ -24,8 +24,12 @@ I32 = npt.NDArray[np.int32]
 Paint = tuple[int, int, int]
 
 # Capsules thinner than this never show, and below the second radius shading is lost, px.
-_LEAST_PX = 0.3
+_LEAST_PX = 0.15
 _LIT_PX = 1.8
+# OpenCV's smooth fill reaches this far beyond a polygon (measured); radii are drawn that much
+# smaller by the second number, or small people would be all thick limbs.
+FRINGE_PX = 0.7
+SHRUNK_PX = 0.45
 _DARK, _LIT = 0.74, 1.06
 _BALL = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
 
@@ -53,7 +57,13 @@ class DrawList:
 
 
 def compile_solids(
-    solids: Solids, camera: Camera, maps: F64, tone: Tone, *, light: tuple[float, float]
+    solids: Solids,
+    camera: Camera,
+    maps: F64,
+    tone: Tone,
+    *,
+    light: tuple[float, float],
+    keyframe: int = 0,
 ) -> DrawList:
     """Project and outline all solids.
 
@@ -63,8 +73,10 @@ def compile_solids(
         maps: How the picture moves, (F, 2, 3).
         tone: Exposure and colour of the picture.
         light: Where the light comes from in the picture, a vector of length up to 1.
+        keyframe: Moment that decides which shapes are too small to draw or to shade. It must be
+            this one alone, or the keyframe would show what comes before and after it.
     """
-    compiler = _Compiler(camera, maps, tone, np.array(light))
+    compiler = _Compiler(camera, maps, tone, np.array(light), keyframe)
     if solids.capsules:
         compiler.add_capsules(solids.capsules)
     if solids.hulls:
@@ -77,8 +89,9 @@ def compile_solids(
 class _Compiler:
     """Collects the shapes of a draw list, kind by kind."""
 
-    def __init__(self, camera: Camera, maps: F64, tone: Tone, light: F64) -> None:
+    def __init__(self, camera: Camera, maps: F64, tone: Tone, light: F64, keyframe: int) -> None:
         self.camera, self.maps, self.tone, self.light = camera, maps, tone, light
+        self.keyframe = keyframe
         self.polygons: list[list[I32 | None]] = [[] for _ in maps]
         self.lit: list[list[I32 | None]] = [[] for _ in maps]
         self.keys: list[F64] = []
@@ -105,8 +118,9 @@ class _Compiler:
         places, depth = self.camera.project(group.points)
         radii = group.radii * (self.camera.focal / depth[:, :, : group.radii.shape[1]])
         owners = [g.owner for g in groups for _ in range(len(g.colours))]
-        largest = radii.max(axis=(0, 2)) if radii.shape[2] else np.ones(len(owners))
+        largest = radii[self.keyframe].max(axis=1) if radii.shape[2] else np.ones(len(owners))
         seen = np.flatnonzero(largest * self.camera.px[1] >= _LEAST_PX)
+        radii = np.maximum(radii - SHRUNK_PX / self.camera.px[1], 0.4 * radii)
         places = moved(places[:, seen], self.maps, self.camera.aspect)
         self.keys.append(depth[:, seen].mean(axis=2) - group.nearer[seen])
         self.owners += [owners[i] for i in seen.tolist()]
@@ -138,7 +152,7 @@ class _Compiler:
         group, places, radii, largest, seen = self._project(groups)
         shaded = self._shaded(group, largest, seen)
         points = places[..., None, :] + radii[..., None, None] * _BALL
-        points = points.reshape(*points.shape[:2], -1, 2)
+        points = points.reshape(*points.shape[:2], BALLS * len(_BALL), 2)
         middle = points.mean(axis=2, keepdims=True)
         shift = 0.16 * radii.max(axis=2)[..., None, None] * self.light
         outlines = fixed(points, self.camera.px)

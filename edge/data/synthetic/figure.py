@@ -92,7 +92,7 @@ _BODY = (
     _head_part(_on_head(-0.006, -0.012), _on_head(-0.006, 0.012), 0.056, 0.062, "crown", lit=True),
     _head_part(_on_head(0.02, -0.034), _on_head(0.022, -0.008), 0.041, 0.05, "skin", lit=False),
     *(
-        _head_part(_on_head(0.066, 0.0, aside), _on_head(0.066, 0.004, aside), 0.0075, 0.0075,
+        _head_part(_on_head(0.066, 0.0, aside), _on_head(0.066, 0.004, aside), 0.006, 0.006,
                    "eye", lit=False)
         for aside in (-0.022, 0.022)
     ),
@@ -131,8 +131,8 @@ _HULLS: dict[str, _Part] = {
         (*({int(j): 1.0} for j in (J.R_SHOULDER, J.L_SHOULDER, J.CHEST, J.R_HIP, J.L_HIP)), _BELLY),
         (0.047, 0.047, 0.064, 0.06, 0.06, 0.064), "shirt", "girth", True,
     ),
-    "skirt": _Part(_hem(0.75), (0.058, 0.058, 0.062, 0.062), "hem", "girth", True, 0.03),
-    "coat": _Part(_hem(0.95), (0.058, 0.058, 0.062, 0.062), "hem", "girth", True, 0.03),
+    "skirt": _Part(_hem(0.75), (0.058, 0.058, 0.062, 0.062), "hem", "girth", True, 0.085),
+    "coat": _Part(_hem(0.95), (0.058, 0.058, 0.062, 0.062), "hem", "girth", True, 0.085),
 }  # fmt: skip
 
 

@@ -122,17 +122,12 @@ class Canvas:
         kx, ky = self.camera.px
         shift = np.array([self.left / kx, self.top / ky])
         pixels, first = fixed(places + shift, (kx, ky)), 0
-        for size, colour in zip(self._sizes, self._colours, strict=True):
+        paints = np.clip(np.rint(self._colours), 0, 255).tolist()
+        for size, paint in zip(self._sizes, paints, strict=True):
             corners = pixels[first : first + size]
-            cv2.fillConvexPoly(self.picture, corners, as_bytes(colour), cv2.LINE_AA, SHIFT)
+            cv2.fillConvexPoly(self.picture, corners, paint, cv2.LINE_AA, SHIFT)
             first += size
         self._corners, self._sizes, self._colours = [], [], []
-
-
-def as_bytes(colour: Colour) -> tuple[int, int, int]:
-    """Return a colour as pixel values."""
-    r, g, b = (min(255, max(0, round(c))) for c in colour)
-    return r, g, b
 
 
 def ramp(dark: Colour, bright: Colour) -> U8:

@@ -1,4 +1,4 @@
-"""Things: furniture, what hides people, what moves without being anybody, what hands hold."""
+"""Things: furniture, what hides people, what moves without being anybody."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import numpy as np
 
 from edge.data.synthetic.appearance import Colour
 from edge.data.synthetic.pose import F64
-from edge.data.synthetic.solids import NOBODY, Solids, belonging
+from edge.data.synthetic.solids import NOBODY, Solids
 
-_GRAVITY = 9.81
+GRAVITY = 9.81
 
 
 class Prop(ABC):
     """A thing in the scene."""
+
+    @property
+    def moves(self) -> bool:
+        """Tell whether it moves by itself."""
+        return False
 
     @abstractmethod
     def add(self, solids: Solids, t: F64) -> None:
@@ -50,6 +55,11 @@ class Box(Prop):
     speed: float = 0.0
     bottom: float = 0.0
     owner: int = NOBODY
+
+    @property
+    def moves(self) -> bool:
+        """Tell whether it moves by itself."""
+        return self.speed != 0
 
     def add(self, solids: Solids, t: F64) -> None:
         """Add the box."""
@@ -163,9 +173,14 @@ class Ball(Prop):
     phase: float
     colour: Colour
 
+    @property
+    def moves(self) -> bool:
+        """Tell whether it moves by itself."""
+        return True
+
     def add(self, solids: Solids, t: F64) -> None:
         """Add the ball."""
-        period = 2 * math.sqrt(2 * max(self.bounce, 1e-3) / _GRAVITY)
+        period = 2 * math.sqrt(2 * max(self.bounce, 1e-3) / GRAVITY)
         part = np.mod(t / period + self.phase, 1.0)
         up = self.radius + 4 * self.bounce * part * (1 - part)
         place = np.stack([self.x + self.vx * t, self.y + self.vy * t, up], axis=1)
@@ -196,6 +211,11 @@ class Plant(Prop):
     hz: float
     pot: Colour
     green: float
+
+    @property
+    def moves(self) -> bool:
+        """Tell whether it moves by itself."""
+        return self.sway != 0
 
     def add(self, solids: Solids, t: F64) -> None:
         """Add pot and leaves."""
@@ -241,6 +261,11 @@ class Car(Prop):
     colour: Colour
     tall: float
 
+    @property
+    def moves(self) -> bool:
+        """Tell whether it moves by itself."""
+        return self.speed != 0
+
     def add(self, solids: Solids, t: F64) -> None:
         """Add body, cabin and wheels."""
         cosine, sine = math.cos(self.heading), math.sin(self.heading)
@@ -260,68 +285,3 @@ class Car(Prop):
                 axle = np.array([-sine, cosine, 0.0]) * 0.06
                 solids.capsule(np.stack([hub - axle, hub + axle], axis=1), (0.32, 0.32),
                                (28.0, 28.0, 30.0), nearer=0.3, lit=False)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What a hand holds, takes, puts down or throws.
-
-    Attributes:
-        shape: `ball`, `bottle`, `bag`, `box` or `phone`.
-        size: Its radius, or half its length, m.
-        colour: Its colour.
-        both: Held between both hands.
-        left: In the left hand, where one holds it.
-        flies: Thrown when it leaves the hand; else it lies where the hand left it.
-        velocity: Of the throw, m/s.
-    """
-
-    shape: str
-    size: float
-    colour: Colour
-    both: bool = False
-    left: bool = False
-    flies: bool = False
-    velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    def add(
-        self, solids: Solids, person: int, hands: F64, event: F64, in_hand: F64, since: F64,
-        heading: float,
-    ) -> None:  # fmt: skip
-        """Add the thing.
-
-        Args:
-            solids: What is drawn so far.
-            person: Whose it is.
-            hands: Where the hand, or the middle of both, is: (F, 3).
-            event: Where it is when the thing is taken or leaves, (3,).
-            in_hand: 1 for the moments at which the hand has it, (F,).
-            since: Time since the event, (F,), seconds.
-            heading: Direction of the person, rad.
-        """
-        apart = np.broadcast_to(event, hands.shape)
-        if self.flies:
-            flight = np.maximum(since, 0.0)[:, None]
-            apart = apart + flight * np.array(self.velocity)
-            apart = apart - 0.5 * _GRAVITY * flight**2 * np.array([0.0, 0.0, 1.0])
-        place = np.where(in_hand[:, None] > 0.5, hands, apart)
-        low = self.size * (0.7 if self.shape == "box" else 1.0)
-        place[:, 2] = np.maximum(place[:, 2], low)
-        self._outline(solids, belonging(person), place, heading)
-
-    def _outline(self, solids: Solids, owner: int, place: F64, heading: float) -> None:
-        r = self.size
-        if self.shape == "box":
-            solids.box(place, (1.5 * r, 2 * r, 1.4 * r), heading, self.colour, owner=owner,
-                       nearer=0.06)  # fmt: skip
-            return
-        shapes = {
-            "ball": (0.004, 1.0, 1.0),
-            "bottle": (1.0, 0.36, 0.26),
-            "bag": (0.7, 0.8, 0.6),
-            "phone": (0.8, 0.45, 0.45),
-        }
-        length, low, high = shapes[self.shape]
-        up = np.array([0.0, 0.0, length * r])
-        ends = np.stack([place - up, place + up], axis=1)
-        solids.capsule(ends, (low * r, high * r), self.colour, owner=owner, nearer=0.04)

@@ -10,12 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.synthetic.background import paint_place
+from edge.data.synthetic.camera import Camera
 from edge.data.synthetic.degrade import Degrader
-from edge.data.synthetic.draw import DrawList, body, compile_solids, fill, label_map, silhouette
+from edge.data.synthetic.draw import (
+    FRINGE_PX,
+    SHRUNK_PX,
+    DrawList,
+    body,
+    compile_solids,
+    fill,
+    label_map,
+    silhouette,
+)
 from edge.data.synthetic.figure import dress
+from edge.data.synthetic.held import Held
+from edge.data.synthetic.motions.base import Sway
 from edge.data.synthetic.place import Canvas
 from edge.data.synthetic.pose import F64, standing
-from edge.data.synthetic.props import Held
 from edge.data.synthetic.scene import Person, Scene, Source
 from edge.data.synthetic.seeds import Dice
 from edge.data.synthetic.shadows import cast, shadow_outlines
@@ -90,12 +101,21 @@ def sample_times(source: Source, wanted: F64, keyframe: int) -> F64:
     return times
 
 
-def act(people: Sequence[Person], scene: Scene, t: F64) -> _Acted:
-    """Let everybody and everything move: solids at the times `t` (F,)."""
+def act(people: Sequence[Person], scene: Scene, t: F64, steady: F64) -> _Acted:
+    """Let everybody and everything move.
+
+    Args:
+        people: The people.
+        scene: Their scene.
+        t: Times of all moments, (F,), seconds.
+        steady: Times at which the camera and what nobody can hold still are taken: those of the
+            frames. Within one frame's exposure only what people do goes on, which blurs an action
+            and the same one backwards alike.
+    """
     solids = Solids()
     joints = np.zeros((0, len(t), 0, 3))
     if people:
-        poses = np.stack([_pose(person, t) for person in people])
+        poses = np.stack([_pose(person, t, steady) for person in people])
         rows = solve([person.stature for person in people], poses)
         joints = rows[:, :-1]
         for index, person in enumerate(people):
@@ -107,14 +127,14 @@ def act(people: Sequence[Person], scene: Scene, t: F64) -> _Acted:
     return _Acted(solids, joints)
 
 
-def _pose(person: Person, t: F64) -> F64:
+def _pose(person: Person, t: F64, steady: F64) -> F64:
     """Return the poses at the times `t`, and one more at the event of the held thing."""
     governs = person.role.governs
     event = 0.0 if governs is None else person.role.motions[governs].event_s
-    times = np.append(t, event)
+    times, calm = np.append(t, event), np.append(steady, 0.0)
     pose = standing(len(times))
     for motion in person.role.motions:
-        motion.apply(pose, times)
+        motion.apply(pose, calm if isinstance(motion, Sway) else times)
     return pose
 
 
@@ -131,18 +151,20 @@ def _hold(solids: Solids, index: int, person: Person, held: Held, rows: F64, t: 
     held.add(solids, index, place[:-1].copy(), place[-1], in_hand, since, person.stature.heading)
 
 
-def look(listed: DrawList, keyframe: int, count: int, size: tuple[int, int]) -> list[Seen]:
+def look(listed: DrawList, keyframe: int, count: int, camera: Camera) -> list[Seen]:
     """Return who is seen in a frame, and how; people of whom nothing is there are left out."""
-    height, width = size
+    size = (camera.height_px, camera.width)
+    px = np.array([camera.width, camera.height_px], np.float64)
+    fringe = FRINGE_PX - SHRUNK_PX * np.array(camera.px) / camera.px[1]
     pixels = np.bincount(label_map(listed, keyframe, size).ravel(), minlength=count + 1)
     seen = []
     for person in range(count):
         if not pixels[person + 1]:
             continue
         polygons = body(listed, keyframe, person)
-        points = unfixed(np.concatenate(polygons)) / (width, height)
-        x0, y0 = points.min(axis=0).tolist()
-        x1, y1 = points.max(axis=0).tolist()
+        points = unfixed(np.concatenate(polygons))
+        x0, y0 = ((points.min(axis=0) - fringe) / px).tolist()
+        x1, y1 = ((points.max(axis=0) + fringe) / px).tolist()
         cut = (max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0))
         inside = max(cut[2] - cut[0], 0.0) * max(cut[3] - cut[1], 0.0) / ((x1 - x0) * (y1 - y0))
         alone = cv2.countNonZero(silhouette(polygons, size))
@@ -171,11 +193,12 @@ def render(scene: Scene, wanted: F64, keyframe: int) -> Rendered:
     offsets = np.linspace(-0.5, 0.5, how.exposures) * how.shutter_s if how.exposures > 1 else [0.0]
     moments = (unique[:, None] + np.asarray(offsets)).ravel()
     middle = int(place_of[keyframe]) * how.exposures + how.exposures // 2
-    acted = act(scene.people, scene, moments)
-    maps = scene.path.at(moments)
-    listed = compile_solids(acted.solids, scene.camera, maps, scene.tone, light=scene.light)
-    size = (scene.camera.height_px, scene.camera.width)
-    seen = look(listed, middle, len(scene.people), size)
+    steady = np.repeat(unique, how.exposures)
+    acted = act(scene.people, scene, moments, steady)
+    maps = scene.path.at(steady)
+    listed = compile_solids(acted.solids, scene.camera, maps, scene.tone, light=scene.light,
+                            keyframe=middle)  # fmt: skip
+    seen = look(listed, middle, len(scene.people), scene.camera)
     stays = tuple(s for s in seen if counts(s))
     out = set(range(len(scene.people))) - {s.person for s in stays}
     frames = _paint(scene, acted, listed, maps, unique, out)

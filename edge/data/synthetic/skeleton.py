@@ -81,7 +81,7 @@ def solve(statures: Sequence[Stature], poses: F64) -> F64:
     leg = 0.49 * height * _column(statures, "legs")
     arm = 0.318 * height
     ankle_up = 0.042 * height
-    torso = 0.295 * height * (2 - _column(statures, "legs"))
+    torso = 0.282 * height * (2 - _column(statures, "legs"))
     out = np.empty((*poses.shape[:2], ROWS, 3))
     ahead0, _ = _heading(_column(statures, "heading"), 0.0)
     ahead, right = _heading(_column(statures, "heading"), c[:, :, Ch.YAW])
@@ -92,7 +92,7 @@ def solve(statures: Sequence[Stature], poses: F64) -> F64:
     lift = leg * c[:, :, Ch.LIFT] * up
 
     pelvis = ground + leg * (c[:, :, Ch.PELVIS_AHEAD] * ahead + c[:, :, Ch.PELVIS_SIDE] * right)
-    pelvis = pelvis + (ankle_up + leg * c[:, :, Ch.PELVIS_UP]) * up + lift
+    pelvis = pelvis + (ankle_up + 0.018 * height + leg * c[:, :, Ch.PELVIS_UP]) * up + lift
     lean, roll, twist = c[:, :, Ch.LEAN], c[:, :, Ch.ROLL], c[:, :, Ch.TWIST]
     spine = _unit(np.cos(lean) * up + np.sin(lean) * ahead + np.sin(roll) * right)
     chest_ahead = np.cos(lean) * ahead - np.sin(lean) * up
@@ -158,16 +158,23 @@ def _write_head(
     upright = _unit(spine + 0.8 * up)
     gaze = np.cos(yaw) * ahead - np.sin(yaw) * right
     gaze = _unit(np.cos(nod) * gaze - np.sin(nod) * up)
-    side = _unit(np.cross(gaze, upright))
+    side = _unit(_cross(gaze, upright))
     size = _column(statures, "head") * _column(statures, "height")
     out[:, :, J.HEAD] = neck + (0.052 + 0.058) * size * upright + 0.015 * size * gaze
     out[:, :, HEAD_AHEAD], out[:, :, HEAD_RIGHT] = gaze, side
-    out[:, :, HEAD_UP] = np.cross(side, gaze)
+    out[:, :, HEAD_UP] = _cross(side, gaze)
 
 
 def _unit(v: F64) -> F64:
     norm: F64 = v / np.sqrt(np.einsum("...i,...i->...", v, v))[..., None]
     return norm
+
+
+def _cross(a: F64, b: F64) -> F64:
+    """Return the cross product along the last axis, in a quarter of the time of `np.cross`."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def _two_bones(start: F64, end: F64, first: F64, second: F64, pole: F64) -> tuple[F64, F64]:

@@ -93,7 +93,9 @@ class Solids:
 
 def joined(groups: Sequence[Group], frames: int) -> Group:
     """Return all groups as one, moments of what stands still repeated; `owner` means nothing."""
-    points = [np.broadcast_to(g.points, (frames, *g.points.shape[1:])) for g in groups]
+    points = [
+        g.points if len(g.points) == frames else np.repeat(g.points, frames, axis=0) for g in groups
+    ]
     return Group(
         points=np.concatenate(points, axis=1),
         radii=np.concatenate([g.radii for g in groups]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from edge.data.synthetic.actions import TWIN
 from edge.data.synthetic.appearance import draw_look, draw_stature
 from edge.data.synthetic.camera import Camera, CameraPath
 from edge.data.synthetic.casting import cast_actor, cast_bystander
@@ -37,13 +38,12 @@ def draw_scene(seed: int, *, width: int, height: int) -> Scene:
     """
     dice = Dice(seed, 1)
     size_wh = _SIZES_WH[dice.weighted((3, 2, 2, 3, 3, 1.2, 1.2))]
-    share = dice.log_uniform(0.17, 0.86) if dice.chance(0.8) else dice.log_uniform(0.1, 0.2)
+    share = dice.log_uniform(0.24, 0.88) if dice.chance(0.88) else dice.log_uniform(0.1, 0.22)
     camera = _draw_camera(dice, share, size_wh[0] / size_wh[1], width, height)
     people = _draw_people(Dice(seed, 2), camera, share, dice.weighted(_CROWD))
     place = _draw_place(dice, people, seed)
     props: list[Prop] = seats(people, dice)
     props += furnish(Dice(seed, 3), camera, place, people)
-    waving = any(isinstance(m, Wave) for p in people for m in p.role.motions)
     turn = dice.uniform(-math.pi, 0.0)
     return Scene(
         camera=camera,
@@ -55,9 +55,21 @@ def draw_scene(seed: int, *, width: int, height: int) -> Scene:
         light=(0.8 * math.cos(turn), 0.8 * math.sin(turn)),
         shadow=dice.uniform(0.12, 0.5),
         source=_draw_source(dice, seed),
-        degradation=draw_degradation(dice, seed, gentle_time=waving),
+        degradation=draw_degradation(dice, seed, sharp=_tells_time(people, props)),
         size_wh=size_wh,
     )
+
+
+def _tells_time(people: list[Person], props: list[Prop]) -> bool:
+    """Tell whether motion blur would show in the keyframe what only time may tell.
+
+    A waving hand blurs and a held one does not. And where an action of a time-only pair meets
+    something that moves, the blur of both shows who was where first.
+    """
+    waving = any(isinstance(m, Wave) for p in people for m in p.role.motions)
+    labels = {label for p in people for label in p.role.labels}
+    moving = bool(labels - set(TWIN)) or any(prop.moves for prop in props)
+    return waving or (moving and bool(labels & set(TWIN)))
 
 
 def _draw_camera(dice: Dice, share: float, aspect: float, width: int, height: int) -> Camera:
@@ -83,7 +95,7 @@ def _draw_people(dice: Dice, camera: Camera, share: float, count: int) -> list[P
         spot = None
         for _ in range(_TRIES):
             own = share if index == 0 else dice.log_uniform(
-                max(0.1, 0.4 * share), min(0.86, 1.5 * share)
+                max(0.1, 0.42 * share), min(0.88, 1.6 * share)
             )  # fmt: skip
             spot = _try_spot(dice, camera, own, taken, people)
             if spot is not None:

@@ -61,7 +61,7 @@ def draw_tone(dice: Dice) -> Tone:
     kind = dice.unit()
     gain, black = dice.uniform(0.85, 1.15), 0.0
     if kind < 0.14:
-        gain = dice.uniform(0.35, 0.65)
+        gain = dice.uniform(0.5, 0.78)
     elif kind < 0.24:
         gain = dice.uniform(1.15, 1.45)
     elif kind < 0.34:

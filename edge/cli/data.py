@@ -1,0 +1,131 @@
+"""`edge data preview`: look at labelled clips before training on them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen
+from runtime.errors import ConfigError
+from runtime.options import EXIT_OK, OptionParser, did_you_mean, option
+from runtime.outputs import why_no_output
+
+VERBS = ("preview",)
+SHEET_SUFFIXES = (".png", ".jpg")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
+_MAX_CLIPS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewOptions:
+    """Flags of `edge data preview`."""
+
+    data: str = option("synthetic-val", "data set, such as synthetic-val or synthetic-train:500")
+    out: str = option(dataclasses.MISSING, "contact sheet (.png, .jpg) or video (.mp4, .avi)",
+                      metavar="FILE")  # fmt: skip
+    num: int = option(16, "how many clips")
+    start: int = option(0, "index of the first one")
+    seed: int = option(0, "which world of that split")
+    columns: int = option(4, "frames of a clip on a sheet")
+    num_frames: int = option(8, "samples of a clip")
+    sampling_rate: int = option(4, "frames from one sample to the next")
+    fps: float = option(30.0, "frame rate that --sampling-rate counts in")
+    size: int = option(160, "side of the network's square, px")
+    frozen: bool = option(False, "the control without time: every sample is the keyframe")
+    overwrite: bool = option(False, "replace the file when it exists")
+    verbose: bool = option(False, "show tracebacks")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("num", 1, _MAX_CLIPS), ("columns", 1, 64)):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"--{name} is {value}, expected {least} to {most}")
+        for name in ("start", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"--{name} is {getattr(self, name)}, expected 0 or more")
+        _check_out(self.out, overwrite=self.overwrite)
+
+    @property
+    def shape(self) -> ClipShape:
+        """What the clips look like."""
+        return ClipShape(num_frames=self.num_frames, height=self.size, width=self.size,
+                         sampling_rate=self.sampling_rate, fps=self.fps)  # fmt: skip
+
+
+def _check_out(out: str, *, overwrite: bool) -> None:
+    """Refuse a name that nothing can be written under, before a clip is made.
+
+    Raises:
+        ConfigError: The name is empty, of another kind of file, taken, or in no folder.
+    """
+    if not out:
+        raise ConfigError("--out is empty, expected the name of a file to write")
+    path = Path(out)
+    known = (*SHEET_SUFFIXES, *VIDEO_SUFFIXES)
+    if path.suffix.lower() not in known:
+        raise ConfigError(f"--out {out} ends in {path.suffix or 'nothing'}; choose from: "
+                          f"{' '.join(known)}")  # fmt: skip
+    reason = why_no_output(path)
+    if reason:
+        raise ConfigError(reason)
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists; add --overwrite to replace it, or name another file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `edge data <verb> ...`."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print("usage: edge data preview --out FILE [flags]   (edge data preview --help lists them)")
+        raise SystemExit(EXIT_OK)  # as argparse does for its own --help
+    if argv[0] not in VERBS:
+        raise ConfigError(
+            f"unknown verb 'data {argv[0]}'.{did_you_mean(argv[0], VERBS)} "
+            f"Choose from: {', '.join(VERBS)}"
+        )
+    return preview(argv[1:])
+
+
+def preview(argv: Sequence[str]) -> int:
+    """Write a contact sheet or a video of labelled clips."""
+    parser = OptionParser(prog="edge data preview", description=__doc__)
+    options = parser.parse_into(PreviewOptions, argv)
+    from edge.data.preview import contact_sheet, write_sheet, write_video
+    from edge.data.registry import open_dataset
+
+    dataset: ClipDataset = open_dataset(options.data, options.shape, seed=options.seed)
+    if options.frozen:
+        dataset = Frozen(dataset)
+    if options.start >= len(dataset):
+        raise ConfigError(f"--start {options.start}: {options.data} has {len(dataset)} clips")
+    last = min(options.start + options.num, len(dataset))
+    seen = _Tally()
+    samples = seen.watch(dataset[index] for index in range(options.start, last))
+    path, names = Path(options.out), dataset.class_names
+    if path.suffix.lower() in SHEET_SUFFIXES:
+        write_sheet(path, contact_sheet(samples, names, columns=options.columns))
+    else:
+        write_video(path, samples, names, period_s=options.shape.period_s,
+                    overwrite=options.overwrite)  # fmt: skip
+    print(f"{options.data}: clips {options.start} to {last - 1}, {seen.actors} actors, "
+          f"{seen.bystanders} bystanders (grey)")  # fmt: skip
+    print(f"written to {path}")
+    return EXIT_OK
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts people while samples pass by."""
+
+    actors: int = 0
+    bystanders: int = 0
+
+    def watch(self, samples: Iterator[ClipSample]) -> Iterator[ClipSample]:
+        for sample in samples:
+            self.actors += len(sample.boxes)
+            self.bystanders += len(sample.bystanders)
+            yield sample
