@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ def build(network: Network, precision: str, store: Store) -> Path:
         return source
 
     def quantize(folder: Path) -> Mapping[str, Any]:
-        _quantize(network, source, folder / "network.onnx")
+        quantize_static(network, source, folder / "network.onnx")
         return {}
 
     return store.get("onnxruntime-int8", (*_EXPORT, "onnxruntime"), quantize) / "network.onnx"
@@ -73,7 +73,24 @@ def load(path: Path, precision: str, threads: int) -> Run:
     return run
 
 
-def _quantize(network: Network, source: Path, target: Path) -> None:
+def quantize_static(
+    network: Network,
+    source: Path,
+    target: Path,
+    *,
+    kinds: Sequence[str] = _QUANTIZED,
+    weight_dims: int | None = None,
+) -> None:
+    """Quantize an ONNX model with the ranges of the network's clips.
+
+    Args:
+        network: Its calibration clips are used.
+        source: The float model.
+        target: File to write.
+        kinds: Operators to quantize.
+        weight_dims: Leave convolutions alone whose weight has another number of dimensions.
+    """
+    import onnx
     from onnxruntime import quantization as ort
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -89,6 +106,8 @@ def _quantize(network: Network, source: Path, target: Path) -> None:
 
     prepared = target.with_name("prepared.onnx")
     quant_pre_process(str(source), str(prepared))
+    graph = onnx.load(str(prepared)).graph
+    dims = {weight.name: len(weight.dims) for weight in graph.initializer}
     # Faster than the default recipe in every try on `nano`: unsigned activations, signed weights
     # (signed ones take twice as long), and attention in float.
     ort.quantize_static(
@@ -99,6 +118,11 @@ def _quantize(network: Network, source: Path, target: Path) -> None:
         activation_type=ort.QuantType.QUInt8,
         weight_type=ort.QuantType.QInt8,
         per_channel=True,
-        op_types_to_quantize=_QUANTIZED,
+        op_types_to_quantize=list(kinds),
+        nodes_to_exclude=[
+            node.name
+            for node in graph.node
+            if node.op_type == "Conv" and weight_dims not in (None, dims.get(node.input[1]))
+        ],
     )
     prepared.unlink()

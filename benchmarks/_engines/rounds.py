@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 # Worker threads of some engines spin for a while after their work before they sleep.
-_SETTLE_S = 0.05
+SETTLE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,17 +106,23 @@ def measure(
     timings = {job.key: Timing() for job in jobs}
     with tempfile.TemporaryDirectory(prefix="bmvit-bench-") as folder:
         references = _references(jobs, Path(folder))
-        workers: dict[tuple[str, str], _Worker] = {}
+        workers: dict[tuple[str, str], Worker] = {}
         try:
             for job in jobs:
-                worker = _Worker(job, references[job.network.name], threads)
+                content = {
+                    "engine": job.engine.name,
+                    "path": str(job.path.resolve()),
+                    "threads": threads,
+                    "reference": str(references[job.network.name]),
+                }
+                worker = Worker("benchmarks._engines.worker", content, threads)
                 workers[job.key] = worker
                 _start(worker, timings[job.key])
             for index in range(rounds):
                 for key, worker in workers.items():
                     if timings[key].failure:
                         continue
-                    time.sleep(_SETTLE_S)
+                    time.sleep(SETTLE_S)
                     answer = worker.ask(f"time {turn_ms}", timings[key])
                     timings[key].rounds.append(answer.get("ms", []))
                 logger.info("round %d of %d", index + 1, rounds)
@@ -129,7 +135,7 @@ def measure(
     return timings
 
 
-def _start(worker: _Worker, timing: Timing) -> None:
+def _start(worker: Worker, timing: Timing) -> None:
     timing.load_s = float(worker.ask("load", timing).get("load_s", 0.0))
     timing.agreement = worker.ask("check", timing)
 
@@ -149,21 +155,16 @@ def _references(jobs: Sequence[Job], folder: Path) -> dict[str, Path]:
     return paths
 
 
-class _Worker:
-    """The parent's end of one engine's process."""
+class Worker:
+    """The parent's end of a measuring process, which answers each command with a line of JSON."""
 
-    def __init__(self, job: Job, reference: Path, threads: int) -> None:
-        content = {
-            "engine": job.engine.name,
-            "path": str(job.path.resolve()),
-            "threads": threads,
-            "reference": str(reference),
-        }
+    def __init__(self, module: str, content: Mapping[str, Any], threads: int) -> None:
+        """Start a module with what it shall measure as its argument, in JSON."""
         # Every OpenMP in the process takes its number of threads from here.
         limits = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks._engines.worker", json.dumps(content)],
+            [sys.executable, "-m", module, json.dumps(content)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
