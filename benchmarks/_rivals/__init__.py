@@ -1,0 +1,1 @@
+"""What `benchmarks.rivals` measures beside this project's models, and how it is run."""
