@@ -108,6 +108,7 @@ class ClipMetrics:
         self._labels: list[F32] = []
         self._bystanders: list[F32] = []
         self._cached: Tokens | None = None
+        self._frames: FrameMetrics | None = None
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -137,16 +138,19 @@ class ClipMetrics:
         self._boxes.append(boxes)
         self._labels.append(labels)
         self._bystanders.append(bystanders)
-        self._cached = None
+        self._cached = self._frames = None
 
     def frame_metrics(self) -> FrameMetrics:
         """Return frame-mAP, class by class, over all tokens."""
+        if self._frames is not None:
+            return self._frames
         tokens = self._tokens()
         rankings = (
             self._ranking(tokens, tokens.actions[:, c] * tokens.actor, tokens.labels[:, c])
             for c in range(len(self.class_names))
         )
-        return summarise(rankings, ties="spread")
+        self._frames = summarise(rankings, ties="spread")
+        return self._frames
 
     def actor_ranking(self) -> Ranking:
         """Return the ranking of tokens by p(actor), whatever the actors do."""

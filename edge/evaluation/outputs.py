@@ -1,4 +1,4 @@
-"""Run a model over a data set, in one process or several, and keep what it answered.
+"""What a model answered, clip by clip, on disk: whole parts that belong to one run.
 
 The clips are cut into parts; each finished part is a file. A run that was stopped goes on with the
 parts that are missing, and a set of outputs can be counted again at another threshold for free.
@@ -7,25 +7,19 @@ parts that are missing, and a set of outputs can be counted again at another thr
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset
-from edge.evaluation.predictors import ModelChoice, Outputs, Predictor, fingerprint, open_predictor
-from runtime.errors import ArtifactError, ConfigError, EdgeError
+from edge.data.samples import ClipDataset, ClipSample
+from edge.evaluation.predictors import Outputs, Predictor, fingerprint
+from runtime.errors import ArtifactError, ConfigError
 
-Progress = Callable[[str, int, int], None]
 F32 = npt.NDArray[np.float32]
 
 PART_CLIPS = 16
@@ -77,26 +71,6 @@ def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
     )
 
 
-def class_order(predictor: Predictor, dataset: ClipDataset) -> list[int]:
-    """Return which output of the model stands for each class of the data set.
-
-    Raises:
-        ConfigError: They do not know the same classes.
-    """
-    model, data = predictor.class_names, dataset.class_names
-    if set(model) != set(data):
-        only = [
-            f"only the {who} knows {', '.join(sorted(set(a) - set(b))[:6])}"
-            for who, a, b in (("model", model, data), ("data set", data, model))
-            if set(a) - set(b)
-        ]
-        raise ConfigError(
-            f"{predictor.name} has {len(model)} classes and the data set {len(data)}, and they "
-            f"differ: {'; '.join(only)}. Evaluate a model on the classes it was trained for"
-        )
-    return [model.index(name) for name in data]
-
-
 def prepare_folder(
     folder: Path, state: RunState, *, resume: bool = False, overwrite: bool = False
 ) -> None:
@@ -132,44 +106,49 @@ def prepare_folder(
         )
 
 
-def compute_outputs(
-    choice: ModelChoice,
-    dataset: ClipDataset,
-    folder: Path,
-    *,
-    predictor: Predictor,
-    workers: int = 1,
-    progress: Progress | None = None,
+def part_size(part: int, total: int) -> int:
+    """Return how many of all clips are in a part."""
+    return min(PART_CLIPS, total - part * PART_CLIPS)
+
+
+def missing_parts(folder: Path, clips: int) -> list[int]:
+    """Return the parts that are not there, or not whole."""
+    parts = range(-(-clips // PART_CLIPS))
+    return [part for part in parts if not _is_whole(_part_file(folder, part))]
+
+
+def write_part(
+    folder: Path, part: int, samples: Sequence[ClipSample], outputs: Sequence[Outputs]
 ) -> None:
-    """Run the model over every clip whose part is not there yet.
+    """Write the clips of a part, whole or not at all.
 
     Args:
-        choice: The model, for the workers to load.
-        dataset: The clips; with several workers it is sent to them.
         folder: Made ready by `prepare_folder`.
-        predictor: The loaded model, used where there is one worker.
-        workers: Processes; 1 stays in this one.
-        progress: Told of the clips that are done.
-
-    Raises:
-        EdgeError: A clip cannot be made or run; a process was killed.
+        part: Its number.
+        samples: The clips; their frames are not kept.
+        outputs: The answers, their classes in the order of the data set.
     """
-    total = len(dataset)
-    parts = range(-(-total // PART_CLIPS))
-    missing = [part for part in parts if not _is_whole(_part_file(folder, part))]
-    done = sum(_size(part, total) for part in parts if part not in set(missing))
-    step = "clips"
-    if progress is not None:
-        progress(step, done, total)
-    if workers == 1 or len(missing) <= 1:
-        worker = _Worker(predictor, dataset, folder)
-        finished: Iterator[int] = (worker.run(part) for part in missing)
-    else:
-        finished = _in_processes(choice, dataset, folder, missing, min(workers, len(missing)))
-    for part in finished:
-        done += _size(part, total)
-        if progress is not None:
-            progress(step, done, total)
+    boxes, actor, actions = (np.stack(column) for column in zip(*outputs, strict=True))
+    arrays = {
+        "clip_id": np.array([sample.clip_id for sample in samples]),
+        "size_wh": np.array([sample.size_wh for sample in samples]),
+        "num_boxes": np.array([len(sample.boxes) for sample in samples]),
+        "num_bystanders": np.array([len(sample.bystanders) for sample in samples]),
+        "boxes": np.concatenate([sample.boxes for sample in samples]),
+        "labels": np.concatenate([sample.labels for sample in samples]),
+        "bystanders": np.concatenate([sample.bystanders for sample in samples]),
+        "pred_boxes": boxes,
+        "pred_actor": actor,
+        "pred_actions": actions,
+    }
+    path = _part_file(folder, part)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
@@ -199,103 +178,8 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
             )
 
 
-class _Worker:
-    """One loaded model and the data set, in one process."""
-
-    def __init__(self, predictor: Predictor, dataset: ClipDataset, folder: Path) -> None:
-        self.predictor, self.dataset, self.folder = predictor, dataset, folder
-        self.order = class_order(predictor, dataset)
-
-    def run(self, part: int) -> int:
-        """Make one part's file and return its number."""
-        start = part * PART_CLIPS
-        samples = [
-            self.dataset[index] for index in range(start, start + _size(part, len(self.dataset)))
-        ]
-        outputs = self.predictor.run([sample.frames_rgb for sample in samples])
-        boxes, actor, actions = (np.stack(column) for column in zip(*outputs, strict=True))
-        arrays = {
-            "clip_id": np.array([sample.clip_id for sample in samples]),
-            "size_wh": np.array([sample.size_wh for sample in samples]),
-            "num_boxes": np.array([len(sample.boxes) for sample in samples]),
-            "num_bystanders": np.array([len(sample.bystanders) for sample in samples]),
-            "boxes": np.concatenate([sample.boxes for sample in samples]),
-            "labels": np.concatenate([sample.labels for sample in samples]),
-            "bystanders": np.concatenate([sample.bystanders for sample in samples]),
-            "pred_boxes": boxes,
-            "pred_actor": actor,
-            "pred_actions": actions[..., self.order],
-        }
-        path = _part_file(self.folder, part)
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with unfinished.open("wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return part
-
-
-_worker: _Worker | None = None  # of this process, where it is one of several
-
-
-def _start_worker(choice: ModelChoice, dataset: ClipDataset, folder: Path) -> None:
-    global _worker
-    # An interrupt reaches every process of a terminal; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        import cv2
-
-        cv2.setNumThreads(1)
-    except ImportError:  # a data set that draws nothing needs no OpenCV
-        pass
-    _worker = _Worker(open_predictor(choice), dataset, folder)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone; killed, it could not tell us to."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run_part(part: int) -> int:
-    assert _worker is not None
-    return _worker.run(part)
-
-
-def _in_processes(
-    choice: ModelChoice, dataset: ClipDataset, folder: Path, parts: list[int], workers: int
-) -> Iterator[int]:
-    """Yield parts as they are done, by processes of their own."""
-    # Not forked: neither torch nor the engine's threads survive a fork.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(choice, dataset, folder),
-    )
-    try:
-        for future in as_completed([pool.submit(_run_part, part) for part in parts]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise EdgeError(
-            "a worker process ended without an answer, perhaps killed for want of memory; run "
-            "again with --resume and fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _part_file(folder: Path, part: int) -> Path:
     return folder / f"{part:06d}.npz"
-
-
-def _size(part: int, total: int) -> int:
-    return min(PART_CLIPS, total - part * PART_CLIPS)
 
 
 def _is_whole(path: Path) -> bool:

@@ -144,10 +144,8 @@ def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
 def _legend(width: int) -> Image:
     image = np.full((_LEGEND, width, 3), _BACKGROUND, np.uint8)
     x = _GAP
-    words: list[tuple[str, Colour]] = [("left: actor", _WHITE), ("bystander", _GREY)]
-    words += [
-        ("right: " + kind if i == 0 else kind, c) for i, (kind, c) in enumerate(COLOURS.items())
-    ]
+    words = [("left, the truth: actor", _WHITE), ("bystander", _GREY), ("|", _GREY)]
+    words += [("right, the model:", _WHITE), *COLOURS.items()]
     for text, colour in words:
         _text(image, text, (x, 22), colour, 0.5)
         x += cv2.getTextSize(text, FONT, 0.5, 1)[0][0] + 26

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.data.samples import ClipSample, ClipShape
-from edge.evaluation import outputs as outputs_module
+from edge.evaluation import reports, workers
 from edge.evaluation import validate as validate_module
 from edge.evaluation.ava import evaluate_ava, read_detections, read_ground_truth, read_label_map
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor, open_predictor
@@ -155,7 +155,7 @@ def test_only_the_best_rows_of_a_clip_are_written(run: Run) -> None:
     report = run(Drawn(names, count=2), model=model, conf=0.0)
     scores = read_detections(report.out / "detections.csv").boxes.score
     assert scores is not None
-    assert len(scores) == 2 * validate_module.CSV_ROWS_PER_CLIP
+    assert len(scores) == 2 * reports.CSV_ROWS_PER_CLIP
     assert report.content["frame_map"] is None, "none of these classes is in the clips"
 
 
@@ -252,12 +252,12 @@ def test_a_worker_that_dies_is_said(
             pass
 
         def submit(self, *_: object) -> object:
-            raise outputs_module.BrokenProcessPool
+            raise workers.BrokenProcessPool
 
         def shutdown(self, **_: object) -> None:
             pass
 
-    monkeypatch.setattr(outputs_module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
     with pytest.raises(EdgeError, match="--resume and fewer --workers"):
         run(workers=2)
 
@@ -284,6 +284,12 @@ def test_the_pictures_are_drawn(run: Run) -> None:
         assert image is not None, name
         assert min(image.shape[:2]) >= least
         assert image.std() > 5, f"{name} is blank"
+
+
+def test_no_picture_of_an_older_run_stays(run: Run) -> None:
+    report = run(worst=1)
+    assert (report.out / "worst.jpg").is_file()
+    assert not (run(resume=True).out / "worst.jpg").exists()
 
 
 def test_a_bundle_answers_by_its_shipped_engine() -> None:

@@ -1,0 +1,152 @@
+"""Run a model over a data set, in this process or in several.
+
+Each part of the clips is made, run and written by one process; what is there already is left alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from edge.data.samples import ClipDataset
+from edge.evaluation.outputs import PART_CLIPS, missing_parts, part_size, write_part
+from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
+from runtime.errors import ConfigError, EdgeError
+
+Progress = Callable[[str, int, int], None]
+
+
+def class_order(predictor: Predictor, dataset: ClipDataset) -> list[int]:
+    """Return which output of the model stands for each class of the data set.
+
+    Raises:
+        ConfigError: They do not know the same classes.
+    """
+    model, data = predictor.class_names, dataset.class_names
+    if set(model) != set(data):
+        only = [
+            f"only the {who} knows {', '.join(sorted(set(a) - set(b))[:6])}"
+            for who, a, b in (("model", model, data), ("data set", data, model))
+            if set(a) - set(b)
+        ]
+        raise ConfigError(
+            f"{predictor.name} has {len(model)} classes and the data set {len(data)}, and they "
+            f"differ: {'; '.join(only)}. Evaluate a model on the classes it was trained for"
+        )
+    return [model.index(name) for name in data]
+
+
+def compute_outputs(
+    choice: ModelChoice,
+    dataset: ClipDataset,
+    folder: Path,
+    *,
+    predictor: Predictor,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Run the model over every clip whose part is not there yet.
+
+    Args:
+        choice: The model, for the workers to load.
+        dataset: The clips; with several workers it is sent to them.
+        folder: Made ready by `prepare_folder`.
+        predictor: The loaded model, used where there is one worker.
+        workers: Processes; 1 stays in this one.
+        progress: Told of the clips that are done.
+
+    Raises:
+        EdgeError: A clip cannot be made or run; a process was killed.
+    """
+    total = len(dataset)
+    missing = missing_parts(folder, total)
+    done = total - sum(part_size(part, total) for part in missing)
+    step = "clips"
+    if progress is not None:
+        progress(step, done, total)
+    if workers == 1 or len(missing) <= 1:
+        worker = _Worker(predictor, dataset, folder)
+        finished: Iterator[int] = (worker.run(part) for part in missing)
+    else:
+        finished = _in_processes(choice, dataset, folder, missing, min(workers, len(missing)))
+    for part in finished:
+        done += part_size(part, total)
+        if progress is not None:
+            progress(step, done, total)
+
+
+class _Worker:
+    """One loaded model and the data set, in one process."""
+
+    def __init__(self, predictor: Predictor, dataset: ClipDataset, folder: Path) -> None:
+        self.predictor, self.dataset, self.folder = predictor, dataset, folder
+        self.order = class_order(predictor, dataset)
+
+    def run(self, part: int) -> int:
+        """Make one part and return its number."""
+        start = part * PART_CLIPS
+        clips = range(start, start + part_size(part, len(self.dataset)))
+        samples = [self.dataset[index] for index in clips]
+        outputs = self.predictor.run([sample.frames_rgb for sample in samples])
+        ordered = [(boxes, actor, actions[:, self.order]) for boxes, actor, actions in outputs]
+        write_part(self.folder, part, samples, ordered)
+        return part
+
+
+_worker: _Worker | None = None  # of this process, where it is one of several
+
+
+def _start_worker(choice: ModelChoice, dataset: ClipDataset, folder: Path) -> None:
+    global _worker
+    # An interrupt reaches every process of a terminal; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        import cv2
+
+        cv2.setNumThreads(1)
+    except ImportError:  # a data set that draws nothing needs no OpenCV
+        pass
+    _worker = _Worker(open_predictor(choice), dataset, folder)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone; killed, it could not tell us to."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_part(part: int) -> int:
+    assert _worker is not None
+    return _worker.run(part)
+
+
+def _in_processes(
+    choice: ModelChoice, dataset: ClipDataset, folder: Path, parts: list[int], workers: int
+) -> Iterator[int]:
+    """Yield parts as they are done, by processes of their own."""
+    # Not forked: neither torch nor the engine's threads survive a fork.
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(choice, dataset, folder),
+    )
+    try:
+        for future in as_completed([pool.submit(_run_part, part) for part in parts]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise EdgeError(
+            "a worker process ended without an answer, perhaps killed for want of memory; run "
+            "again with --resume and fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
