@@ -43,6 +43,7 @@ bench: $(DEV_VENV)/.installed
 	$(BIN)/python -m benchmarks.engines --variants pico nano --out runs/bench
 	$(BIN)/python -m benchmarks.by_operator --model runtime/models/nano --out runs/bench
 	$(BIN)/python -m benchmarks.cold_start --out runs/bench
+	$(BIN)/python -m benchmarks.steps --variants pico nano --out runs/bench
 	$(BIN)/python -m benchmarks.overhead --out runs/bench
 
 docs: $(DEV_VENV)/.installed

@@ -1,8 +1,8 @@
 """What everything around the engine costs: capture, resize, buffer, decode, Python.
 
 `python -m benchmarks.overhead` runs, in turn and each in a process of its own, the engine alone on
-one clip and the whole runner on a video file as fast as it goes. Two figures come out, both over
-the engine's own time per clip:
+clips that overlap as the video's do, and the whole runner on a video file as fast as it goes. Two
+figures come out, both over the engine's own time per clip:
 
 * `around`: what the engine's thread does besides the engine: waiting for frames, resizing, filling
   the clip, decoding, Python. It is what a result waits for.
@@ -30,15 +30,16 @@ import numpy as np
 from runtime.bundle import Bundle
 from runtime.engine import load_engine
 bundle = Bundle.load(sys.argv[1])
-engine = load_engine(bundle, num_threads=int(sys.argv[2]))
+stride = int(sys.argv[3]) // bundle.spec.clip.sampling_rate
+engine = load_engine(bundle, num_threads=int(sys.argv[2]), stride=stride)
 clip = np.random.default_rng(0).standard_normal(bundle.spec.clip_shape).astype(np.float32)
-for _ in range(20):
-    engine.run(clip)
-times = []
-for _ in range(100):
+first, times = 0, []
+for _ in range(120):
     start = time.perf_counter()
-    engine.run(clip)
+    engine.run(clip, first)
     times.append((time.perf_counter() - start) * 1e3)
+    first += stride
+times = times[20:]
 print(json.dumps({"ms": sorted(times)[50]}))
 """
 
@@ -78,7 +79,7 @@ def measure(model: str, source: str, *, threads: int, stride: int, rounds: int) 
     """Return medians over interleaved rounds; times in milliseconds per clip."""
     engine, runner = [], []
     for _ in range(rounds):
-        engine.append(child(ENGINE_CHILD, model, str(threads)))
+        engine.append(child(ENGINE_CHILD, model, str(threads), str(stride)))
         runner.append(child(RUNNER_CHILD, model, str(threads), source, str(stride)))
     pairs = list(zip(runner, engine, strict=True))
     whole = [r["ms"] / e["ms"] - 1 for r, e in pairs]

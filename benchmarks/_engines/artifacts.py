@@ -20,7 +20,12 @@ from benchmarks._engines.base import installed
 _ROOT = Path(__file__).resolve().parent.parent.parent
 # What decides an artifact beside weights and package versions: the code that makes the graph and
 # lowers it. The module of the `build` that is called counts too.
-_SOURCES = ("export/*.py", "quantize/*.py", "benchmarks/_engines/networks.py")
+_SOURCES = (
+    "edge/model/*.py",
+    "export/*.py",
+    "quantize/*.py",
+    "benchmarks/_engines/networks.py",
+)
 _FACTS = "facts.json"
 
 

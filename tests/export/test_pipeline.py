@@ -24,6 +24,11 @@ def test_each_artifact_runs_and_tests_itself(exported: ExportReport, stem: str) 
         assert engine.artifact.delegated["share"] >= 0.99
         assert engine.artifact.delegated["calls"] == 1
         assert engine.artifact.parity["clips"] == 6
+        methods = engine.artifact.delegated["methods"]
+        assert {name: taken["calls"] for name, taken in methods.items()} == {"stem": 1, "trunk": 1}
+        assert all(taken["share"] >= 0.99 for taken in methods.values())
+        # The same arithmetic on the same ranges: not only close.
+        assert max(engine.artifact.parity["steps_max_abs"].values()) <= 1e-6
 
 
 def test_theta_lets_a_few_tokens_of_the_golden_clip_pass(exported: ExportReport) -> None:

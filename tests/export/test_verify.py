@@ -67,6 +67,19 @@ def test_a_program_that_does_not_load_is_an_error(program: bytes, clip: np.ndarr
         )
 
 
+def test_a_program_that_answers_otherwise_in_steps_is_an_error(
+    program: bytes, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = answer(program, clip)
+    options = {"name": "x.pte", "precision": "fp32", "truth": same, "simulate": same}
+    found = verify_program(program, [clip], in_steps=True, **options)
+    assert found.steps_max_abs is not None
+    assert max(found.steps_max_abs.values()) <= 1e-6
+    monkeypatch.setattr("export.verify.STEP_TOLERANCE", -1.0)
+    with pytest.raises(ExportError, match="in steps differs from the whole clip"):
+        verify_program(program, [clip], in_steps=True, **options)
+
+
 def test_every_target_of_the_registry_can_be_had() -> None:
     assert [get_target(name).name for name in TARGETS] == list(TARGETS)
     with pytest.raises(ConfigError, match="Did you mean 'xnnpack-fp32'"):

@@ -1,0 +1,193 @@
+"""What overlapping clips save: each step of time is computed once, not once per clip.
+
+`python -m benchmarks.steps` runs each program whole and in steps, each in a process of its own, in
+interleaved turns, on clips that begin `--stride` samples apart as the runtime feeds them. Before
+that it compares the outputs of both ways on a drawn video, in a process that has both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._engines.artifacts import Store
+from benchmarks._engines.base import engine_named
+from benchmarks.engines import EngineOptions, make_networks
+from runtime.errors import ConfigError
+from runtime.options import EXIT_OK, OptionParser, guarded, option
+from runtime.report import write_report
+
+LIMIT = 0.9
+SETTLE_S = 0.05
+
+# argv: program, threads, samples between clips, milliseconds to measure.
+TIMING_CHILD = """
+import json, sys, time
+import numpy as np
+from runtime import _native
+path, threads, stride, budget = sys.argv[1], *map(int, sys.argv[2:5])
+engine = _native.Engine(path, threads, stride)
+clip = np.random.default_rng(0).standard_normal(engine.input_shape).astype(np.float32)
+first, times = 0, []
+while len(times) < 20 or sum(times[10:]) < budget:
+    start = time.perf_counter()
+    engine.run(clip, first)
+    times.append((time.perf_counter() - start) * 1e3)
+    first += stride
+print(json.dumps({"ms": times[10:], "stems": engine.stem_runs / len(times)}))
+"""
+
+# argv: program, threads, samples between clips.
+PARITY_CHILD = """
+import json, sys
+import numpy as np
+from edge.data.demo_clip import render_frame
+from runtime import _native
+path, threads, stride = sys.argv[1], *map(int, sys.argv[2:4])
+whole, steps = _native.Engine(path, threads), _native.Engine(path, threads, stride)
+_, frames, _, height, width = whole.input_shape
+preprocess = _native.Preprocess(height, width, [0.45] * 3, [0.225] * 3)
+buffer = _native.ClipBuffer(preprocess, frames)
+worst, clips = 0.0, 0
+for index in range(frames + 24 * stride):
+    buffer.push(render_frame(index * 4 / 30))
+    if buffer.full and (index + 1 - frames) % stride == 0:
+        pairs = zip(whole.run(buffer.clip()), steps.run(buffer.clip(), buffer.first))
+        worst, clips = max(worst, *(float(abs(a - b).max()) for a, b in pairs)), clips + 1
+print(json.dumps({"max_abs": worst, "clips": clips, "shares": steps.shares_steps}))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOptions:
+    """Options of `python -m benchmarks.steps`."""
+
+    variants: tuple[str, ...] = option(("nano",), "networks with random weights: pico nano tiny")
+    stride: int = option(2, "samples from one clip to the next")
+    threads: int = option(2, "threads of the engine")
+    rounds: int = option(7, "turns of each way; they alternate")
+    turn_ms: int = option(400, "length of a turn, milliseconds")
+    calib_clips: int = option(32, "clips for int8 ranges")
+    out: str = option("runs/bench", "folder for steps.json, steps.md and the programs")
+    verbose: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: One cannot be used.
+        """
+        for name in ("stride", "threads", "rounds", "turn_ms", "calib_clips"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
+
+
+def run(options: StepOptions) -> str:
+    """Build what is not built yet, measure, write both files, return the report's text."""
+    load_before = os.getloadavg()[0]
+    found = [
+        {"network": name, "precision": precision, **measure(path, options)}
+        for name, precision, path in _programs(options)
+    ]
+    header = ("network", "whole", "p95", "in steps", "p95", "steps / whole", "stems", "error")
+    rows = [header, *(_row(result) for result in found)]
+    worst = max(result["ratio"] for result in found)
+    notes = [
+        f"Clips begin {options.stride} samples apart. `stems`: runs of the stem per clip. `error`: "
+        "largest difference of any output from the whole clip's. The ratio is the median of the "
+        f"rounds'; the largest is {worst:.2f}, {'within' if worst <= LIMIT else 'OVER'} {LIMIT}. "
+        f"Load average before: {load_before:.2f}.",
+        "",
+    ]
+    variants = " ".join(options.variants)
+    return write_report(
+        Path(options.out),
+        "steps",
+        title="Overlapping clips",
+        command=f"python -m benchmarks.steps --variants {variants} --stride {options.stride}",
+        table=rows,
+        notes=notes,
+        content={"threads": options.threads, "results": found, "load_before": load_before},
+    )
+
+
+def measure(path: Path, options: StepOptions) -> dict[str, Any]:
+    """Compare one program's two ways; times in milliseconds per clip."""
+    threads, stride = str(options.threads), str(options.stride)
+    parity = _child(PARITY_CHILD, str(path), threads, stride)
+    if not parity["shares"]:
+        raise ConfigError(f"a stride of {stride} samples leaves {path} no steps to share")
+    whole: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = []
+    for _ in range(options.rounds):
+        for way, rows in (("0", whole), (stride, steps)):
+            time.sleep(SETTLE_S)
+            rows.append(_child(TIMING_CHILD, str(path), threads, way, str(options.turn_ms)))
+    medians = [[statistics.median(row["ms"]) for row in rows] for rows in (whole, steps)]
+    all_ms = [sorted(ms for row in rows for ms in row["ms"]) for rows in (whole, steps)]
+    return {
+        "whole_ms": statistics.median(all_ms[0]),
+        "whole_p95_ms": all_ms[0][int(0.95 * (len(all_ms[0]) - 1))],
+        "steps_ms": statistics.median(all_ms[1]),
+        "steps_p95_ms": all_ms[1][int(0.95 * (len(all_ms[1]) - 1))],
+        "ratio": statistics.median(b / a for a, b in zip(*medians, strict=True)),
+        "ratios": [b / a for a, b in zip(*medians, strict=True)],
+        "stems_per_clip": steps[-1]["stems"],
+        "max_abs": parity["max_abs"],
+        "clips_compared": parity["clips"],
+    }
+
+
+def _programs(options: StepOptions) -> list[tuple[str, str, Path]]:
+    """Return name, precision and program of each network, built where it is not there yet."""
+    asked = EngineOptions(
+        variants=options.variants, textbook=False, calib_clips=options.calib_clips
+    )
+    found: list[tuple[str, str, Path]] = []
+    for network in make_networks(asked):
+        store = Store(Path(options.out) / "artifacts", network.name, network.fingerprint)
+        for precision in ("int8", "fp32"):
+            engine = engine_named(f"xnnpack-{precision}")
+            path = engine.load_module().build(network, precision, store)
+            found.append((network.name, precision, path))
+    return found
+
+
+def _row(result: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{result['network']} {result['precision']}",
+        f"{result['whole_ms']:.2f} ms",
+        f"{result['whole_p95_ms']:.2f} ms",
+        f"{result['steps_ms']:.2f} ms",
+        f"{result['steps_p95_ms']:.2f} ms",
+        f"{result['ratio']:.2f}",
+        f"{result['stems_per_clip']:.2f}",
+        f"{result['max_abs']:.2g}",
+    )
+
+
+def _child(code: str, *args: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], check=True, capture_output=True, text=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print the report."""
+    parser = OptionParser(prog="python -m benchmarks.steps", description=__doc__)
+    print(run(parser.parse_into(StepOptions, argv)))
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main, sys.argv[1:]))
