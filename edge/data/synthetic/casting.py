@@ -206,7 +206,9 @@ def _throwing(dice: Dice) -> Role:
     left = dice.chance(0.5)
     motion = Throw(at_keyframe=dice.uniform(0.25, 0.7), duration_s=dice.uniform(0.8, 1.1),
                    left=left)  # fmt: skip
-    held = replace(_thing(dice, ("ball", "ball", "bottle"), left=left), flies=True)
+    held = replace(
+        _thing(dice, ("ball", "ball", "bottle"), left=left), speed=dice.uniform(5.0, 9.0)
+    )
     return Role(motions=(motion, _sway(dice)), labels=("throw",), held=held, governs=0)
 
 

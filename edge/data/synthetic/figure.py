@@ -178,6 +178,7 @@ class _Table:
 
 
 _PARTS = [*_BODY]
+_THIGHS = [i for i, part in enumerate(_BODY) if part.paint == "thigh"]
 _INDEX: dict[str, list[int]] = {}
 for _name, _extra in _EXTRAS.items():
     _INDEX[_name] = list(range(len(_PARTS), len(_PARTS) + len(_extra)))
@@ -201,7 +202,10 @@ def dress(solids: Solids, owner: int, stature: Stature, look: Look, rows: F64) -
     for name in (look.hair_style, look.print_style, look.bag, "" if skirted else "hips"):
         chosen += _INDEX.get(name, [])
     palette = _palette(look)
-    solids.capsules.append(_CAPSULES.group(stature, rows, palette, chosen, owner))
+    body = _CAPSULES.group(stature, rows, palette, chosen, owner)
+    if skirted:
+        body.nearer[_THIGHS] -= 0.12 * stature.height  # a knee does not come through the cloth
+    solids.capsules.append(body)
     soft = [0, 1 + (look.legs == "coat")] if skirted else [0]
     solids.hulls.append(_SOFT.group(stature, rows, palette, soft, owner))
 

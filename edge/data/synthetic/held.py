@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,7 @@ class Held:
         colour: Its colour.
         both: Held between both hands.
         left: In the left hand, where one holds it.
-        flies: Thrown when it leaves the hand; else it lies where the hand left it.
-        velocity: Of the throw, m/s.
+        speed: How fast it is thrown ahead when it leaves the hand, m/s; 0 where it lies.
     """
 
     shape: str
@@ -31,8 +31,7 @@ class Held:
     colour: Colour
     both: bool = False
     left: bool = False
-    flies: bool = False
-    velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    speed: float = 0.0
 
     def add(
         self, solids: Solids, person: int, hands: F64, event: F64, in_hand: F64, since: F64,
@@ -44,15 +43,17 @@ class Held:
             solids: What is drawn so far.
             person: Whose it is.
             hands: Where the hand, or the middle of both, is: (F, 3).
-            event: Where it is when the thing is taken or leaves, (3,).
+            event: Where the thing is when no hand has it, or where it leaves the hand: (3,) or
+                (F, 3).
             in_hand: 1 for the moments at which the hand has it, (F,).
             since: Time since the event, (F,), seconds.
             heading: Direction of the person, rad.
         """
         apart = np.broadcast_to(event, hands.shape)
-        if self.flies:
+        if self.speed:
             flight = np.maximum(since, 0.0)[:, None]
-            apart = apart + flight * np.array(self.velocity)
+            way = (math.cos(heading), math.sin(heading), 0.25)
+            apart = apart + flight * self.speed * np.array(way)
             apart = apart - 0.5 * GRAVITY * flight**2 * np.array([0.0, 0.0, 1.0])
         place = np.where(in_hand[:, None] > 0.5, hands, apart)
         low = self.size * (0.7 if self.shape == "box" else 1.0)

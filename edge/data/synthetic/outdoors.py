@@ -12,7 +12,7 @@ from edge.data.synthetic.place import Canvas, Place, shades
 from edge.data.synthetic.seeds import Dice
 from edge.data.synthetic.textures import GROUNDS, SIZE, texture
 
-_RING = tuple((math.cos(i * math.pi / 4), math.sin(i * math.pi / 4)) for i in range(8))
+_RING = tuple((math.cos(i * math.pi / 6), math.sin(i * math.pi / 6)) for i in range(12))
 
 
 def paint_outdoors(canvas: Canvas, place: Place, dice: Dice) -> None:

@@ -55,7 +55,7 @@ HAND = (int(Ch.R_HAND_X), int(Ch.L_HAND_X))
 def standing(count: int) -> F64:
     """Return `count` rows of a relaxed standing pose, shape (count, CHANNELS)."""
     pose = np.zeros((count, CHANNELS))
-    pose[:, Ch.PELVIS_UP] = 0.985
+    pose[:, Ch.PELVIS_UP] = 0.995
     for foot in FOOT:
         pose[:, foot] = 0.13
     for hand in HAND:

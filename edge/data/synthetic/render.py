@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.synthetic.background import paint_place
-from edge.data.synthetic.camera import Camera
+from edge.data.synthetic.camera import Camera, CameraPath
 from edge.data.synthetic.degrade import Degrader
 from edge.data.synthetic.draw import (
     FRINGE_PX,
@@ -225,7 +225,7 @@ def _paint(
         total = None
         for part in range(how.exposures):
             moment = index * how.exposures + part
-            cut_out(canvas, scene, maps[moment], frame)
+            cut_out(canvas, camera, scene.path, maps[moment], frame)
             if shadows:
                 cast(frame, [s[moment] for s in shadows], scene.shadow)
             fill(frame, listed, moment, without=without)
@@ -237,14 +237,13 @@ def _paint(
     return frames
 
 
-def cut_out(canvas: Canvas, scene: Scene, motion: F64, frame: U8) -> None:
+def cut_out(canvas: Canvas, camera: Camera, path: CameraPath, motion: F64, frame: U8) -> None:
     """Copy what the moved camera sees of the place into a frame."""
-    if not scene.path.moves:
+    if not path.moves:
         frame[:] = canvas.picture
         return
-    camera = scene.camera
     kx, ky = camera.px
-    if scene.path.turns:
+    if path.turns:
         middle = np.array([0.5 * camera.aspect, 0.5])
         linear = motion[:, :2]
         shift = motion[:, 2] + middle - linear @ middle

@@ -36,7 +36,7 @@ class Walk(Cycle):
         """Write root, feet, hips and swinging hands."""
         angle = self.angle(t)
         pose[:, Ch.AHEAD] += self.stride * self.hz * self.pace * t
-        pose[:, Ch.PELVIS_UP] = 0.955 - 0.018 * np.cos(2 * angle)
+        pose[:, Ch.PELVIS_UP] = 0.962 - 0.018 * np.cos(2 * angle)
         pose[:, Ch.LEAN] = 0.06
         pose[:, Ch.TWIST] = 0.14 * np.cos(angle)
         for foot, hand, own in zip(FOOT, HAND, (angle, angle + math.pi), strict=True):
@@ -120,7 +120,7 @@ class Jump(Cycle):
         air = np.clip((part - 0.42) / 0.58, 0.0, 1.0)
         bend = np.sin(math.pi * ground) * (part < 0.42)
         flight = 4 * air * (1 - air)
-        pose[:, Ch.PELVIS_UP] = 0.985 - 0.34 * bend
+        pose[:, Ch.PELVIS_UP] = 0.995 - 0.34 * bend
         pose[:, Ch.PELVIS_AHEAD] = -0.16 * bend
         pose[:, Ch.LEAN] = 0.05 + 0.5 * bend
         pose[:, Ch.LIFT] += self.height * flight

@@ -33,7 +33,7 @@ class Sit(Passage):
         """Write hips, lean, feet and hands."""
         down = ramp(self.share(t))
         ground = self.seat < 0.3
-        pose[:, Ch.PELVIS_UP] = 0.985 + (self.seat - 0.985) * down
+        pose[:, Ch.PELVIS_UP] = 0.995 + (self.seat - 0.995) * down
         pose[:, Ch.PELVIS_AHEAD] = -self.back * down
         pose[:, Ch.LEAN] = 4 * self.lean * down * (1 - down) + (0.22 if ground else 0.02) * down
         for foot, hand in zip(FOOT, HAND, strict=True):
@@ -62,7 +62,7 @@ class PickUp(Passage):
         share = self.share(t)
         bent = ramp(1.12 * (1 - np.abs(2 * share - 1)))
         after = ramp((share - 0.44) / 0.2)
-        pose[:, Ch.PELVIS_UP] = 0.985 - self.dip * bent
+        pose[:, Ch.PELVIS_UP] = 0.995 - self.dip * bent
         pose[:, Ch.PELVIS_AHEAD] = -0.2 * bent
         pose[:, Ch.LEAN] = self.lean * bent
         pose[:, Ch.HEAD_NOD] += 0.25 * bent
