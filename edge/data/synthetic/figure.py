@@ -165,7 +165,8 @@ class _Table:
         h = stature.height
         head = np.where(self.head[chosen], stature.head, 1.0)
         weights = self.joints[chosen] + (h * head)[:, :, None] * self.offsets[chosen]
-        points = weights.reshape(-1, ROWS) @ rows
+        flat = weights.reshape(-1, ROWS) @ rows.transpose(1, 0, 2).reshape(ROWS, -1)
+        points = flat.reshape(-1, len(rows), 3).transpose(1, 0, 2)
         girth = np.where(self.girth[chosen], stature.girth, 1.0)
         return Group(
             points=points.reshape(len(rows), len(chosen), self.points, 3),

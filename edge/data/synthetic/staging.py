@@ -38,7 +38,7 @@ def draw_scene(seed: int, *, width: int, height: int) -> Scene:
     """
     dice = Dice(seed, 1)
     size_wh = _SIZES_WH[dice.weighted((3, 2, 2, 3, 3, 1.2, 1.2))]
-    share = dice.log_uniform(0.24, 0.88) if dice.chance(0.88) else dice.log_uniform(0.1, 0.22)
+    share = dice.log_uniform(0.28, 0.88) if dice.chance(0.9) else dice.log_uniform(0.1, 0.28)
     camera = _draw_camera(dice, share, size_wh[0] / size_wh[1], width, height)
     people = _draw_people(Dice(seed, 2), camera, share, dice.weighted(_CROWD))
     place = _draw_place(dice, people, seed)
@@ -95,7 +95,7 @@ def _draw_people(dice: Dice, camera: Camera, share: float, count: int) -> list[P
         spot = None
         for _ in range(_TRIES):
             own = share if index == 0 else dice.log_uniform(
-                max(0.1, 0.42 * share), min(0.88, 1.6 * share)
+                max(0.1, 0.48 * share), min(0.88, 1.6 * share)
             )  # fmt: skip
             spot = _try_spot(dice, camera, own, taken, people)
             if spot is not None:
