@@ -156,9 +156,9 @@ class BMViT(nn.Module):
         boxes, actor, actions = self.heads(merge_slices(where), merge_slices(what))
         batch = slices[0].shape[0]
         return {
-            "pred_boxes": _by_token(boxes, batch),
-            "pred_actor": _by_token(actor, batch).flatten(1),  # a delegate takes no squeeze
-            "pred_actions": _by_token(actions, batch),
+            "pred_boxes": by_token(boxes, batch),
+            "pred_actor": by_token(actor, batch).flatten(1),  # a delegate takes no squeeze
+            "pred_actions": by_token(actions, batch),
         }
 
     def _slices(self, clip_ncthw: Tensor) -> list[Tensor]:
@@ -194,6 +194,6 @@ def with_overrides(config: BMViTConfig, **overrides: object) -> BMViTConfig:
     return replace(config, **mine)  # type: ignore[arg-type]
 
 
-def _by_token(maps: Tensor, batch: int) -> Tensor:
+def by_token(maps: Tensor, batch: int) -> Tensor:
     """Turn (B*S, K, H, W) into (B, S*H*W, K)."""
     return maps.permute(0, 2, 3, 1).reshape(batch, -1, maps.shape[1])

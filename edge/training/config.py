@@ -81,6 +81,8 @@ class TrainOptions:
     eos_coef: float = option(0.1, "weight of silent tokens where --actor-loss is bce")
     rival_weight: float = option(1.0, "weight of silent tokens on a person who has their token")
 
+    loss_early: float = option(0.0, "weight of all these losses on features before the last stage")
+
     teacher: str | None = option(None, "larger model to learn from as well", metavar="MODEL.pt")
     distill_logits: float = option(1.0, "weight of the teacher's actor and action scores")
     distill_boxes: float = option(2.0, "weight of the teacher's boxes")
@@ -109,7 +111,7 @@ class TrainOptions:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{_flag(name)} is {value}, expected a number above 0")
         for name in ("weight_decay", "clip_norm", "warmup_epochs", "distill_logits",
-                     "distill_boxes", "distill_features"):  # fmt: skip
+                     "distill_boxes", "distill_features", "loss_early"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{_flag(name)} is {value}, expected 0 or more")

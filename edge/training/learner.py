@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
+from edge.training.deep_supervision import EarlyHeads
 from runtime.errors import ConfigError
 
 
@@ -73,22 +74,50 @@ class TokenTap:
 
 
 class Learner(nn.Module):
-    """The trained module, and a projection of its features where a teacher is listened to."""
+    """The trained module, and what training adds to it: early heads, a projection for a teacher."""
 
-    def __init__(self, model: BMViT, form: ModelForm, teacher_channels: int | None = None) -> None:
-        """Wrap a model; `teacher_channels` is the width of the teacher's `TokenTap`."""
+    def __init__(
+        self,
+        model: BMViT,
+        form: ModelForm,
+        *,
+        teacher_channels: int | None = None,
+        early: bool = False,
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: The model.
+            form: In which form it is trained.
+            teacher_channels: Width of the teacher's `TokenTap`, where there is a teacher.
+            early: Whether features before the last stage get heads of their own.
+
+        Raises:
+            ConfigError: A teacher or early heads meet another form of the model, or early heads
+                find no place in it.
+        """
         super().__init__()
         self._tap = TokenTap(model) if teacher_channels is not None else None
+        self.early = EarlyHeads(model) if early else None
         self.trained = form.wrap(model)
+        if self.trained is not model and (early or self._tap is not None):
+            raise ConfigError(
+                "--teacher and --loss-early work on the model itself, not on another form of it"
+            )
         self.project: nn.Linear | None = None
         if self._tap is not None and teacher_channels is not None:
-            if self.trained is not model:
-                raise ConfigError("--teacher works on the model itself, not on another form of it")
             self.project = nn.Linear(self._tap.channels, teacher_channels)
 
     def forward(self, clip_ncthw: Tensor) -> dict[str, Tensor]:
-        """Return the model's outputs; with a teacher also `features` (B, N, teacher_channels)."""
+        """Return the model's outputs.
+
+        With a teacher also `features` (B, N, teacher_channels), with early heads their outputs
+        under the same names behind `early_`.
+        """
+        batch = clip_ncthw.shape[0]
         outputs = cast("dict[str, Tensor]", self.trained(clip_ncthw))
         if self._tap is not None and self.project is not None:
-            outputs["features"] = self.project(self._tap.take(clip_ncthw.shape[0]))
+            outputs["features"] = self.project(self._tap.take(batch))
+        if self.early is not None:
+            outputs |= {f"early_{name}": value for name, value in self.early(batch).items()}
         return outputs

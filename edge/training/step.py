@@ -49,10 +49,13 @@ class Stepper:
         if self.distiller is not None:
             channels_innermost(self.distiller.teacher.to(device))
         channels_innermost(parts.model)
-        if processes.world_size > 1:
-            share_batch_norms(parts.model)
         channels = None if self.distiller is None else self.distiller.channels
-        self.learner = Learner(parts.model, form, channels).to(device).train()
+        self.learner = Learner(
+            parts.model, form, teacher_channels=channels, early=options.loss_early > 0
+        )
+        if processes.world_size > 1:
+            share_batch_norms(self.learner)
+        self.learner.to(device).train()
         self.average: AveragedModel[nn.Module] = AveragedModel(self.learner.trained, options.ema)
         self.optimizer = optimizer_of(
             self.learner, lr=options.lr0, weight_decay=options.weight_decay
@@ -121,6 +124,11 @@ class Stepper:
         self.check()  # the device has long been behind it; the forward above is queued already
         losses = self.criterion(outputs, targets, num_people=people)
         total, values = losses.total, dict(losses.parts)
+        if self.options.loss_early > 0:
+            early = {n[6:]: value for n, value in outputs.items() if n.startswith("early_")}
+            extra = self.criterion(early, targets, num_people=people).total
+            total = total + self.options.loss_early * extra
+            values["early"] = extra.detach()
         if self.distiller is not None:
             with self.processes.autocast():
                 extra, more = self.distiller(

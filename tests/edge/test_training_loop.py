@@ -209,6 +209,29 @@ def test_a_student_moves_towards_its_teacher(tmp_path: Path) -> None:
                               resume=str(run))).run().reason == "finished"  # fmt: skip
 
 
+def test_early_heads_learn_and_are_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = {
+        "channels": (8, 16, 16),
+        "depths": (1, 1, 1),
+        "strides": (2, 1),
+        "kv_strides": (4, 2, 2),
+    }
+    monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **three))
+    Trainer(options_of(tmp_path, loss_early=0.5, steps=30, lr0=3e-3, log_every=10)).run()
+    rows = [row for row in read_log(tmp_path) if row["kind"] == "train"]
+    assert rows[-1]["early"] < 0.95 * rows[0]["early"]
+    names = load_checkpoint(tmp_path / "last.pt").model.state_dict()
+    assert not any("early" in name for name in names)
+
+
+def test_early_heads_need_a_place_of_the_same_grid(tmp_path: Path) -> None:
+    # As `tiny_world` makes it, the last stage halves the grid.
+    with pytest.raises(ConfigError, match="--loss-early"):
+        Trainer(options_of(tmp_path, loss_early=0.5))
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
