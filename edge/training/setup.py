@@ -15,6 +15,7 @@ from edge.training.config import TrainOptions
 from edge.training.criterion import CriterionConfig, LossForm, SetCriterion
 from edge.training.distill import DistillConfig, Distiller, check_teacher
 from edge.training.matcher import ActorCost, HungarianMatcher, MatcherConfig
+from edge.training.validate import KeptClips
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def build_parts(options: TrainOptions) -> Parts:
     return Parts(
         model=model,
         data=data,
-        validation=validation,
+        validation=None if validation is None else KeptClips(validation),
         criterion=criterion,
         distiller=_distiller(options, matcher, model.config, data.class_names),
     )

@@ -52,6 +52,37 @@ def validate(
     return metrics.result()
 
 
+class KeptClips:
+    """The same clips, each made once: a validation is not to wait for them every time.
+
+    Clips beyond `limit_bytes` are made anew.
+    """
+
+    def __init__(self, dataset: ClipDataset, limit_bytes: int = 1 << 30) -> None:
+        """Keep clips of `dataset` as they are asked for."""
+        self._dataset, self._room = dataset, limit_bytes
+        self._kept: dict[int, ClipSample] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the actions."""
+        return self._dataset.class_names
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`."""
+        if index in self._kept:
+            return self._kept[index]
+        sample = self._dataset[index]
+        if sample.frames_rgb.nbytes <= self._room:
+            self._room -= sample.frames_rgb.nbytes
+            self._kept[index] = sample
+        return sample
+
+
 def _groups(dataset: ClipDataset, count: int, size: int) -> Iterator[list[ClipSample]]:
     for start in range(0, count, size):
         yield [dataset[index] for index in range(start, min(start + size, count))]

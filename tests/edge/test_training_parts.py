@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edge.data.samples import ClipShape
+from edge.data.samples import ClipSample, ClipShape
 from edge.model.variants import build_model
 from edge.training.ema import AveragedModel
 from edge.training.loader import Share, StepOrder, batches_by_step
@@ -24,6 +24,7 @@ from edge.training.schedule import Schedule, optimizer_of
 from edge.training.session import Session
 from edge.training.state import Progress, load_state, save_state
 from edge.training.targets import Normalize, collate
+from edge.training.validate import KeptClips
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
 from tests.edge.moving_squares import MovingSquares
@@ -131,6 +132,22 @@ def test_samples_become_targets() -> None:
         expected = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], axis=1)
         np.testing.assert_allclose(target["boxes"].numpy(), expected, atol=1e-6)
         assert target["clip_id"] == sample.clip_id
+
+
+def test_clips_of_a_validation_are_made_once_as_far_as_memory_goes() -> None:
+    made: list[int] = []
+
+    class Counting(MovingSquares):
+        def __getitem__(self, index: int) -> ClipSample:
+            made.append(index)
+            return super().__getitem__(index)
+
+    size = MovingSquares(SHAPE)[0].frames_rgb.nbytes
+    kept = KeptClips(Counting(SHAPE), limit_bytes=2 * size)
+    for _ in range(2):
+        for index in range(3):
+            assert kept[index].clip_id == f"squares-0-{index}"
+    assert made == [0, 1, 2, 2]
 
 
 # --- learning rate, decay, average --------------------------------------------------------------
