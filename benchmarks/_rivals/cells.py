@@ -172,5 +172,6 @@ def _best_of_levels(
 
 
 def _sigmoid(logits: Floats) -> Floats:
-    found: Floats = np.reciprocal(np.float32(1.0) + np.exp(-logits))
+    with np.errstate(over="ignore"):  # one over infinity is the zero it should be
+        found: Floats = np.reciprocal(np.float32(1.0) + np.exp(-logits))
     return found

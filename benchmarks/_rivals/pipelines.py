@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks._engines.base import Floats, Run
 from benchmarks._rivals.cells import ClipQueue, Grid, Image, decode_cells, scores
 from runtime.bundle import BUNDLE_FILE, Bundle
+from runtime.errors import DecodeError
 from runtime.results import KeyframeResult
 from runtime.runner import ClipRunner
 
@@ -211,13 +212,19 @@ def fix_candidates(pipeline: Pipeline, count: int) -> dict[str, float]:
 
     Returns:
         The threshold; medians of candidates and detections with it.
+
+    Raises:
+        DecodeError: Scores are not finite.
     """
     bounds = []
     for found in itertools.islice(pipeline.all_scores(), _TRIAL_RESULTS):
         ordered = np.sort(found)[::-1]
         bounds.append(float(ordered[min(count, len(ordered)) - 1]))
     # Just below the last one wanted: scores of an int8 network are often equal.
-    bound = np.float32(np.clip(np.median(bounds), 1e-6, 1.0 - 1e-6))
+    middle = np.quantile(bounds, 0.5, method="lower")
+    if not np.isfinite(middle):
+        raise DecodeError(f"the scores of a network are {middle}, expected probabilities")
+    bound = np.float32(np.clip(middle, 1e-6, 1.0 - 1e-6))
     threshold = float(np.nextafter(bound, np.float32(0.0)))
     pipeline.set_threshold(threshold)
     after = list(itertools.islice(pipeline.results(), _TRIAL_RESULTS))

@@ -19,7 +19,7 @@ from benchmarks._rivals.rounds import PipelineJob, Plan, measure
 from benchmarks._rivals.tables import RivalRow, absences, best_rival, goals, table
 from benchmarks.engines import EngineReport
 from benchmarks.rivals import RivalOptions
-from runtime.errors import ConfigError
+from runtime.errors import ConfigError, DecodeError
 
 STRIDES = (8, 16, 32)
 SIZE = 64
@@ -73,36 +73,45 @@ def test_rival_answers_for_each_cell(size: int, cells: int) -> None:
     assert Grid.of(size, STRIDES).ends[-1] == cells
 
 
-def test_rival_sees_motion_and_its_keyframe_is_the_newest() -> None:
-    torch = pytest.importorskip("torch")
-    from benchmarks._rivals.yowov2 import YOWOv2Nano
-
-    model = YOWOv2Nano(2).eval()
-    clip = torch.rand(1, 16, 3, 64, 64) * 255
-    seen: list[Any] = []
-    model.detector.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    with torch.no_grad():
-        before = model(clip)[1]
-        after = model(torch.cat([clip[:, :8].flip(1), clip[:, 8:]], dim=1))[1]
-    assert torch.equal(seen[0], clip[:, -1])
-    assert not torch.allclose(before, after)
-
-
-def test_random_weights_give_outputs_that_differ_from_cell_to_cell() -> None:
+@pytest.fixture(scope="module")
+def small_rival() -> Any:
+    """Return the network for clips of 64 x 64 pixels, and one of those its norms come from."""
     torch = pytest.importorskip("torch")
     from benchmarks._rivals.random_weights import build_rival
 
-    clips = [torch.rand(1, 16, 3, 64, 64) * 255 for _ in range(3)]
+    clips = [torch.from_numpy(clip) for clip in _clips(rivals.decoded_frames((64, 48), 20), 4)]
+    return build_rival(3, clips, seed=1), clips
+
+
+def test_rival_sees_motion_and_its_keyframe_is_the_newest(small_rival: Any) -> None:
+    import torch
+
+    model, clips = small_rival
+    clip, seen = clips[0], []
+    hook = model.detector.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    with torch.no_grad():
+        before = model(clip)[1]
+        after = model(torch.cat([clip[:, :15].flip(1), clip[:, 15:]], dim=1))[1]
+    hook.remove()
+    assert torch.equal(seen[0], clip[:, -1])
+    assert (before - after).abs().max() > 1e-3
+
+
+def test_random_weights_are_the_same_each_time_and_cells_differ(small_rival: Any) -> None:
+    import torch
+
+    from benchmarks._rivals.random_weights import build_rival
+
+    model, clips = small_rival
     state = torch.random.get_rng_state()
-    model = build_rival(3, clips, seed=1)
+    again = build_rival(3, clips, seed=1)
     assert torch.equal(torch.random.get_rng_state(), state)
     with torch.no_grad():
         conf, classes, box = model(clips[0])
-        again = build_rival(3, clips, seed=1)(clips[0])[0]
-    assert torch.equal(conf, again)
+        assert torch.equal(again(clips[0])[0], conf)
     assert conf.std() > 0.3
     assert classes.std() > 0.3
-    assert box.abs().max() < 10  # an exponential follows
+    assert box.exp().isfinite().all()
 
 
 def test_queue_hands_out_the_newest_frames_in_order() -> None:
@@ -244,11 +253,32 @@ def test_threshold_lets_the_wanted_number_through() -> None:
     )  # fmt: skip
     facts = fix_candidates(pipeline, 12)
     assert 0 < facts["threshold"] < 1
-    assert facts["candidates"] == pytest.approx(12, abs=2)
+    assert 6 <= facts["candidates"] <= 24
     assert 0 < facts["detections"] <= facts["candidates"]
     result = next(pipeline.results())
     assert set(result.stages_ms) == set(STAGES)
     assert sum(result.stages_ms.values()) == pytest.approx(result.total_ms)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    nan = np.full((1, CELLS), np.nan, np.float32)
+    pipeline = YOWOv2(
+        lambda clip: (nan, nan[..., None], nan[..., None]), np.zeros((1, 8, 8, 3), np.uint8),
+        new_frames=1, num_frames=2, size=SIZE, strides=STRIDES,
+    )  # fmt: skip
+    with pytest.raises(DecodeError, match="nan"):
+        fix_candidates(pipeline, 5)
+
+
+def _clips(frames: npt.NDArray[np.uint8], count: int) -> list[Logits]:
+    queue = ClipQueue(16, SIZE)
+    for frame in frames[:16]:
+        queue.push(frame)
+    clips = []
+    for frame in frames[16 : 16 + count]:
+        queue.push(frame)
+        clips.append(queue.clip().copy())
+    return clips
 
 
 def test_both_are_measured_from_frames_to_detections(
@@ -270,11 +300,12 @@ def test_both_are_measured_from_frames_to_detections(
             "tiny", checkpoint.model, load_clips(checkpoint.config, calib_data=None, count=1)
         )
     bundle_program(tiny, int8_program, "int8", tmp_path / "bundle").close()
-    clip = np.random.default_rng(0).uniform(0, 255, (1, 16, 3, 32, 32)).astype(np.float32)
+    frames = rivals.decoded_frames((64, 48), 20)
+    clips = _clips(frames, 4)
     rival = Network(
         recipes.RIVAL,
-        build_rival(3, [torch.from_numpy(clip)] * 2, seed=0),
-        Clips(calibration=(clip,), held_out=(clip,), origin="random"),
+        build_rival(3, [torch.from_numpy(clip) for clip in clips], seed=0),
+        Clips(calibration=tuple(clips), held_out=tuple(clips[:1]), origin="drawn"),
         naive=True,
     )
     artifact = recipes.build(
@@ -283,7 +314,7 @@ def test_both_are_measured_from_frames_to_detections(
     plan = Plan(
         frames=tmp_path / "frames.npy", new_frames=2, candidates=3, threads=1, rounds=2, turn_ms=1.0
     )
-    np.save(plan.frames, rivals.decoded_frames((64, 48), 20))
+    np.save(plan.frames, frames)
     jobs = [
         PipelineJob(method="tiny", engine="xnnpack-int8", path=tmp_path / "bundle"),
         PipelineJob(
