@@ -86,9 +86,12 @@ def absences(rows: Sequence[RivalRow]) -> list[str]:
 
 
 def best_rival(rows: Sequence[RivalRow]) -> RivalRow | None:
-    """Return the rival in the engine where it is fastest; None where it was not measured."""
-    found = [(row.median_ms, row) for row in rows if row.method == RIVAL and row.median_ms]
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+    """Return the rival in the engine where it comes closest to us; None where it was not measured.
+
+    By the ratio and not by the time: rounds are compared in pairs, so that drift cancels.
+    """
+    found = [(row.ours, row) for row in rows if row.method == RIVAL and row.ours is not None]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def goals(rows: Sequence[RivalRow]) -> list[str]:
