@@ -17,6 +17,9 @@ whole, so that backbone, heads and token selection lower to one delegate call:
 * k and v are pooled before their projection, so that it runs on a few tokens only, and of pairs of
   steps: the matmuls of attention are the part that stays in float32;
 * q is pooled only where the grid shrinks;
+* each block begins with a small depth-wise convolution: 1x1 convolutions and attention to pooled
+  tokens mix no neighbours, and its zero borders tell a token where it is (conditional positional
+  encodings); each step has an embedding of its own, since attention knows no order;
 * ReLU in the MLP; a shift in time repeats the border frame; no mean over time.
 
 Behind the first stage attention is joint over space and time: each token looks at the pooled tokens
@@ -57,6 +60,8 @@ class CompactConfig:
         step_stages: Stages, from the first, that see one step of time (two frames) only.
         patch_hw: Kernel of the stem's first convolution; its stride is 4.
         mlp_ratio: Hidden width of the MLP over the stage's width.
+        local_kernel: Side of the depth-wise convolution that begins each block; 0 for none.
+        step_embedding: Tell the steps of a clip apart, where they first meet.
         taps: Temporal taps of the pooling convolutions, where they see several steps: 1 (spatial
             only) or 3.
         drop_path: Share of residual branches dropped in training, growing with depth up to this.
@@ -73,6 +78,8 @@ class CompactConfig:
     kv_strides: tuple[int, ...] = (4, 2, 2)
     kv_pairs: bool = True
     step_stages: int = 1
+    local_kernel: int = 3
+    step_embedding: bool = True
     patch_hw: int = 7
     mlp_ratio: int = 4
     taps: int = 3
@@ -119,6 +126,8 @@ class CompactConfig:
             raise ConfigError(
                 f"patch_hw must be odd and taps 1 or 3, got {self.patch_hw} and {self.taps}"
             )
+        if self.local_kernel not in (0, 3, 5):
+            raise ConfigError(f"local_kernel must be 0, 3 or 5, got {self.local_kernel}")
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path must be in [0, 1), got {self.drop_path}")
         if not 0 <= self.step_stages < stages:
@@ -306,11 +315,15 @@ class PoolingAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pooling attention and MLP, each a residual branch that starts near zero."""
+    """Local mixing, pooling attention and MLP, each a residual branch that starts near zero."""
 
     def __init__(self, shape: BlockShape, config: CompactConfig) -> None:
         """Build it; the width changes in the attention, as in MViTv2."""
         super().__init__()
+        self.local: ConvNorm | None = None
+        if config.local_kernel:
+            width, kernel = shape.in_channels, config.local_kernel
+            self.local = ConvNorm(width, width, kernel, groups=width, gamma=BRANCH_GAMMA)
         self.attention = PoolingAttention(shape, config)
         skip: list[nn.Module] = []
         if shape.stride > 1:
@@ -328,6 +341,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, batch: int) -> Tensor:
         """Map (B*T, C, H, W) to (B*T, C2, H2, W2)."""
+        if self.local is not None:
+            x = x + self.local(x)
         x = self.skip(x) + self._drop(self.attention(x, batch), batch)
         return x + self._drop(self.mlp(x), batch)
 
@@ -359,6 +374,10 @@ class CompactMViT(nn.Module):
         )
         self.merge = ConvNorm(2 * coarse, config.channels[0])
         self.blocks = nn.ModuleList(self._blocks(config))
+        self.step_embedding: nn.Parameter | None = None
+        if config.step_embedding:
+            width = config.channels[max(0, config.step_stages - 1)]
+            self.step_embedding = nn.Parameter(torch.empty(config.num_frames // 2, width, 1, 1))
         self.neck = ConvNorm(self.out_channels, self.out_channels)
         self._reset()
 
@@ -392,6 +411,8 @@ class CompactMViT(nn.Module):
             nn.init.trunc_normal_(module.weight, std=fan**-0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        if self.step_embedding is not None:
+            nn.init.trunc_normal_(self.step_embedding, std=0.02)
 
     def forward(self, clip_ncthw: Tensor) -> Tensor:
         """Return the features (B, C, T', H', W') of normalised RGB clips (B, 3, T, H, W)."""
@@ -443,6 +464,9 @@ class CompactMViT(nn.Module):
     def trunk(self, steps: Tensor, batch: int) -> Tensor:
         """Return features (B*T', C, H', W') of whole clips from those of their steps."""
         x = steps
+        if self.step_embedding is not None:
+            which = self.step_embedding
+            x = x + (which if batch == 1 else which.repeat(batch, 1, 1, 1))
         for block in list(self.blocks)[self.step_blocks :]:
             x = block(x, batch)
         return torch.relu(self.neck(x))

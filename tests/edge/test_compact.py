@@ -219,3 +219,31 @@ def test_drop_path_drops_a_clip_in_all_of_its_steps() -> None:
 def test_the_last_stage_sees_the_whole_clip(stages: int) -> None:
     with pytest.raises(ConfigError, match="step_stages must be from 0 to 1"):
         replace(TINY, step_stages=stages)
+
+
+def test_order_of_the_steps_matters_to_attention() -> None:
+    """Without an embedding, and without temporal taps, attention could not tell them apart."""
+    torch.manual_seed(0)
+    plain = replace(TINY, taps=1, kv_pairs=False, local_kernel=0, step_embedding=False)
+    steps = torch.randn(4, 16, 4, 6)
+    for embedded in (False, True):
+        model = replace(plain, step_embedding=embedded).build().eval()
+        if model.step_embedding is not None:
+            torch.nn.init.normal_(model.step_embedding)
+        with torch.no_grad():
+            found, turned = model.trunk(steps, 1), model.trunk(steps.flip(0), 1).flip(0)
+        assert torch.allclose(found, turned, atol=1e-4) is not embedded
+
+
+def test_a_batch_has_the_embedding_of_each_clip(settled: CompactMViT) -> None:
+    assert settled.step_embedding is not None
+    torch.nn.init.normal_(settled.step_embedding)
+    clips = torch.randn(3, 3, 8, 32, 48)
+    with torch.no_grad():
+        singles = torch.cat([settled(clip[None]) for clip in clips])
+        torch.testing.assert_close(settled(clips), singles, atol=1e-4, rtol=1e-4)
+
+
+def test_local_kernel_is_checked() -> None:
+    with pytest.raises(ConfigError, match="local_kernel must be 0, 3 or 5, got 4"):
+        replace(TINY, local_kernel=4)
