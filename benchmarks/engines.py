@@ -27,6 +27,7 @@ from benchmarks._engines.base import (
     engine_named,
     has_bf16,
 )
+from benchmarks._engines.flags import command_of
 from benchmarks._engines.rounds import Job, Timing, measure, ratio
 from benchmarks._engines.tables import absences, agreement_table, goals, table
 from runtime.errors import ConfigError, EdgeError
@@ -153,9 +154,9 @@ def run(options: EngineOptions) -> EngineReport:
     rows = compare(networks, options)
     notes = _notes(rows, networks, options, load_before)
     out = Path(options.out)
-    command = "python -m benchmarks.engines " + " ".join(_flags(options))
+    command = command_of("benchmarks.engines", options)
     text = write_report(
-        out, "benchmark", title="Engines", command=command.strip(), table=table(rows), notes=notes,
+        out, "benchmark", title="Engines", command=command, table=table(rows), notes=notes,
         content={
             "threads": options.threads,
             "rounds": options.rounds,
@@ -310,23 +311,6 @@ def _notes(
         f"before the run {load:.2f} (above about 0.3 the machine was not this benchmark's alone).",
         "",
     ]
-
-
-def _flags(options: EngineOptions) -> list[str]:
-    """Return the flags that differ from their defaults."""
-    words: list[str] = []
-    for spec in dataclasses.fields(options):
-        value = getattr(options, spec.name)
-        if value == spec.default or spec.name in ("out", "verbose"):
-            continue
-        flag = f"--{spec.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif isinstance(value, tuple):
-            words += [flag, *map(str, value)]
-        else:
-            words += [flag, Path(value).name if spec.name == "calib_data" else str(value)]
-    return words
 
 
 def main(argv: Sequence[str]) -> int:

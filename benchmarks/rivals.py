@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks._engines.artifacts import Store
 from benchmarks._engines.base import INSTALL, Engine, engine_named, has_bf16
+from benchmarks._engines.flags import command_of
 from benchmarks._engines.rounds import ratio
 from benchmarks._rivals.rounds import Measured, PipelineJob, Plan, measure
 from benchmarks._rivals.tables import INT8, OURS, RivalRow, absences, goals, table
@@ -114,8 +115,8 @@ def run(options: RivalOptions) -> RivalReport:
     rows = compare(ours, rival, options)
     out = Path(options.out)
     text = write_report(
-        out, "rivals", title="Decoded frames in, detections out", command=_command(options),
-        table=table(rows), notes=_notes(rows, rival, options, load_before),
+        out, "rivals", title="Decoded frames in, detections out",
+        command=command_of("benchmarks.rivals", options), table=table(rows), notes=_notes(rows, rival, options, load_before),
         content={
             "threads": options.threads,
             "rounds": options.rounds,
@@ -276,20 +277,6 @@ def _notes(
 def _counts(rows: Sequence[RivalRow]) -> str:
     found = [row.candidates for row in rows if row.candidates is not None]
     return f"medians {min(found):.0f} to {max(found):.0f}" if found else "nothing measured"
-
-
-def _command(options: RivalOptions) -> str:
-    words = ["python -m benchmarks.rivals"]
-    for spec in dataclasses.fields(options):
-        value = getattr(options, spec.name)
-        if value == spec.default or spec.name in ("out", "verbose"):
-            continue
-        words.append(f"--{spec.name.replace('_', '-')}")
-        if isinstance(value, tuple):
-            words += map(str, value)
-        else:
-            words.append(Path(value).name if spec.name == "calib_data" else str(value))
-    return " ".join(words)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._engines.base import FAMILIES
+from benchmarks._engines.flags import command_of
 from benchmarks._engines.tables import absences
 from benchmarks.engines import FLOAT, INT8, EngineOptions, EngineRow, compare, make_networks
 from runtime.errors import ConfigError, EdgeError
@@ -147,7 +148,7 @@ def run(options: VariantOptions) -> str:
     facts = [VariantFacts.of(network) for network in networks]
     return write_report(
         Path(options.out), "variants", title="Variants", table=table(facts, rows),
-        command=f"python -m benchmarks.variants --variants {' '.join(options.variants)}",
+        command=command_of("benchmarks.variants", options),
         notes=[
             "Random weights; the network alone through the native runtime, medians; peak memory of "
             "the process with Python and NumPy in it. The same network in every engine:",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import variants
+from benchmarks._engines.flags import command_of
 from benchmarks.engines import EngineReport, EngineRow
 from benchmarks.variants import VariantFacts, VariantOptions, engine_table, run, table
 from runtime.errors import ConfigError
@@ -81,6 +82,22 @@ def test_report_is_written_from_what_was_measured(
     engines = {row["engine"] for row in data["rows"] if row["network"] == "tiny"}
     assert all(f"| {engine} " in text for engine in engines)
     assert all(row.missing in text for row in compared.rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        pytest.param(VariantOptions(), "", id="all as they are"),
+        pytest.param(VariantOptions(out="/tmp/here", verbose=True), "", id="nothing of the place"),
+        pytest.param(
+            VariantOptions(variants=("pico", "tiny"), rounds=3, calib_data="/home/me/videos"),
+            " --variants pico tiny --rounds 3 --calib-data videos",
+            id="what was changed",
+        ),
+    ],
+)
+def test_command_can_be_run_again(options: VariantOptions, flags: str) -> None:
+    assert command_of("benchmarks.variants", options) == "python -m benchmarks.variants" + flags
 
 
 @pytest.mark.parametrize(
