@@ -116,7 +116,8 @@ def run(options: RivalOptions) -> RivalReport:
     out = Path(options.out)
     text = write_report(
         out, "rivals", title="Decoded frames in, detections out",
-        command=command_of("benchmarks.rivals", options), table=table(rows), notes=_notes(rows, rival, options, load_before),
+        command=command_of("benchmarks.rivals", options), table=table(rows),
+        notes=_notes(rows, rival, options, load_before),
         content={
             "threads": options.threads,
             "rounds": options.rounds,
