@@ -33,11 +33,11 @@ def share_ranges(whole: GraphModule, parts: Sequence[GraphModule]) -> None:
     Raises:
         ExportError: The parts do not have the observers of the whole, in its order.
     """
-    weights = {_what(node): node for node in _observed(whole) if _is_weight(node)}
-    activations = [node for node in _observed(whole) if not _is_weight(node)]
+    weights = {_what(node): node for node in observed(whole) if _is_weight(node)}
+    activations = [node for node in observed(whole) if not _is_weight(node)]
     start = 0
     for part in parts:
-        found = _observed(part)
+        found = observed(part)
         mine = [node for node in found if not _is_weight(node)]
         theirs = activations[start : start + len(mine)]
         if len(theirs) < len(mine):
@@ -67,7 +67,7 @@ def _take_over(whole: GraphModule, part: GraphModule, pairs: Sequence[tuple[Node
         part.set_submodule(name, copy.deepcopy(whole.get_submodule(source)))
 
 
-def _observed(graph_module: GraphModule) -> list[Node]:
+def observed(graph_module: GraphModule) -> list[Node]:
     """Return the calls of observers, in the order of the graph."""
     return [
         node
@@ -88,10 +88,15 @@ def _is_weight(node: Node) -> bool:
 
 
 def _what(node: Node) -> str:
-    """Say what a node observes, alike in the whole and in its parts."""
-    tensor = _tensor(node)
+    return describe(_tensor(node))
+
+
+def describe(tensor: Node) -> str:
+    """Say what makes a tensor, alike in the whole and in its parts, for one clip and for many."""
     if tensor.op == "get_attr":
         return _CONSTANT if _CONSTANT in str(tensor.target) else str(tensor.target)
+    if tensor.op == "placeholder":
+        return "the clip"
     # The forward of the whole model is not called where its pieces are.
     where = module_of(tensor).removeprefix("model").removeprefix(".")
     return f"{tensor.target} in {where or 'the model'}"

@@ -7,7 +7,7 @@ same, the scheme differs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import QuantizationConfig
     from torch.fx import Node
 
 Activations = Literal["affine", "symmetric"]
@@ -65,12 +66,15 @@ XNNPACK_INT8 = Scheme(
 )
 
 
-def build_quantizer(scheme: Scheme, float_names: frozenset[str] = frozenset()) -> XNNPACKQuantizer:
+def build_quantizer(
+    scheme: Scheme, float_names: frozenset[str] = frozenset(), *, training: bool = False
+) -> XNNPACKQuantizer:
     """Return the quantizer that annotates a graph as a scheme says.
 
     Args:
         scheme: Where int8 goes.
         float_names: Further modules, by exact name, that stay in float32.
+        training: At the same places, of the same form, put what a gradient passes.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -79,10 +83,29 @@ def build_quantizer(scheme: Scheme, float_names: frozenset[str] = frozenset()) -
 
     # "Symmetric" in that function's name is about the weights; its activations are affine.
     config = get_symmetric_quantization_config(is_per_channel=scheme.per_channel_weights)
+    if training:
+        config = _in_training(config)
     quantizer = XNNPACKQuantizer()
     quantizer.set_global(config)
     quantizer.set_filter_function(_filter(scheme, float_names))
     return quantizer
+
+
+def _in_training(config: QuantizationConfig) -> QuantizationConfig:
+    """Replace the observers of a configuration by modules that round as well."""
+    from quantize.fake import FakeQuantizedActivation, FakeQuantizedWeight
+
+    def replaced(spec: Any, kind: Any) -> Any:
+        # The smallest scale is the observer's own.
+        eps = spec.observer_or_fake_quant_ctr.p.keywords["eps"]
+        return replace(spec, observer_or_fake_quant_ctr=kind.with_args(eps=eps))
+
+    return replace(
+        config,
+        input_activation=replaced(config.input_activation, FakeQuantizedActivation),
+        output_activation=replaced(config.output_activation, FakeQuantizedActivation),
+        weight=replaced(config.weight, FakeQuantizedWeight),
+    )
 
 
 def _filter(scheme: Scheme, float_names: frozenset[str]) -> Callable[[Any], bool]:

@@ -1,0 +1,55 @@
+"""The weights that the export makes of a model, as functions of the model's own.
+
+int8 weights are rounded after BatchNorm went into them, and a pooling convolution's taps are
+rounded each, before their sum. Training has to round the same values, and the gradient must reach
+weights and norms through the folding.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edge.model.bmvit import BMViT
+from edge.model.compact import CompactMViT, ConvNorm, PoolConv, PoolingAttention
+from runtime.errors import ConfigError
+
+
+def folded_weights(model: BMViT) -> dict[str, Tensor]:
+    """Return the weights of the folded form of a compact model, by their names there.
+
+    The gradient passes to the weights of `model`; the statistics of its norms are constants.
+
+    Raises:
+        ConfigError: The model is of a kind whose layers the export rewrites in other ways.
+    """
+    if not isinstance(model.backbone, CompactMViT):
+        raise ConfigError(
+            f"--qat trains the compact variants (pico, nano, tiny), got {model.config.variant!r}"
+        )
+    weights: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name, module in model.named_modules():
+        if isinstance(module, ConvNorm):
+            scale, shift = _affine(module.norm)
+            weights[f"{name}.conv.weight"] = module.conv.weight * scale[:, None, None, None]
+            weights[f"{name}.conv.bias"] = shift
+        elif isinstance(module, PoolConv):
+            scale, shift = _affine(module.norm)
+            for index, tap in enumerate(module.taps):
+                weight = cast(Tensor, tap.weight)
+                weights[f"{name}.taps.{index}.weight"] = weight * scale[:, None, None, None]
+            weights[f"{name}.taps.{len(module.taps) // 2}.bias"] = shift
+        elif isinstance(module, PoolingAttention):
+            for part in ("weight", "bias"):
+                weights[f"{name}.k.{part}"] = getattr(module.k, part) * module.scale
+    return weights
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return scale and shift of an evaluated BatchNorm, by the export's order of operations."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias - mean * scale
