@@ -90,7 +90,7 @@ class QatModel(nn.Module):
         self.model = model
         weights = folded_weights(model)  # refuses other variants before the work begins
         with quiet_tools():
-            self.graph = _training_graph(model, config.scheme, deployment)
+            self.graph = training_graph(model, config.scheme, deployment)
         self._names = _take_weights_out(self.graph, weights)
         self.observe_ranges = True
         self.follow_norms = False
@@ -190,7 +190,7 @@ class _Batched(nn.Module):
         return tuple(found[name] for name in OUTPUTS)
 
 
-def _training_graph(model: BMViT, scheme: Scheme, deployment: Deployment) -> GraphModule:
+def training_graph(model: BMViT, scheme: Scheme, deployment: Deployment) -> GraphModule:
     """Return the graph for batches, prepared for training."""
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 

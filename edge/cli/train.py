@@ -19,6 +19,7 @@ from runtime.errors import BackendUnavailableError
 from runtime.options import EXIT_INTERRUPTED, EXIT_OK, OptionParser, config_flags
 
 if TYPE_CHECKING:
+    from edge.training.learner import ModelForm
     from edge.training.loop import Outcome
 
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         clear_folder(options.folder, overwrite=options.overwrite)
     watcher = _Bar() if first and not options.quiet and sys.stderr.isatty() else None
     try:
-        outcome = Trainer(options, watcher=watcher).run()
+        outcome = Trainer(options, form=_form(options), watcher=watcher).run()
     finally:
         if watcher is not None:
             watcher.close()
@@ -84,6 +85,26 @@ def _require_train_extra() -> None:
             f"training needs {', '.join(missing)}, not installed here; "
             "run: pip install 'bmvit-edge[train]'"
         )
+
+
+def _form(options: TrainOptions) -> ModelForm | None:
+    """Return the form in which the model is trained; None as it is."""
+    if not options.qat:
+        return None
+    from edge.cli.calibrate import require_export_extra
+
+    require_export_extra()
+    from export.program import export_graph, head_output_layers
+    from export.rewrite import rewrite_for_export
+    from quantize.qat import Deployment, QatConfig, QatForm
+
+    config = QatConfig(
+        freeze_ranges=options.qat_freeze_ranges, freeze_norms=options.qat_freeze_norms
+    )
+    deployment = Deployment(
+        rewrite=rewrite_for_export, export_graph=export_graph, float_layers=head_output_layers
+    )
+    return QatForm(config, deployment)
 
 
 def _summary(outcome: Outcome) -> list[str]:

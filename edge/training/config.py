@@ -43,7 +43,7 @@ class TrainOptions:
     max_minutes: float | None = option(None, "stop after so many minutes, and save")
     batch: int = option(32, "clips of one step, over all processes and accumulated parts")
     accumulate: int = option(1, "parts that a process cuts its share of a batch into")
-    lr0: float = option(1e-3, "highest learning rate")
+    lr0: float | None = option(None, "highest learning rate; by default 1e-3, with --qat 1e-4")
     lr_final: float = option(0.01, "last learning rate, as a share of --lr0")
     weight_decay: float = option(0.05, "decay of weights; norms, biases and embeddings have none")
     warmup_epochs: float | None = option(None, "linear warm-up; by default 3 % of the schedule")
@@ -88,6 +88,12 @@ class TrainOptions:
     distill_boxes: float = option(2.0, "weight of the teacher's boxes")
     distill_features: float = option(0.5, "weight of the teacher's features")
 
+    qat: bool = option(False, "train for int8: round as the export will; begins with --init")
+    qat_freeze_ranges: float = option(0.5, "share of the steps after which int8 ranges stay")
+    qat_freeze_norms: float = option(
+        0.0, "share of the steps after which BatchNorm's statistics stay; 0 keeps those of --init"
+    )
+
     val_clips: int = option(500, "clips of a validation; 0 takes all")
     val_every: int = option(1000, "steps from one validation to the next; 0 validates at the end")
     save_every: int = option(200, "steps from one saved state to the next")
@@ -119,9 +125,27 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= (1 if name == "lr_final" else 0.999999):
                 raise ConfigError(f"{_flag(name)} is {value}, expected a share from 0 to 1")
+        for name in ("qat_freeze_ranges", "qat_freeze_norms"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"{_flag(name)} is {getattr(self, name)}, expected a share from 0 to 1"
+                )
         for name in ("data", "val_data", "out", "init", "teacher", "resume"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{_flag(name)} is empty")
+        if self.qat and self.init is None:
+            raise ConfigError(
+                "--qat adapts weights that float training found; give --init MODEL.pt"
+            )
+        if self.qat and (self.teacher is not None or self.loss_early > 0):
+            raise ConfigError("--qat does not go with --teacher or --loss-early; leave them out")
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate."""
+        if self.lr0 is not None:
+            return self.lr0
+        return 1e-4 if self.qat else 1e-3
 
     @property
     def folder(self) -> Path:

@@ -58,7 +58,7 @@ class Stepper:
         self.learner.to(device).train()
         self.average: AveragedModel[nn.Module] = AveragedModel(self.learner.trained, options.ema)
         self.optimizer = optimizer_of(
-            self.learner, lr=options.lr0, weight_decay=options.weight_decay
+            self.learner, lr=options.rate, weight_decay=options.weight_decay
         )
         self._normalize = Normalize(self.config, device)
         self._gradient: _Gradient | None = None
