@@ -161,7 +161,7 @@ class TrainOptions:
 
     def kept(self) -> dict[str, Any]:
         """Return what is kept with the run, to go on with it or to repeat it by `--config`."""
-        plain = dataclasses.asdict(self)
+        plain = {**dataclasses.asdict(self), "lr0": self.rate}
         return {name: value for name, value in plain.items() if name not in _NOT_KEPT}
 
 
