@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from quantize._quiet import quiet_tools
+from quantize.fake import FakeQuantize, FakeQuantizedWeight
 from quantize.ptq import quantize_static
-from quantize.schemes import Scheme, module_of
+from quantize.schemes import Scheme, build_quantizer, module_of
 from runtime.errors import ConfigError
 
 Progress = Callable[[str, int, int], None]
@@ -93,6 +94,105 @@ def group_closeness(
         if progress is not None:
             progress("comparing groups", index + 1, len(names))
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """What int8 in one layer alone does to the outputs.
+
+    Attributes:
+        layer: Its path in the exported module, `model.backbone.neck.conv`.
+        cost: One minus the least cosine similarity of an output, as in `Closeness`.
+    """
+
+    layer: str
+    cost: float
+
+
+def rank_layers(
+    graph: GraphModule,
+    *,
+    scheme: Scheme,
+    clips: Sequence[Floats],
+    float_names: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
+) -> list[LayerCost]:
+    """Rank the layers by what rounding the input and the weight of each alone costs.
+
+    That is what a layer kept in float32 saves: its output is rounded all the same where the next
+    layer is in int8.
+
+    Args:
+        graph: The exported float graph; takes a clip (1, T, 3, H, W). It is left as it was.
+        scheme: Where int8 goes; what it keeps in float is not ranked.
+        clips: Clips for the ranges, and to compare on.
+        float_names: Further modules, by exact name, that stay in float32.
+        progress: Told after each layer.
+
+    Returns:
+        The convolutions and linears that int8 would take, the costliest first.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+
+    truth = _outputs(graph, clips)
+    with quiet_tools():
+        quantizer = build_quantizer(scheme, float_names, training=True)
+        prepared = cast(GraphModule, prepare_qat_pt2e(copy.deepcopy(graph), quantizer))
+    rounding = [m for m in prepared.modules() if isinstance(m, FakeQuantize)]
+    for module in rounding:
+        module.enabled, module.observing = False, True
+    _outputs(prepared, clips)
+    for module in rounding:
+        module.observing = False
+    layers = _switches(prepared)
+    costs: list[LayerCost] = []
+    for name, switches in layers.items():
+        for switch in switches:
+            switch.enabled = True
+        found = _outputs(prepared, clips)
+        for switch in switches:
+            switch.enabled = False
+        cosine = min(cosine_similarity(a, b) for a, b in zip(found, truth, strict=True))
+        costs.append(LayerCost(layer=name, cost=1.0 - cosine))
+        if progress is not None:
+            progress("ranking layers", len(costs), len(layers))
+    return sorted(costs, key=lambda cost: -cost.cost)
+
+
+def _switches(prepared: GraphModule) -> dict[str, list[FakeQuantize]]:
+    """Return for each layer what rounds for it alone; inputs get a copy of what all readers share.
+
+    Args:
+        prepared: Prepared for training; changed in place.
+    """
+    layers: dict[str, list[FakeQuantize]] = {}
+    for node in list(prepared.graph.nodes):
+        if len(node.args) < 2 or node.op != "call_function":
+            continue
+        value, weight = node.args[:2]
+        rounded = _rounding(prepared, weight)
+        if not isinstance(rounded, FakeQuantizedWeight):
+            continue
+        mine = layers.setdefault(module_of(node), [])
+        mine.append(rounded)
+        shared = _rounding(prepared, value)
+        if shared is not None:
+            own = copy.copy(shared)  # the same range, a switch of its own
+            name = f"own_{node.name}"
+            prepared.add_submodule(name, own)
+            with prepared.graph.inserting_before(node):
+                node.replace_input_with(value, prepared.graph.call_module(name, (value,)))
+            mine.append(own)
+    prepared.recompile()
+    return layers
+
+
+def _rounding(graph: GraphModule, node: object) -> FakeQuantize | None:
+    """Return the module that rounds, where a node is a call of one."""
+    if not isinstance(node, Node) or node.op != "call_module":
+        return None
+    module = graph.get_submodule(str(node.target))
+    return module if isinstance(module, FakeQuantize) else None
 
 
 def count_quantized(graph: GraphModule) -> int:

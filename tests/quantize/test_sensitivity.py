@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from quantize.schemes import XNNPACK_INT8
-from quantize.sensitivity import cosine_similarity, group_closeness
+from quantize.sensitivity import cosine_similarity, group_closeness, rank_layers
 from runtime.errors import ConfigError
 
 torch.set_num_threads(1)
@@ -67,6 +67,25 @@ def test_a_group_that_meets_nothing_is_named(graph: GraphModule) -> None:
             calibration=clips(1, 0),
             clips=clips(1, 1),
         )
+
+
+def test_layers_are_ranked_by_what_each_alone_costs() -> None:
+    torch.manual_seed(0)
+    net = Net()
+    with torch.no_grad():  # a large weight, of a channel that is silent, leaves the others no level
+        net.first[0].bias[0] = -100.0
+        net.second.weight[:, 0] = 200.0
+    exported = torch.export.export(net.eval(), (torch.randn(1, 3, 8, 8),)).module()
+    assert isinstance(exported, GraphModule)
+    nodes = len(exported.graph.nodes)
+    ranked = rank_layers(exported, scheme=XNNPACK_INT8, clips=clips(4, 0))
+    assert [cost.layer for cost in ranked] == ["second", "first.0"]
+    assert ranked[0].cost > 2 * ranked[1].cost > 0
+    assert len(exported.graph.nodes) == nodes, "the graph is left as it was"
+    rest = rank_layers(
+        exported, scheme=XNNPACK_INT8, clips=clips(4, 0), float_names=frozenset({"second"})
+    )
+    assert [cost.layer for cost in rest] == ["first.0"]
 
 
 @pytest.mark.parametrize(
