@@ -44,13 +44,20 @@ class XnnpackTarget:
             )
 
     def lower(
-        self, model: BMViT, clips: Sequence[Floats], *, progress: Progress | None = None
+        self,
+        model: BMViT,
+        clips: Sequence[Floats],
+        *,
+        float_layers: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
     ) -> Lowered:
         """Export, quantize where asked, and lower a model.
 
         Args:
             model: The float model in evaluation mode.
             clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
+            float_layers: Layers, by their names in the exported module, that int8 leaves out
+                beside those of its scheme.
             progress: Told of each step.
 
         Raises:
@@ -65,7 +72,7 @@ class XnnpackTarget:
         with quiet_tools():
             methods = export_methods(model, torch.from_numpy(clips[0]))
             if self.precision == "int8":
-                methods = self._quantize(model, methods, clips, progress)
+                methods = self._quantize(model, methods, clips, float_layers, progress)
             if progress is not None:
                 progress(f"lowering {self.name}", 0, 1)
             program, delegations = _lower(methods, self.name)
@@ -84,6 +91,7 @@ class XnnpackTarget:
         model: BMViT,
         methods: dict[str, Method],
         clips: Sequence[Floats],
+        float_layers: frozenset[str],
         progress: Progress | None,
     ) -> dict[str, Method]:
         import torch
@@ -98,7 +106,7 @@ class XnnpackTarget:
             parts,
             (torch.from_numpy(clip) for clip in clips),
             scheme=XNNPACK_INT8,
-            float_names=head_output_layers(model),
+            float_names=head_output_layers(model) | float_layers,
             total=len(clips),
             progress=progress,
         )
@@ -123,14 +131,16 @@ def _lower(methods: dict[str, Method], name: str) -> tuple[bytes, dict[str, Dele
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     from export.delegation import check_delegation, measure_delegation
+    from export.layout import shortest_layouts
 
     try:
-        edge = to_edge_transform_and_lower(
-            {key: torch.export.export(m.graph, (m.example,)) for key, m in methods.items()},
-            partitioner={key: [XnnpackPartitioner()] for key in methods},
-            # The validity check knows no quantized operators outside a delegate.
-            compile_config=EdgeCompileConfig(_check_ir_validity=False),
-        )
+        with shortest_layouts():
+            edge = to_edge_transform_and_lower(
+                {key: torch.export.export(m.graph, (m.example,)) for key, m in methods.items()},
+                partitioner={key: [XnnpackPartitioner()] for key in methods},
+                # The validity check knows no quantized operators outside a delegate.
+                compile_config=EdgeCompileConfig(_check_ir_validity=False),
+            )
         delegations = {
             key: measure_delegation(edge.exported_program(key).graph_module) for key in methods
         }
