@@ -43,11 +43,11 @@ class TrainOptions:
     max_minutes: float | None = option(None, "stop after so many minutes, and save")
     batch: int = option(32, "clips of one step, over all processes and accumulated parts")
     accumulate: int = option(1, "parts that a process cuts its share of a batch into")
-    lr0: float | None = option(None, "highest learning rate; by default 1e-3, with --qat 1e-4")
+    lr0: float | None = option(None, "highest learning rate; by default 2e-3, with --qat 1e-4")
     lr_final: float = option(0.01, "last learning rate, as a share of --lr0")
     weight_decay: float = option(0.05, "decay of weights; norms, biases and embeddings have none")
     warmup_epochs: float | None = option(None, "linear warm-up; by default 3 % of the schedule")
-    clip_norm: float = option(5.0, "largest norm of the gradient; 0 leaves it as it is")
+    clip_norm: float = option(1.0, "largest norm of the gradient; 0 leaves it as it is")
     ema: float = option(0.999, "decay of the averaged weights, which are the ones saved")
     drop_path: float | None = option(None, "share of residual branches dropped, growing with depth")
     precision: str = option(
@@ -145,7 +145,7 @@ class TrainOptions:
         """The highest learning rate."""
         if self.lr0 is not None:
             return self.lr0
-        return 1e-4 if self.qat else 1e-3
+        return 1e-4 if self.qat else 2e-3
 
     @property
     def folder(self) -> Path:

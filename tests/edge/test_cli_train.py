@@ -121,7 +121,7 @@ def begun(folder: Path, **changes: Any) -> TrainOptions:
 def test_a_resumed_run_takes_its_flags_from_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     options = begun(
-        folder, model="pico", lr0=0.002, tensorboard=False, token_selection="all", val_data="other"
+        folder, model="pico", lr0=0.003, tensorboard=False, token_selection="all", val_data="other"
     )
     resumed = parse(["--resume", str(folder), "--max-minutes", "5"])
     assert resumed.kept() == options.kept()
