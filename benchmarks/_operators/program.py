@@ -77,7 +77,10 @@ def _read(path: Path) -> dict[int, Instruction]:
             f"{path} is no ExecuTorch program ({error}); export it again"
         ) from error
     program = getattr(content, "program", content)
-    plan = program.execution_plan[0]
+    # Beside it there may be the methods of overlapping clips.
+    plan = next((p for p in program.execution_plan if p.name == "forward"), None)
+    if plan is None:
+        raise ArtifactError(f"{path} has no method forward; is it a program of `edge export`?")
     found: dict[int, Instruction] = {}
     for number, step in enumerate(plan.chains[0].instructions):
         call: Any = step.instr_args
