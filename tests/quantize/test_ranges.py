@@ -63,15 +63,22 @@ def graph(module: nn.Module, example: Tensor) -> nn.Module:
     return torch.export.export(module.eval(), (example,)).module()
 
 
-def quantized(parts: list[nn.Module], whole: Both, clips: list[Tensor]) -> list[nn.Module]:
+def quantized(
+    parts: list[nn.Module], whole: Both, clips: list[Tensor], *float_names: str
+) -> list[nn.Module]:
     with quiet_tools():
         found, pieces = quantize_with_parts(
-            graph(whole, clips[0]), parts, clips, scheme=XNNPACK_INT8
+            graph(whole, clips[0]),
+            parts,
+            clips,
+            scheme=XNNPACK_INT8,
+            float_names=frozenset(float_names),
         )
     return [found, *pieces]
 
 
-def test_parts_answer_as_the_whole() -> None:
+@pytest.mark.parametrize("float_names", [(), ("first.conv",)], ids=["int8", "a layer in float"])
+def test_parts_answer_as_the_whole(float_names: tuple[str, ...]) -> None:
     whole = Both()
     # A batch of two: the parts would see other batches, had they observers of their own.
     clips = [torch.randn(2, 3, 8, 8) * scale for scale in (0.5, 3.0, 1.0)]
@@ -80,7 +87,7 @@ def test_parts_answer_as_the_whole() -> None:
         graph(Alone(whole, "first"), clips[0][:1]),
         graph(Alone(whole, "second"), features),
     ]
-    found, first, second = quantized(parts, whole, clips)
+    found, first, second = quantized(parts, whole, clips, *float_names)
     for clip in clips:
         answer = torch.cat([second(first(one[None])) for one in clip])
         assert torch.equal(answer, found(clip))
