@@ -88,13 +88,20 @@ class Target(Protocol):
         """
 
     def lower(
-        self, model: BMViT, clips: Sequence[Floats], *, progress: Progress | None = None
+        self,
+        model: BMViT,
+        clips: Sequence[Floats],
+        *,
+        float_layers: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
     ) -> Lowered:
         """Turn a float model into a program.
 
         Args:
             model: The model in evaluation mode.
             clips: Calibration clips (1, T, 3, H, W); at least one, for the example input.
+            float_layers: Layers, by their names in the exported module, that int8 leaves out
+                beside those of its scheme.
             progress: Told of each step.
 
         Raises:

@@ -2,106 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from export.base import (
-    INSTALL,
-    Delegation,
-    Floats,
-    Lowered,
-    Outputs,
-    Precision,
-    Progress,
-    Target,
-)
-from export.bundle_writer import Part, check_destination, write_bundle
+from edge.data.registry import open_dataset
+from edge.data.samples import ClipShape
+from export.base import INSTALL, Floats, Progress, Target
+from export.bundle_writer import check_destination, write_bundle
+from export.judge import Judge
+from export.placement import choose_float_layers
 from export.registry import get_target
-from export.verify import Verified, native_engine, run_program, verify_program
-from runtime.bundle import Artifact
-from runtime.errors import BackendUnavailableError, CalibrationError, ConfigError, ExportError
+from export.report import ArtifactReport, ExportReport
+from export.session import Session, Weights
+from export.verify import native_engine
+from runtime.errors import BackendUnavailableError, CalibrationError, ConfigError
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViTConfig
     from edge.model.checkpoint import Checkpoint
 
-logger = logging.getLogger(__name__)
-
 Frames = npt.NDArray[np.uint8]
-
-# A device's own rounding may differ from this machine's as much as this machine's does from
-# torch's simulation of it: the golden answer must be met to that, and to no less than this.
-_SELF_TEST_LEAST: dict[Precision, dict[str, float]] = {
-    "fp32": {"pred_boxes": 1e-4, "pred_actor": 2e-3, "pred_actions": 2e-3},
-    "int8": {"pred_boxes": 0.01, "pred_actor": 0.1, "pred_actions": 0.1},
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactReport:
-    """One artifact of a finished export.
-
-    Attributes:
-        artifact: Its entry in the bundle.
-        path: The file.
-        delegation: What the delegate took.
-        parity: Its errors against torch.
-        seconds: How long quantizing, lowering and verifying took.
-    """
-
-    artifact: Artifact
-    path: Path
-    delegation: Delegation
-    parity: Verified
-    seconds: float
-
-    def line(self) -> str:
-        """Return the artifact's row."""
-        taken = self.delegation
-        error = self.parity.mean_abs
-        outside = f", outside: {', '.join(taken.fallbacks)}" if taken.fallbacks else ""
-        return (
-            f"{self.path}  {self.artifact.size_bytes / 1e6:.2f} MB  "
-            f"delegated {taken.share:.1%} in {taken.calls} call"
-            f"{'s' if taken.calls != 1 else ''}{outside}  "
-            f"mean error boxes {error['pred_boxes']:.2g}, actor {error['pred_actor']:.2g}, "
-            f"actions {error['pred_actions']:.2g}  θ {self.artifact.conf:.4g}  {self.seconds:.0f} s"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportReport:
-    """A finished export.
-
-    Attributes:
-        out: The bundle's folder.
-        artifacts: One entry per artifact.
-        notes: What the user should know: untrained, drawn clips, few clips.
-    """
-
-    out: Path
-    artifacts: tuple[ArtifactReport, ...]
-    notes: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """Return the report: a row per artifact, the notes, the next commands."""
-        rows = [report.line() for report in self.artifacts]
-        rows += [f"note: {note}" for note in self.notes]
-        return [
-            *rows,
-            "next:",
-            f"  edge info {self.out}",
-            f"  edge run --model {self.out} --source 0",
-        ]
 
 
 def export_bundle(
@@ -111,6 +36,9 @@ def export_bundle(
     calib_data: str | Path | None,
     calib_clips: int = 256,
     out: str | Path,
+    qat_model: str | Path | None = None,
+    val_data: str | None = None,
+    float_layers: Sequence[str] = (),
     overwrite: bool = False,
     verify_clips: int = 16,
     golden_rgb: Frames | None = None,
@@ -127,8 +55,13 @@ def export_bundle(
         calib_data: Folder of videos, one video, or a file that `calibrate` wrote; int8 needs it.
         calib_clips: Calibration clips wanted.
         out: Folder to write.
+        qat_model: Weights of the same network that were trained for int8. Each int8 artifact is
+            made of both, and the one with the higher frame-mAP on `val_data` is kept.
+        val_data: Labelled clips, by a word that `open_dataset` knows, on which the frame-mAP and
+            the θ of the best F1 are found; without them θ is a quantile of scores.
+        float_layers: Layers that int8 leaves in float32, as `choose_float_layers` takes them.
         overwrite: Replace an older bundle.
-        verify_clips: Clips on which each artifact is compared with torch, and θ is fitted.
+        verify_clips: Clips on which each artifact is compared with torch.
         golden_rgb: The clip (T, H, W, 3) uint8 RGB that devices test themselves with; by default
             the first of the clips.
         name: The bundle's name; by default the folder's.
@@ -143,141 +76,127 @@ def export_bundle(
     """
     out = Path(out)
     chosen = _check_config(targets, calib_data, out, overwrite, verify_clips)
+    _check_measuring(chosen, qat_model, val_data, float_layers)
     _check_environment(chosen)
     from edge.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_path)
+    trained = None if qat_model is None else _trained_weights(checkpoint, Path(qat_model))
+    judge = None if val_data is None else _judge(checkpoint, val_data)
     frames, notes = _clips(Path(checkpoint_path), checkpoint, calib_data, calib_clips, progress)
     golden = frames[0] if golden_rgb is None else golden_rgb
-    session = _Session(checkpoint, frames, golden, verify_clips, progress)
+    clips, golden_clip = _engine_clips(checkpoint, frames, golden)
+    placed = choose_float_layers(checkpoint.model, float_layers, clips, progress=progress)
+    session = Session(
+        plain=_weights(Path(checkpoint_path), checkpoint, "post-training"),
+        trained=trained,
+        clips=clips,
+        verify_clips=clips[:: max(1, len(clips) // verify_clips)][:verify_clips],
+        golden=golden_clip,
+        judge=judge,
+        float_layers=placed,
+        progress=progress,
+    )
     session.check_forward()
     made = [session.make(target) for target in chosen]
-    bundle_name = name or out.name
-    parts = [part for part, _ in made]
     write_bundle(
         out,
         checkpoint=checkpoint,
-        name=bundle_name,
-        parts=parts,
+        name=name or out.name,
+        parts=[one.part for one in made],
         golden_rgb=golden,
         overwrite=overwrite,
     )
+    notes += [*placed.lines, *(note for one in made for note in one.notes)]
     if not checkpoint.trained:
         notes.append("the weights are untrained: detections and θ mean nothing")
     reports = tuple(
         ArtifactReport(
-            artifact=part.artifact,
-            path=out / part.artifact.file,
-            delegation=facts.lowered.delegation,
-            parity=facts.verified,
-            seconds=facts.seconds,
+            artifact=one.part.artifact,
+            path=out / one.part.artifact.file,
+            delegation=one.delegation,
+            parity=one.verified,
+            seconds=one.seconds,
         )
-        for part, facts in made
+        for one in made
     )
     return ExportReport(out=out, artifacts=reports, notes=tuple(notes))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    lowered: Lowered
-    verified: Verified
-    seconds: float
+def _weights(path: Path, checkpoint: Checkpoint, how: str) -> Weights:
+    from export.program import float_outputs
+
+    model = checkpoint.model.eval()
+    return Weights(name=path.name, how=how, model=model, truth=float_outputs(model))
 
 
-class _Session:
-    """One checkpoint and its clips on the way through several targets."""
+def _trained_weights(checkpoint: Checkpoint, path: Path) -> Weights:
+    """Load weights that may take the place of a checkpoint's.
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        frames: Frames,
-        golden: Frames,
-        verify_clips: int,
-        progress: Progress | None,
-    ) -> None:
-        from calibration.calibrate import engine_clips
-        from export.program import float_outputs
+    Raises:
+        ConfigError: They are of another network or of other actions.
+    """
+    from edge.model.bmvit import with_overrides
+    from edge.model.checkpoint import load_checkpoint
 
-        config = checkpoint.config
-        self.model = checkpoint.model.eval()
-        self.truth = float_outputs(self.model)
-        self.clips: list[Floats] = list(engine_clips(frames, config))
-        step = max(1, len(self.clips) // verify_clips)
-        self.verify_clips = self.clips[::step][:verify_clips]
-        self.golden = next(engine_clips(golden[None], config))
-        self.progress = progress
-
-    def check_forward(self) -> None:
-        """Run the float model once.
-
-        Raises:
-            ExportError: It fails, or gives values that are not finite.
-        """
-        try:
-            outputs = self.truth(self.clips[0])
-        except RuntimeError as error:
-            raise ExportError(f"the float model does not run on a clip: {error}") from error
-        if not all(np.isfinite(output).all() for output in outputs):
-            raise ExportError(
-                "the float model gives values that are not finite; train it again, or take an "
-                "earlier checkpoint"
-            )
-
-    def make(self, target: Target) -> tuple[Part, _Made]:
-        """Lower the model for a target, compare, and fit θ by the artifact's own engine."""
-        from calibration.threshold import quantile_threshold
-
-        start = time.perf_counter()
-        lowered = target.lower(self.model, self.clips, progress=self.progress)
-        file = f"{target.name}{target.suffix}"
-        verified = verify_program(
-            lowered.program,
-            self.verify_clips,
-            name=file,
-            precision=target.precision,
-            truth=self.truth,
-            simulate=lowered.simulate,
-            in_steps=bool(lowered.methods),
-            progress=self.progress,
+    other = load_checkpoint(path)
+    configs = [
+        # How much was dropped in training is no part of the network.
+        with_overrides(one.config, drop_path=0.0)
+        if hasattr(one.config.backbone, "drop_path")
+        else one.config
+        for one in (checkpoint, other)
+    ]
+    if configs[0] != configs[1] or checkpoint.class_names != other.class_names:
+        raise ConfigError(
+            f"--qat-model {path} is of another network or other actions than --model; train it "
+            "with --init from those weights"
         )
-        golden: Outputs = run_program(lowered.program, [self.golden], name=file)
-        conf = quantile_threshold(verified.outputs[1])
-        artifact = _artifact(target, file, lowered, verified, conf)
-        seconds = time.perf_counter() - start
-        part = Part(artifact=artifact, program=lowered.program, golden=golden)
-        return part, _Made(lowered=lowered, verified=verified, seconds=seconds)
+    return _weights(path, other, "quantization-aware")
 
 
-def _artifact(
-    target: Target, file: str, lowered: Lowered, verified: Verified, conf: float
-) -> Artifact:
-    least = _SELF_TEST_LEAST[target.precision]
-    return Artifact(
-        file=file,
-        sha256=hashlib.sha256(lowered.program).hexdigest(),
-        size_bytes=len(lowered.program),
-        target=target.engine,
-        precision=target.precision,
-        conf=conf,
-        made_with=lowered.made_with,
-        delegated={
-            **_delegated(lowered.delegation),
-            "methods": {name: _delegated(taken) for name, taken in lowered.methods.items()},
-        },
-        parity=verified.parity(),
-        self_test_tolerance={
-            name: max(least[name], verified.simulated_max_abs[name]) for name in least
-        },
+def _judge(checkpoint: Checkpoint, val_data: str) -> Judge:
+    from calibration.calibrate import preprocess_config
+
+    config = checkpoint.config
+    shape = ClipShape(
+        num_frames=config.num_frames,
+        height=config.height,
+        width=config.width,
+        sampling_rate=config.sampling_rate,
+        fps=config.fps,
+    )
+    return Judge(
+        open_dataset(val_data, shape),
+        preprocess_config(config),
+        class_names=checkpoint.class_names,
+        data=val_data,
     )
 
 
-def _delegated(taken: Delegation) -> dict[str, object]:
-    return {
-        "share": taken.share,
-        "calls": taken.calls,
-        "multiply_adds": taken.multiply_adds,
-        "fallbacks": list(taken.fallbacks),
-    }
+def _engine_clips(
+    checkpoint: Checkpoint, frames: Frames, golden: Frames
+) -> tuple[list[Floats], Floats]:
+    from calibration.calibrate import engine_clips
+
+    config = checkpoint.config
+    return list(engine_clips(frames, config)), next(engine_clips(golden[None], config))
+
+
+def _check_measuring(
+    targets: Sequence[Target],
+    qat_model: str | Path | None,
+    val_data: str | None,
+    float_layers: Sequence[str],
+) -> None:
+    int8 = any(target.precision == "int8" for target in targets)
+    if (qat_model is not None or float_layers) and not int8:
+        raise ConfigError("--qat-model and --float-layers are for int8; no target here is")
+    if qat_model is not None and val_data is None:
+        raise ConfigError(
+            "--qat-model needs --val-data: weights trained for int8 are shipped only where they "
+            "are measured to be better"
+        )
 
 
 def _check_config(

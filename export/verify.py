@@ -7,10 +7,11 @@ answer wrongly (pytorch/executorch#8369, #11355).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -166,22 +167,41 @@ def run_program(
         ExportError: It does not load or run.
         BackendUnavailableError: The native runtime is not built here.
     """
-    engine_type = native_engine()
     rows: list[Outputs] = []
+    with open_program(program, name=name, stride=stride) as run:
+        for index, clip in enumerate(clips):
+            rows.append(run(clip))
+            if progress is not None:
+                progress(f"verifying {name}", index + 1, len(clips))
+    return _stack(rows)
+
+
+@contextmanager
+def open_program(
+    program: bytes, *, name: str, stride: int = 0
+) -> Iterator[Callable[[Floats], Outputs]]:
+    """Load a program by the native runtime; the value runs one clip (1, T, 3, H, W).
+
+    Args:
+        program: The file's content.
+        name: The artifact's name, for messages.
+        stride: For the methods of overlapping clips, as `runtime.engine.load_engine` takes it.
+
+    Raises:
+        ExportError: It does not load or run.
+        BackendUnavailableError: The native runtime is not built here.
+    """
+    engine_type = native_engine()
     with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
         path = Path(folder) / name
         path.write_bytes(program)
         try:
             engine = engine_type(str(path), 0, stride)
-            for index, clip in enumerate(clips):
-                rows.append(engine.run(np.ascontiguousarray(clip)))
-                if progress is not None:
-                    progress(f"verifying {name}", index + 1, len(clips))
+            yield lambda clip: cast(Outputs, engine.run(np.ascontiguousarray(clip)))
         except ArtifactError as error:
             raise ExportError(
                 f"{name} was lowered, but the runtime refuses it: {error}; nothing was written"
             ) from error
-    return _stack(rows)
 
 
 def native_engine() -> Any:

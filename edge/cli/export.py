@@ -26,6 +26,18 @@ class ExportOptions:
     calib_data: str | None = option(None, "folder of videos, one video, or a calibration file; "
                                           "int8 needs it")  # fmt: skip
     calib_clips: int = option(256, "how many calibration clips to take")
+    qat_model: str | None = option(
+        None, "the same network trained for int8; kept where it is better on --val-data",
+        metavar="MODEL.pt",
+    )  # fmt: skip
+    val_data: str | None = option(
+        None, "labelled clips to measure on and to fit the actor threshold to, such as "
+              "synthetic-val:500; without them the threshold is a quantile of scores",
+    )  # fmt: skip
+    float_layers: tuple[str, ...] = option(
+        (), "layers that int8 leaves in float32: names, or N for the N that cost most",
+        metavar="N|LAYER",
+    )  # fmt: skip
     out: str = option(dataclasses.MISSING, "bundle folder to write", metavar="BUNDLE")
     overwrite: bool = option(False, "replace the bundle when it exists")
     quiet: bool = option(False, "no progress bar")
@@ -36,6 +48,9 @@ class ExportOptions:
         if self.targets is not None and self.format is not None:
             raise ConfigError("--targets and --format name the same thing; give one of them")
         check_calibration_flags(self)
+        for name in ("qat_model", "val_data"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"--{name.replace('_', '-')} is empty")
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -58,6 +73,9 @@ def main(argv: Sequence[str]) -> int:
             calib_data=options.calib_data,
             calib_clips=options.calib_clips,
             out=options.out,
+            qat_model=options.qat_model,
+            val_data=options.val_data,
+            float_layers=options.float_layers,
             overwrite=options.overwrite,
             progress=progress,
         )

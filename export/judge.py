@@ -1,0 +1,149 @@
+"""Labelled clips through an artifact's own engine: its frame-mAP, its θ, and which is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from calibration.threshold import FittedThreshold, fit_threshold
+from edge.data.samples import ClipDataset
+from edge.evaluation.clips import ClipMetrics, predict
+from export.base import Floats, Outputs, Progress
+from export.verify import open_program
+from runtime.errors import ConfigError
+from runtime.preprocess import PreprocessConfig, normalize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the labelled clips say of one artifact.
+
+    Attributes:
+        fitted: θ, and how it was found.
+        accuracy: The bundle's `accuracy` section: `frame_map_50`, `actor_ap_50`, `data`, `clips`.
+    """
+
+    fitted: FittedThreshold
+    accuracy: dict[str, Any]
+
+    @property
+    def frame_map(self) -> float:
+        """The frame-mAP; below every other where the clips show no action at all."""
+        found = self.accuracy["frame_map_50"]
+        return -1.0 if found is None else float(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which of two artifacts of one network is shipped.
+
+    Attributes:
+        plain: The one quantized after training.
+        trained_for_int8: The one whose weights were trained for int8.
+    """
+
+    plain: Judged
+    trained_for_int8: Judged
+
+    @property
+    def trained(self) -> bool:
+        """Whether training for int8 was better; a tie is not."""
+        return self.trained_for_int8.frame_map > self.plain.frame_map
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the bundle keeps of it."""
+        return {
+            "post-training": self.plain.accuracy["frame_map_50"],
+            "quantization-aware": self.trained_for_int8.accuracy["frame_map_50"],
+        }
+
+    def line(self, plain: str, trained: str) -> str:
+        """Say it in a sentence; the arguments name the files."""
+        one, other = self.plain.frame_map, self.trained_for_int8.frame_map
+        kept, left = (trained, plain) if self.trained else (plain, trained)
+        best, rest = (other, one) if self.trained else (one, other)
+        how = "trained for int8" if self.trained else "quantized after training"
+        return (
+            f"kept {kept}, {how}: frame-mAP@0.5 {best:.4f} against {rest:.4f} of {left} "
+            f"({best - rest:+.4f}) on {self.plain.accuracy['clips']} clips of "
+            f"{self.plain.accuracy['data']}"
+        )
+
+
+def choose_better(plain: Judged, trained_for_int8: Judged) -> Choice:
+    """Compare the same network quantized after training and trained for int8."""
+    return Choice(plain=plain, trained_for_int8=trained_for_int8)
+
+
+class Judge:
+    """Labelled clips, ready for any number of artifacts."""
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        config: PreprocessConfig,
+        *,
+        class_names: tuple[str, ...],
+        data: str,
+    ) -> None:
+        """Keep the clips.
+
+        Args:
+            dataset: The clips, never those of the training.
+            config: Size and normalisation of the engine's clips.
+            class_names: The model's actions.
+            data: What reports call the data set.
+
+        Raises:
+            ConfigError: The model has other classes than the clips.
+        """
+        if dataset.class_names != class_names:
+            raise ConfigError(
+                f"--val-data {data} has the classes {', '.join(dataset.class_names)}; the model "
+                f"has {', '.join(class_names)}"
+            )
+        self.dataset, self.config, self.data = dataset, config, data
+
+    def measure(self, program: bytes, *, name: str, progress: Progress | None = None) -> Judged:
+        """Run a program on all clips by the native runtime, and count.
+
+        Args:
+            program: The file's content.
+            name: The artifact's name, for messages.
+            progress: Told after each clip.
+
+        Raises:
+            CalibrationError: The clips or the answers give no threshold.
+        """
+        metrics = ClipMetrics(self.dataset.class_names)
+        answers: list[Outputs] = []
+        with open_program(program, name=name) as run:
+            for index in range(len(self.dataset)):
+                sample = self.dataset[index]
+                boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
+                answers.append((boxes[0], actor[0], actions[0]))
+                metrics.update(sample, predict(*answers[-1]))
+                if progress is not None:
+                    progress(f"measuring {name}", index + 1, len(self.dataset))
+        found = metrics.result()
+        return Judged(
+            fitted=fit_threshold(_Answered(answers), self.dataset, self.config),
+            accuracy={
+                "frame_map_50": found["frame_map"],
+                "actor_ap_50": found["actor_ap"],
+                "data": self.data,
+                "clips": len(self.dataset),
+            },
+        )
+
+
+class _Answered:
+    """An engine that has run all clips already, in their order."""
+
+    def __init__(self, answers: list[Outputs]) -> None:
+        self._answers = iter(answers)
+
+    def run(self, clip: Floats) -> Outputs:
+        """Return the next answer."""
+        return next(self._answers)

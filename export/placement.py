@@ -1,0 +1,164 @@
+"""Which layers int8 leaves in float32 beside those of the scheme, and what that costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.base import Floats, Lowered, Outputs, Progress
+from export.verify import open_program
+from runtime.bundle import OUTPUTS
+from runtime.errors import ConfigError
+from runtime.options import did_you_mean
+
+if TYPE_CHECKING:
+    from edge.model.bmvit import BMViT
+
+_RANKING_CLIPS = 8  # the order of the costs settles after a few
+_RUNS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatLayers:
+    """Layers that stay in float32.
+
+    Attributes:
+        names: Their paths in the exported module, `model.backbone.neck.conv`.
+        lines: How they were chosen.
+    """
+
+    names: frozenset[str] = frozenset()
+    lines: tuple[str, ...] = field(default=())
+
+
+def choose_float_layers(
+    model: BMViT,
+    wanted: Sequence[str],
+    clips: Sequence[Floats],
+    *,
+    progress: Progress | None = None,
+) -> FloatLayers:
+    """Return the layers that a user names, or the costliest ones.
+
+    Args:
+        model: The float model.
+        wanted: Names of layers in the model, `backbone.neck.conv`; or one number N: the N layers
+            that cost most when each alone is in int8.
+        clips: Calibration clips (1, T, 3, H, W).
+        progress: Told after each layer that is ranked.
+
+    Raises:
+        ConfigError: There is no such layer, or not as many.
+    """
+    if not wanted:
+        return FloatLayers()
+    if len(wanted) == 1 and wanted[0].isascii() and wanted[0].isdigit():
+        return _costliest(model, int(wanted[0]), clips, progress)
+    known = int8_layers(model)
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"--float-layers names {name!r}, which is no layer that int8 takes."
+                f"{did_you_mean(name, known)} There are {', '.join(known[:6])}, ...; a number N "
+                "takes the N that cost most"
+            )
+    return FloatLayers(names=frozenset(f"model.{name}" for name in wanted))
+
+
+def int8_layers(model: BMViT) -> list[str]:
+    """Return the names of the layers of a model that have a weight in int8."""
+    from torch import nn
+
+    from export.program import head_output_layers
+    from export.rewrite import rewrite_for_export
+    from quantize.schemes import XNNPACK_INT8
+
+    float_names = head_output_layers(model)
+    return [
+        name
+        for name, module in rewrite_for_export(model).named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+        and f"model.{name}" not in float_names
+        and not XNNPACK_INT8.keeps_float(f"model.{name}")
+    ]
+
+
+def _costliest(
+    model: BMViT, count: int, clips: Sequence[Floats], progress: Progress | None
+) -> FloatLayers:
+    import torch
+
+    from export.program import export_graph, head_output_layers
+    from quantize._quiet import quiet_tools
+    from quantize.schemes import XNNPACK_INT8
+    from quantize.sensitivity import rank_layers
+
+    layers = int8_layers(model)
+    if not 1 <= count <= len(layers):
+        raise ConfigError(f"--float-layers is {count}, expected 1 to {len(layers)}, or names")
+    some = clips[:: max(1, len(clips) // _RANKING_CLIPS)][:_RANKING_CLIPS]
+    with quiet_tools():
+        graph = export_graph(model, torch.from_numpy(some[0]))
+    ranked = rank_layers(
+        graph,
+        scheme=XNNPACK_INT8,
+        clips=some,
+        float_names=head_output_layers(model),
+        progress=progress,
+    )
+    worst = ranked[:count]
+    costs = ", ".join(f"{cost.layer.removeprefix('model.')} {cost.cost:.2g}" for cost in worst)
+    line = f"kept in float32, by one minus cosine of int8 in that layer alone: {costs}"
+    return FloatLayers(names=frozenset(cost.layer for cost in worst), lines=(line,))
+
+
+def cost_line(
+    layers: frozenset[str],
+    without: Lowered,
+    lowered: Lowered,
+    clips: Sequence[Floats],
+    truth: Callable[[Floats], Outputs],
+) -> str:
+    """Say what layers in float32 cost and bring.
+
+    Args:
+        layers: Their names.
+        without: The program in which they are in int8.
+        lowered: The program in which they are not.
+        clips: Clips to run.
+        truth: The float model.
+    """
+    expected = [truth(clip) for clip in clips]
+    before, after = (_measure(one, clips, expected) for one in (without, lowered))
+    errors = ", ".join(
+        f"{name} {a:.2g} -> {b:.2g}"
+        for name, a, b in zip(OUTPUTS, before[1], after[1], strict=True)
+    )
+    return (
+        f"{len(layers)} layer{'s' if len(layers) != 1 else ''} in float32: delegate calls "
+        f"{without.delegation.calls} -> {lowered.delegation.calls}, {before[0]:.2f} -> "
+        f"{after[0]:.2f} ms a clip (median of {_RUNS}, here), mean error {errors}"
+    )
+
+
+def _measure(
+    lowered: Lowered, clips: Sequence[Floats], expected: Sequence[Outputs]
+) -> tuple[float, list[float]]:
+    """Return the median milliseconds of a clip, and the mean error of each output."""
+    with open_program(lowered.program, name="placement.pte") as run:
+        found = [run(clip) for clip in clips]
+        times: list[float] = []
+        for _ in range(_RUNS):
+            start = time.perf_counter()
+            run(clips[0])
+            times.append(1000 * (time.perf_counter() - start))
+    errors = [
+        float(np.mean([np.abs(a[i] - b[i]).mean() for a, b in zip(found, expected, strict=True)]))
+        for i in range(len(OUTPUTS))
+    ]
+    return statistics.median(times), errors
