@@ -12,8 +12,8 @@ from edge.model.compact import (
     COMPACT_VARIANTS,
     CompactConfig,
     CompactMViT,
-    shift_time,
 )
+from edge.model.compact_layers import shift_time
 from runtime.errors import ConfigError
 
 torch.set_num_threads(1)
