@@ -88,9 +88,9 @@ def test_report_is_written_from_what_was_measured(
     ("options", "flags"),
     [
         pytest.param(VariantOptions(), "", id="all as they are"),
-        pytest.param(VariantOptions(out="/tmp/here", verbose=True), "", id="nothing of the place"),
+        pytest.param(VariantOptions(out="elsewhere", verbose=True), "", id="nothing of the place"),
         pytest.param(
-            VariantOptions(variants=("pico", "tiny"), rounds=3, calib_data="/home/me/videos"),
+            VariantOptions(variants=("pico", "tiny"), rounds=3, calib_data="my/videos"),
             " --variants pico tiny --rounds 3 --calib-data videos",
             id="what was changed",
         ),
