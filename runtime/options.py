@@ -127,7 +127,9 @@ def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
             )  # fmt: skip
             continue
         required = spec.default is dataclasses.MISSING
-        settings: dict[str, Any] = {"dest": spec.name, "help": meta.get("help")}
+        # argparse puts values into help texts at each %; ours are plain sentences.
+        sentence = str(meta.get("help") or "").replace("%", "%%")
+        settings: dict[str, Any] = {"dest": spec.name, "help": sentence}
         if required:
             settings["required"] = True
         else:

@@ -139,3 +139,14 @@ def test_verbose_shows_the_traceback_above_the_sentence(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("Traceback")
     assert lines[-1] == f"error: {error}"
+
+
+def test_a_help_text_may_hold_a_percent_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Shares:
+        warm_up: float = option(0.1, "linear warm-up; by default 3 % of the schedule")
+
+    with pytest.raises(SystemExit) as ended:
+        OptionParser(prog="x").parse_into(Shares, ["--help"])
+    assert ended.value.code == 0
+    assert "by default 3 % of the schedule" in " ".join(capsys.readouterr().out.split())
