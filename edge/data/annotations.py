@@ -1,0 +1,126 @@
+"""What the truth of a set of videos says beside its clips: where a clip lies, and whole tubes.
+
+NumPy only: readers make these, evaluation takes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.data.samples import ClipDataset
+from runtime.errors import ConfigError
+
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tube:
+    """One person's action in one video: the truth of video-mAP.
+
+    Attributes:
+        video: Name of the video, as in `VideoDataset.video_lengths`.
+        label: Index of the action in `class_names`.
+        frames: int64 (K,), ascending numbers of the video's frames, from 0.
+        boxes: float32 (K, 4), xyxy in px of the original frame; one for each of `frames`.
+
+    Raises:
+        ConfigError: The arrays do not fit each other, or hold what no tube can.
+    """
+
+    video: str
+    label: int
+    frames: I64
+    boxes: F32
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        if self.frames.dtype != np.int64 or self.frames.shape != (count,) or not count:
+            raise ConfigError(
+                f"{self.video}: the frames of a tube are {_seen(self.frames)}, expected int64 (K,) "
+                "with K of 1 or more"
+            )
+        if self.boxes.dtype != np.float32 or self.boxes.shape != (count, 4):
+            raise ConfigError(
+                f"{self.video}: the boxes of a tube are {_seen(self.boxes)}, expected float32 "
+                f"({count}, 4)"
+            )
+        if self.frames[0] < 0 or not (np.diff(self.frames) > 0).all():
+            raise ConfigError(
+                f"{self.video}: the frames of a tube are {self.frames[:8].tolist()}..., expected "
+                "numbers from 0 that ascend"
+            )
+        if not np.isfinite(self.boxes).all():
+            raise ConfigError(f"{self.video}: a box of a tube is not finite")
+        if self.label < 0:
+            raise ConfigError(f"{self.video}: a tube has label {self.label}, expected 0 or more")
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.frames)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPlace:
+    """Where a clip lies in the videos.
+
+    Attributes:
+        video: Name of the video, as annotation files write it.
+        frame: Number of the keyframe in the video, from 0.
+        timestamp: Time of the keyframe, seconds, as annotation files write it: the second column
+            of an AVA row. Where the files count frames, it is the frame's time from the first.
+    """
+
+    video: str
+    frame: int
+    timestamp: float
+
+    def __post_init__(self) -> None:
+        if not self.video or self.frame < 0 or not math.isfinite(self.timestamp):
+            raise ConfigError(
+                f"a clip at {self.video!r}, frame {self.frame}, {self.timestamp} s; expected a "
+                "name, 0 or more, and a finite time"
+            )
+
+
+class VideoDataset(ClipDataset, Protocol):
+    """Clips whose places in their videos are known; what the readers of real data give."""
+
+    @property
+    def video_lengths(self) -> Mapping[str, int]:
+        """Return the number of frames of each video."""
+
+    @property
+    def video_sizes_wh(self) -> Mapping[str, tuple[int, int]]:
+        """Return width and height of each video's frames, px."""
+
+    def where(self, index: int) -> ClipPlace:
+        """Return where clip `index` lies."""
+
+    def tubes(self) -> list[Tube]:
+        """Return the true tubes; none where the annotation has keyframes only."""
+
+
+def place_of(dataset: ClipDataset, index: int) -> ClipPlace | None:
+    """Return where a clip of any data set lies; None where it lies in no video."""
+    where = getattr(dataset, "where", None)
+    if where is None:
+        return None
+    place = where(index)
+    return place if isinstance(place, ClipPlace) else None
+
+
+def tubes_of(dataset: ClipDataset) -> list[Tube]:
+    """Return the true tubes of any data set; none where it has none."""
+    tubes = getattr(dataset, "tubes", None)
+    return list(tubes()) if tubes is not None else []
+
+
+def _seen(array: Any) -> str:
+    return f"{getattr(array, 'dtype', type(array))} {getattr(array, 'shape', '')}"
