@@ -1,4 +1,4 @@
-"""Average precision of one ranking: every point of the curve, precision made monotone.
+"""Average precision of one ranking: the area under its curve, as VOC or as ACT takes it.
 
 Detections with one score have no order among themselves, yet the area needs one. Whoever sorts them
 anyway lets the order of rows decide: on a published file of rounded scores that moves the mAP from
@@ -26,6 +26,8 @@ I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 Ties = Literal["fixed", "spread"]
+Curve = Literal["every_point", "trapezoid"]
+"""How the area is taken, see `protocols.py`."""
 _PHASES = 16  # places of a group's first hit that are tried
 
 
@@ -59,16 +61,19 @@ class Ranking:
         """Share of the truth that the detections down to each group found."""
         return self.hits / max(self.num_truth, 1)
 
-    def average_precision(self, ties: Ties | Literal["least", "most"] = "fixed") -> float:
+    def average_precision(
+        self, ties: Ties | Literal["least", "most"] = "fixed", *, curve: Curve = "every_point"
+    ) -> float:
         """Return the area under the curve, NaN where there is nothing to find.
 
         Args:
             ties: How equals are ordered, see above; `least` and `most` are the extremes.
+            curve: How the area is taken.
         """
         if self.num_truth == 0:
             return float("nan")
         if ties == "fixed":
-            return self._area(self.places)
+            return self._area(self.places, curve)
         count_before = np.concatenate([[0.0], self.count[:-1]])
         hits_before = np.concatenate([[0.0], self.hits[:-1]])
         # One entry per hit: the k-th of the t hits among the n detections of its group.
@@ -76,15 +81,22 @@ class Ranking:
         before, k = count_before[group], np.arange(1.0, len(group) + 1.0) - hits_before[group]
         t, n = (self.hits - hits_before)[group], (self.count - count_before)[group]
         if ties == "most" or bool((t == n).all()):
-            return self._area(before + k)
+            return self._area(before + k, curve)
         if ties == "least":
-            return self._area(before + n - t + k)
+            return self._area(before + n - t + k, curve)
         phases = (np.arange(_PHASES) + 0.5) / _PHASES
-        return float(np.mean([self._area(before + np.ceil((k - u) * n / t)) for u in phases]))
+        spread = (before + np.ceil((k - u) * n / t) for u in phases)
+        return float(np.mean([self._area(places, curve) for places in spread]))
 
-    def _area(self, places: F64) -> float:
-        precision = np.arange(1.0, len(places) + 1.0) / places
-        return float(np.maximum.accumulate(precision[::-1]).sum() / self.num_truth)
+    def _area(self, places: F64, curve: Curve) -> float:
+        hits = np.arange(1.0, len(places) + 1.0)
+        precision = hits / places
+        if curve == "every_point":
+            return float(np.maximum.accumulate(precision[::-1]).sum() / self.num_truth)
+        # Recall moves at hits only: each adds a trapezoid from the row before it, whose precision
+        # is 1 by definition where there is none.
+        before = np.divide(hits - 1.0, places - 1.0, out=np.ones_like(hits), where=places > 1.0)
+        return float(((precision + before) / 2.0).sum() / self.num_truth)
 
 
 def rank(score: F64, hit: Bools, num_truth: int) -> Ranking:

@@ -79,7 +79,16 @@ class Overlaps:
     iou: F64
 
 
-def find_overlaps(keys: I64, xyxy: F64, true_keys: I64, true_xyxy: F64, *, iou: float) -> Overlaps:
+def find_overlaps(
+    keys: I64,
+    xyxy: F64,
+    true_keys: I64,
+    true_xyxy: F64,
+    *,
+    iou: float,
+    pixel: float = 0.0,
+    strict: bool = False,
+) -> Overlaps:
     """Return the pairs of boxes with the same key whose IoU is at least `iou`.
 
     Args:
@@ -88,6 +97,8 @@ def find_overlaps(keys: I64, xyxy: F64, true_keys: I64, true_xyxy: F64, *, iou: 
         true_keys: (G,) int64 of the true boxes.
         true_xyxy: (G, 4) corners of the true boxes.
         iou: Least intersection over union, above 0.
+        pixel: What a side has more than the difference of its corners.
+        strict: An IoU equal to `iou` is not enough.
     """
     if not 0.0 < iou <= 1.0:
         raise ConfigError(f"iou is {iou}, expected above 0 and at most 1")
@@ -104,8 +115,8 @@ def find_overlaps(keys: I64, xyxy: F64, true_keys: I64, true_xyxy: F64, *, iou: 
         detection = np.repeat(rows, many)
         place = np.arange(ends[-1]) - np.repeat(ends - many, many)
         truth = order[np.repeat(first[rows], many) + place]
-        found = _iou(xyxy[detection], true_xyxy[truth])
-        kept = found >= iou
+        found = box_iou(xyxy[detection], true_xyxy[truth], pixel=pixel)
+        kept = found > iou if strict else found >= iou
         parts.append(Overlaps(detection=detection[kept], truth=truth[kept], iou=found[kept]))
     return Overlaps(
         detection=np.concatenate([np.empty(0, np.int64), *(p.detection for p in parts)]),
@@ -150,6 +161,32 @@ def first_claims(detection: I64, truth: I64, place: I64) -> Bools:
     return result
 
 
+def free_claims(overlaps: Overlaps, place: I64) -> I64:
+    """Return the detections that are hits where each may take the best truth that is left.
+
+    Down the ranking, each detection takes, of the true boxes that no higher one took, the one that
+    it overlaps most. All ask at once here: a true box keeps the highest that ever asked for it,
+    and who is turned away asks for its next best. That ends with the same pairs, in as many rounds
+    as a detection has true boxes to ask.
+
+    Args:
+        overlaps: Pairs, as `find_overlaps` returns them.
+        place: Where each of all detections stands in the ranking.
+    """
+    order = np.lexsort((-overlaps.iou, overlaps.detection))  # stable, see `find_overlaps`
+    detection, truth = overlaps.detection[order], overlaps.truth[order]
+    edges = np.flatnonzero(np.append(True, detection[1:] != detection[:-1])[: len(detection)])
+    ends = np.append(edges[1:], len(detection))
+    asking = edges.copy()  # the pair that each detection asks for; its end when none is left
+    while True:
+        alive = np.flatnonzero(asking < ends)
+        pair = asking[alive]
+        turned = alive[~first_claims(detection[pair], truth[pair], place)]
+        if not len(turned):
+            return detection[pair]
+        asking[turned] += 1
+
+
 def places(order: I64) -> I64:
     """Return where each row stands in an order: the inverse of the permutation."""
     result = np.empty(len(order), dtype=np.int64)
@@ -165,10 +202,11 @@ def _chunks(rows: I64, counts: I64) -> Iterator[I64]:
     yield from np.split(rows, np.flatnonzero(np.diff(chunk)) + 1)
 
 
-def _iou(a: F64, b: F64) -> F64:
+def box_iou(a: F64, b: F64, *, pixel: float = 0.0) -> F64:
     """Return the IoU of boxes (P, 4), row by row; 0 where both are empty."""
-    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + pixel
     inter = np.prod(np.clip(sides, 0, None), axis=1)
-    union = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1) - inter
+    areas = [np.prod(box[:, 2:] - box[:, :2] + pixel, axis=1) for box in (a, b)]
+    union = areas[0] + areas[1] - inter
     result: F64 = np.divide(inter, union, out=np.zeros(len(a)), where=union > 0)
     return result

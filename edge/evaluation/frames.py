@@ -1,10 +1,9 @@
 """Frame-mAP as the AVA challenge counts it: per class, many labels a box, IoU 0.5.
 
-For UCF101-24 and JHMDB the numbers are the same: a frame of a video in place of a keyframe.
-
 A detection is held against the true box of its class and frame that it overlaps most. It is a hit
 where the overlap is enough and no detection with a higher score took that box; else it is an error,
-even where it overlaps another box as well.
+even where it overlaps another box as well. UCF101-24 and JHMDB-21 count every frame of a video, by
+other rules: `rules` takes them from `protocols.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge.evaluation.average_precision import Ranking, Ties, rank
-from edge.evaluation.boxes import BoxTable, best_truth, find_overlaps, first_claims, places
+from edge.evaluation.average_precision import Curve, Ranking, Ties, rank
+from edge.evaluation.boxes import (
+    BoxTable,
+    Overlaps,
+    best_truth,
+    find_overlaps,
+    first_claims,
+    free_claims,
+    places,
+)
+from edge.evaluation.protocols import PROTOCOLS, Rules
 from runtime.errors import ConfigError
 
 F64 = npt.NDArray[np.float64]
@@ -62,6 +70,7 @@ def evaluate_frames(
     iou: float = 0.5,
     classes: Iterable[int] | None = None,
     ties: Ties = "fixed",
+    rules: Rules = PROTOCOLS["ava"].frames,
 ) -> FrameMetrics:
     """Hold detections against the truth.
 
@@ -72,6 +81,7 @@ def evaluate_frames(
         iou: Least overlap of a hit, above 0.
         classes: Labels that count; rows of others are left out. All by default.
         ties: What to do with equal scores, see `average_precision.py`.
+        rules: What counts as a hit and how the area is taken; AVA's by default.
 
     Raises:
         ConfigError: Detections have no scores, or a label is out of range.
@@ -92,23 +102,25 @@ def evaluate_frames(
     found, truth = _only(detections, counts), _only(ground_truth, counts)
     assert found.score is not None
     order = _by_class_and_score(found, found.score)
-    hit = _hits(found, truth, num_classes, order, iou)[order]
+    hit = _hits(found, truth, num_classes, order, iou, rules)[order]
     score, edges = found.score[order], np.searchsorted(found.label[order], range(num_classes + 1))
     num_truth = np.bincount(truth.label, minlength=num_classes)
     rankings = []
     for label in range(num_classes):
         rows = slice(edges[label], edges[label + 1])
         rankings.append(rank(score[rows], hit[rows], int(num_truth[label])))
-    return summarise(rankings, ties=ties)
+    return summarise(rankings, ties=ties, curve=rules.curve)
 
 
-def summarise(rankings: Iterable[Ranking], *, ties: Ties) -> FrameMetrics:
-    """Return the metrics of one ranking for each class; `ties` as in `Ranking`."""
+def summarise(
+    rankings: Iterable[Ranking], *, ties: Ties, curve: Curve = "every_point"
+) -> FrameMetrics:
+    """Return the metrics of one ranking for each class; `ties` and `curve` as in `Ranking`."""
     rows = tuple(rankings)
     return FrameMetrics(
-        ap=np.array([row.average_precision(ties) for row in rows]),
-        ap_least=np.array([row.average_precision("least") for row in rows]),
-        ap_most=np.array([row.average_precision("most") for row in rows]),
+        ap=np.array([row.average_precision(ties, curve=curve) for row in rows]),
+        ap_least=np.array([row.average_precision("least", curve=curve) for row in rows]),
+        ap_most=np.array([row.average_precision("most", curve=curve) for row in rows]),
         num_truth=np.array([row.num_truth for row in rows], dtype=np.int64),
         num_detections=np.array([row.count[-1] if len(row.count) else 0 for row in rows], np.int64),
         rankings=rows,
@@ -142,14 +154,31 @@ def _by_class_and_score(found: BoxTable, score: F64) -> I64:
 
 
 def _hits(
-    found: BoxTable, truth: BoxTable, num_classes: int, order: I64, iou: float
+    found: BoxTable, truth: BoxTable, num_classes: int, order: I64, iou: float, rules: Rules
 ) -> npt.NDArray[np.bool_]:
     """Return which detections are hits, of rows that are ranked in an order."""
     # Numbered from 0, so that frame and class fit one key whatever the frames are called.
     _, number = np.unique(np.concatenate([found.frame, truth.frame]), return_inverse=True)
     key = number.astype(np.int64) * num_classes + np.concatenate([found.label, truth.label])
-    overlaps = find_overlaps(key[: len(found)], found.xyxy, key[len(found) :], truth.xyxy, iou=iou)
+    overlaps = find_overlaps(
+        key[: len(found)], found.xyxy, key[len(found) :], truth.xyxy,
+        iou=iou, pixel=rules.pixel, strict=rules.strict,
+    )  # fmt: skip
+    return claimed(overlaps, order, rules)
+
+
+def claimed(overlaps: Overlaps, order: I64, rules: Rules) -> npt.NDArray[np.bool_]:
+    """Return which of R detections are hits.
+
+    Args:
+        overlaps: Detections and truth that overlap enough.
+        order: (R,) rows of the detections as they are ranked, each once.
+        rules: Whether a detection may take what it overlaps second.
+    """
+    hit, place = np.zeros(len(order), dtype=bool), places(order)
+    if rules.claims == "free":
+        hit[free_claims(overlaps, place)] = True
+        return hit
     detection, taken = best_truth(overlaps)
-    hit = np.zeros(len(found), dtype=bool)
-    hit[detection] = first_claims(detection, taken, places(order))
+    hit[detection] = first_claims(detection, taken, place)
     return hit

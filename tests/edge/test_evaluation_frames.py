@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edge.evaluation import BoxTable, FrameMetrics, evaluate_frames
 from edge.evaluation.average_precision import Ties
-from edge.evaluation.boxes import best_truth, find_overlaps
+from edge.evaluation.boxes import best_truth, find_overlaps, free_claims
+from edge.evaluation.protocols import PROTOCOLS
 from runtime.errors import ConfigError
 
 
@@ -205,6 +206,53 @@ def test_the_order_of_rows_does_not_matter(
     same(metrics, evaluate_frames(*other, num_classes=CLASSES, ties=ties))
     assert (metrics.ap_least <= metrics.ap + 1e-12)[~np.isnan(metrics.ap)].all()
     assert (metrics.ap <= metrics.ap_most + 1e-12)[~np.isnan(metrics.ap)].all()
+
+
+@settings(deadline=None)
+@given(truths, founds, st.integers(0, 1000), st.sampled_from(sorted(PROTOCOLS)))
+def test_the_rules_of_other_data_sets_are_as_stable(
+    truth: BoxTable, found: BoxTable, seed: int, protocol: str
+) -> None:
+    assert found.score is not None
+    rules = PROTOCOLS[protocol].frames
+    metrics = evaluate_frames(found, truth, num_classes=CLASSES, rules=rules)
+    other = shuffled(found, seed), shuffled(truth, seed)
+    same(metrics, evaluate_frames(*other, num_classes=CLASSES, rules=rules))
+    mapped = replace(found, score=np.exp(3 * found.score) - 7)
+    same(metrics, evaluate_frames(mapped, truth, num_classes=CLASSES, rules=rules))
+    assert (metrics.ap_least <= metrics.ap + 1e-12)[~np.isnan(metrics.ap)].all()
+    assert (metrics.ap <= metrics.ap_most + 1e-12)[~np.isnan(metrics.ap)].all()
+
+
+@settings(deadline=None)
+@given(truths, founds)
+def test_free_claims_are_those_of_one_after_the_other(truth: BoxTable, found: BoxTable) -> None:
+    overlaps = find_overlaps(found.frame, found.xyxy, truth.frame, truth.xyxy, iou=0.2)
+    left, expected = set(range(len(truth))), []
+    for row in range(len(found)):
+        mine = np.flatnonzero(overlaps.detection == row)
+        mine = np.array([pair for pair in mine if overlaps.truth[pair] in left], dtype=np.int64)
+        if len(mine):
+            left.remove(int(overlaps.truth[mine[np.argmax(overlaps.iou[mine])]]))
+            expected.append(row)
+    assert sorted(free_claims(overlaps, np.arange(len(found)))) == expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        # 10 x 10 pixels against 10 x 5: exactly half, of 9 x 9 and 9 x 4 less than half.
+        pytest.param("act", 1.0, id="act"),
+        pytest.param("yowo", 1.0, id="yowo"),
+        pytest.param("road", 0.0, id="road"),
+        pytest.param("ava", 0.0, id="ava"),
+    ],
+)
+def test_corners_are_pixels_for_some(protocol: str, expected: float) -> None:
+    truth = table([(0, 0, 0, 0, 9, 9)], scores=False)
+    found = table([(0, 0, 0, 0, 9, 4, 0.9)], scores=True)
+    rules = PROTOCOLS[protocol].frames
+    assert evaluate_frames(found, truth, num_classes=1, rules=rules).mean_ap == expected
 
 
 @settings(deadline=None)
