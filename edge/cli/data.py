@@ -1,18 +1,19 @@
-"""`edge data preview`: look at labelled clips before training on them."""
+"""`edge data preview | check`: look at labelled clips, and for faults, before training on them."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen
 from runtime.errors import ConfigError
-from runtime.options import EXIT_OK, OptionParser, did_you_mean, option
+from runtime.options import EXIT_FAILED, EXIT_OK, OptionParser, did_you_mean, option
 from runtime.outputs import why_no_output
 
-VERBS = ("preview",)
+VERBS = ("preview", "check")
 SHEET_SUFFIXES = (".png", ".jpg")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 _MAX_CLIPS = 400
@@ -22,7 +23,8 @@ _MAX_CLIPS = 400
 class PreviewOptions:
     """Flags of `edge data preview`."""
 
-    data: str = option("synthetic-val", "data set, such as synthetic-val or synthetic-train:500")
+    data: str = option("synthetic-val", "data set, such as synthetic-val, synthetic-train:500, "
+                                        "ava:FOLDER:train, or a folder of your own")  # fmt: skip
     out: str = option(dataclasses.MISSING, "contact sheet (.png, .jpg) or video (.mp4, .avi)",
                       metavar="FILE")  # fmt: skip
     num: int = option(16, "how many clips")
@@ -77,22 +79,74 @@ def _check_out(out: str, *, overwrite: bool) -> None:
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """Flags of `edge data check`."""
+
+    data: str = option(dataclasses.MISSING, "what to check: a folder of your own data, ava:FOLDER, "
+                       "ucf101-24:FOLDER, jhmdb:FOLDER, or one table of rows (.csv); may stand "
+                       "without the flag as the first word", metavar="PATH")  # fmt: skip
+    decode: bool = option(False, "decode every frame of every video, too: slow")
+    most: int = option(50, "how many faults to print; all are counted")
+    json: bool = option(False, "print one JSON object in place of the tables")
+    quiet: bool = option(False, "no progress bar")
+    verbose: bool = option(False, "show tracebacks")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ConfigError("the path to check is empty")
+        if self.most < 0:
+            raise ConfigError(f"--most is {self.most}, expected 0 or more")
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `edge data <verb> ...`."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         print("usage: edge data preview --out FILE [flags]   (edge data preview --help lists them)")
+        print("       edge data check PATH [flags]           (edge data check --help lists them)")
         raise SystemExit(EXIT_OK)  # as argparse does for its own --help
     if argv[0] not in VERBS:
         raise ConfigError(
             f"unknown verb 'data {argv[0]}'.{did_you_mean(argv[0], VERBS)} "
             f"Choose from: {', '.join(VERBS)}"
         )
-    return preview(argv[1:])
+    return preview(argv[1:]) if argv[0] == "preview" else check(argv[1:])
+
+
+def check(argv: Sequence[str]) -> int:
+    """Say what is wrong with a data set, row by row; 1 where anything is."""
+    parser = OptionParser(prog="edge data check", description=check.__doc__)
+    options = parser.parse_into(CheckOptions, _with_flag(argv))
+    from edge.cli._progress import progress_bar
+    from edge.data.check import check_data
+
+    with progress_bar(quiet=options.quiet or not options.decode) as progress:
+        reports = check_data(options.data, decode=options.decode, progress=progress)
+    good = all(report.good for report in reports)
+    if options.json:
+        content = {"data": options.data, "good": good, "parts": [r.as_dict() for r in reports]}
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return EXIT_OK if good else EXIT_FAILED
+    for report in reports:
+        for line in report.lines(options.most):
+            print(line)
+    return EXIT_OK if good else EXIT_FAILED
+
+
+def _with_flag(argv: Sequence[str]) -> list[str]:
+    """Put `--data` before the first word that is neither a flag nor the value of one."""
+    words = list(argv)
+    for index, word in enumerate(words):
+        valued = index > 0 and words[index - 1] in ("--data", "--most", "--config")
+        if not word.startswith("-") and not valued:
+            return [*words[:index], "--data", *words[index:]]
+    return words
 
 
 def preview(argv: Sequence[str]) -> int:
     """Write a contact sheet or a video of labelled clips."""
-    parser = OptionParser(prog="edge data preview", description=__doc__)
+    parser = OptionParser(prog="edge data preview", description=preview.__doc__)
     options = parser.parse_into(PreviewOptions, argv)
     from edge.data.preview import contact_sheet, write_sheet, write_video
     from edge.data.registry import open_dataset

@@ -4,6 +4,10 @@ A clip is `num_frames` samples, `period_s` apart, with the keyframe (sample `num
 the asked time. Each sample is the frame whose time stamp is nearest: frames are never counted, so a
 video of another or of a varying rate gives the same moments. Calibration and training read through
 this module and resize with the device's own filter.
+
+A live clip has no sample before the first frame: the runtime waits until a clip is whole. Labels
+also stand at the ends of a video, so where `clamp` is asked for, the first and the last frame are
+repeated there, as the runtime repeats the newest frame of a source that is late.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 # How far before the first sample a seek aims: decoders land on a keyframe near it, not on it.
 _SEEK_MARGIN_S = 1.0
+_SEEK_MARGINS_S = (_SEEK_MARGIN_S, 10.0)
+# Counting so many frames costs about as much as a seek.
+_COUNTED_FRAMES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +87,9 @@ def sample_times(centre_s: float, *, num_frames: int, period_s: float) -> list[f
     return [centre_s + (index - num_frames // 2) * period_s for index in range(num_frames)]
 
 
-def read_clip(path: Path, centre_s: float, *, num_frames: int, period_s: float) -> list[Frame]:
+def read_clip(
+    path: Path, centre_s: float, *, num_frames: int, period_s: float, clamp: bool = False
+) -> list[Frame]:
     """Read the frames nearest to each sample time.
 
     Args:
@@ -88,6 +97,8 @@ def read_clip(path: Path, centre_s: float, *, num_frames: int, period_s: float) 
         centre_s: Time of the keyframe, seconds from the first frame.
         num_frames: Samples of the clip.
         period_s: Seconds from one sample to the next.
+        clamp: Repeat the first and the last frame where the clip reaches beyond the video; the
+            keyframe itself must lie in it.
 
     Returns:
         `num_frames` frames (Hs, Ws, 3) uint8 BGR; a frame that is nearest twice comes twice.
@@ -96,19 +107,16 @@ def read_clip(path: Path, centre_s: float, *, num_frames: int, period_s: float) 
         CaptureError: The video cannot be read, or has no frame near one of the times.
     """
     times = sample_times(centre_s, num_frames=num_frames, period_s=period_s)
-    capture = _open(path)
-    try:
-        start = times[0] - _SEEK_MARGIN_S
-        if start > 0:
-            capture.set(cv2.CAP_PROP_POS_MSEC, start * 1000.0)
-        frames = _nearest(_stamped(capture), times)
-        if frames is None:
-            # The seek landed behind the first sample, or the container cannot seek at all.
-            capture.release()
-            capture = _open(path)
-            frames = _nearest(_stamped(capture), times, from_start=True)
-    finally:
-        capture.release()
+    keyframe = num_frames // 2 if clamp else None
+    frames = None
+    for margin in _SEEK_MARGINS_S:
+        start = times[0] - margin
+        # Where a seek landed behind the first sample, one further back may not; else read it all.
+        frames = _read_from(path, start, times, keyframe)
+        if frames is not None or start <= 0:
+            break
+    if frames is None:
+        frames = _read_from(path, None, times, keyframe)
     if frames is None or len(frames) < len(times):
         raise CaptureError(
             f"{path} has no frames around {times[0]:.2f} s to {times[-1]:.2f} s; it is shorter "
@@ -117,15 +125,104 @@ def read_clip(path: Path, centre_s: float, *, num_frames: int, period_s: float) 
     return frames
 
 
+def _read_from(
+    path: Path, start_s: float | None, times: Sequence[float], keyframe: int | None
+) -> list[Frame] | None:
+    """Seek once and choose frames; None where the seek led too far. None for start: no seek."""
+    capture = _open(path)
+    try:
+        if start_s is not None and start_s > 0:
+            capture.set(cv2.CAP_PROP_POS_MSEC, start_s * 1000.0)
+        return _nearest(_stamped(capture), times, from_start=start_s is None, keyframe=keyframe)
+    finally:
+        capture.release()
+
+
+def read_numbered(path: Path, numbers: Sequence[int], *, keyframe: int) -> list[Frame]:
+    """Read frames by their number, as an annotation counts them that was made on single frames.
+
+    Args:
+        path: Video file.
+        numbers: Numbers from 0, ascending; one may stand there several times.
+        keyframe: Which of them must be there; behind it the last frame that there is will do.
+
+    Returns:
+        One frame (Hs, Ws, 3) uint8 BGR for each number.
+
+    Raises:
+        CaptureError: The video cannot be read, or ends before its keyframe.
+    """
+    capture = _open(path)
+    try:
+        number = _skip_to(capture, numbers[0])
+        if number < 0:
+            capture.release()
+            capture = _open(path)
+            number = 0
+        found = _counted(capture, number, numbers, keyframe)
+    finally:
+        capture.release()
+    if len(found) <= keyframe:
+        raise CaptureError(
+            f"{path} has no frame {numbers[len(found)]} that can be decoded; it is shorter than "
+            "its annotation says, or damaged there"
+        )
+    return found + [found[-1]] * (len(numbers) - len(found))
+
+
+def _counted(
+    capture: cv2.VideoCapture, number: int, numbers: Sequence[int], keyframe: int
+) -> list[Frame]:
+    """Count frames from `number` on and choose; the last one decoded ends a list that is short."""
+    found: list[Frame] = []
+    newest: Frame | None = None
+    while len(found) < len(numbers) and capture.grab():
+        wanted = numbers[len(found)]
+        if number == wanted or len(found) > keyframe:
+            good, frame = capture.retrieve()
+            newest = frame if good else newest
+            while good and len(found) < len(numbers) and numbers[len(found)] == number:
+                found.append(frame)
+        number += 1
+    if keyframe < len(found) < len(numbers) and newest is not None:
+        found.append(newest)
+    return found
+
+
+def _skip_to(capture: cv2.VideoCapture, number: int) -> int:
+    """Seek near a far frame; return the number of the frame that comes next, -1 if unknown.
+
+    Only a stamp that confirms it makes a seek by number trustworthy, and a near frame is counted
+    to as fast.
+    """
+    if number < _COUNTED_FRAMES:
+        return 0
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    start = number - _COUNTED_FRAMES // 4
+    if not (math.isfinite(fps) and fps > 0 and capture.set(cv2.CAP_PROP_POS_FRAMES, start)):
+        return -1
+    if not capture.grab():
+        return -1
+    at = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0 * fps
+    return start + 1 if abs(at - start) < 0.25 else -1
+
+
 def read_resized_clip(
-    path: Path, centre_s: float, *, num_frames: int, period_s: float, height: int, width: int
+    path: Path,
+    centre_s: float,
+    *,
+    num_frames: int,
+    period_s: float,
+    height: int,
+    width: int,
+    clamp: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Read a clip and resize it as the device does; (T, height, width, 3) uint8 RGB.
 
     Raises:
         CaptureError: As `read_clip`.
     """
-    frames = read_clip(path, centre_s, num_frames=num_frames, period_s=period_s)
+    frames = read_clip(path, centre_s, num_frames=num_frames, period_s=period_s, clamp=clamp)
     return resize_frames(frames, height, width)
 
 
@@ -172,11 +269,12 @@ def _nearest(
     times: Sequence[float],
     *,
     from_start: bool = False,
+    keyframe: int | None = None,
 ) -> list[Frame] | None:
     """Choose for each time the nearest frame; None where the stream began too late for the first.
 
     A time before the first frame or behind the last takes that frame if it is not further than one
-    interval between frames.
+    interval between frames, or, where a keyframe is named, if that one is no further.
     """
     chosen: list[Frame] = []
     before: tuple[float, Frame] | None = None
@@ -194,16 +292,17 @@ def _nearest(
             continue
         while len(chosen) < len(times) and times[len(chosen)] <= t:
             wanted = times[len(chosen)]
-            if before is None and t - wanted > _SEEK_MARGIN_S:
+            must_be_near = keyframe is None or len(chosen) >= keyframe
+            if before is None and t - wanted > _SEEK_MARGIN_S and must_be_near:
                 return None
             nearer = before is not None and wanted - before[0] <= t - wanted
             chosen.append(before[1] if before is not None and nearer else frame)
         before = (t, frame)
         if len(chosen) == len(times):
             return chosen
-    tail = 1.5 * interval if math.isfinite(interval) else 0.0
-    while (
-        before is not None and len(chosen) < len(times) and times[len(chosen)] <= before[0] + tail
-    ):
+    end = (before[0] if before else 0.0) + (1.5 * interval if math.isfinite(interval) else 0.0)
+    if keyframe is not None and times[keyframe] <= end:
+        end = math.inf
+    while before is not None and len(chosen) < len(times) and times[len(chosen)] <= end:
         chosen.append(before[1])
     return chosen

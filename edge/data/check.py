@@ -1,0 +1,125 @@
+"""Find what is wrong with a data set before a model is taught by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+
+from edge.data.media import Media
+from edge.data.problems import DataReport, Problem
+from edge.data.registry import SPECS, RealSpec, parse_real, part_of, read_real
+from edge.data.samples import ClipShape
+from edge.data.table import TableRules, read_table, repeated_rows
+from runtime.errors import CaptureError, ConfigError
+
+Progress = Callable[[str, int, int], None]
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+# Containers and decoders disagree about a frame or two at the end.
+_FRAMES_OFF = 2
+# Rows alone are looked at: where boxes lie in time does not depend on what a model asks for.
+_ANY_SHAPE = ClipShape(num_frames=1, height=32, width=32, sampling_rate=1, fps=30.0)
+
+
+def check_data(
+    spec: str, *, decode: bool = False, progress: Progress | None = None
+) -> list[DataReport]:
+    """Look at every row of a data set, and at every video that it names.
+
+    Args:
+        spec: As `open_dataset` takes it, or one table of rows.
+        decode: Decode each frame of each video, too.
+        progress: Told of the videos that are decoded.
+
+    Returns:
+        One report for each part.
+
+    Raises:
+        ConfigError: There is no such data set.
+    """
+    if spec.lower().endswith(TABLE_SUFFIXES) and Path(spec).is_file():
+        return [_check_table(Path(spec))]
+    real = parse_real(spec)
+    if real is None:
+        raise ConfigError(f"{spec[:120]!r} is no data of your own. Choose from: {SPECS}")
+    return [_check_part(real, part, decode, progress) for part in _parts(real)]
+
+
+def _parts(real: RealSpec) -> Iterator[str]:
+    """Yield the parts that there are, or the one that is asked for."""
+    if real.part is not None:
+        yield part_of(real, "val")
+    elif real.kind == "folder":
+        there = [part for part in ("train", "val", "test")
+                 if any(real.root.glob(f"annotations_{part}.csv*"))]  # fmt: skip
+        yield from there or ["val"]
+    elif real.kind == "ava":
+        there = [part for part in ("train", "val", "test") if any(
+            any(folder.glob(f"ava_{part}_v*")) for folder in (real.root, real.root / "annotations")
+        )]  # fmt: skip
+        yield from there or ["val"]
+    else:
+        yield from ("train", "test")
+
+
+def _check_part(real: RealSpec, part: str, decode: bool, progress: Progress | None) -> DataReport:
+    report = DataReport(name=real.name(part))
+    try:
+        dataset = read_real(real, part, _ANY_SHAPE, report, strict=False)
+    except ConfigError as error:
+        report.problems.add(Problem(where=str(real.root), came=str(error),
+                                    expected="a data set that can be read"))  # fmt: skip
+        return report
+    if decode:
+        for done, media in enumerate(dataset.media.values(), 1):
+            why = why_not_decoded(media)
+            if why is not None:
+                report.skipped.add(Problem(where=str(media.path), came=why,
+                                           expected="frames that can be decoded"))  # fmt: skip
+            if progress is not None:
+                progress("videos", done, len(dataset.media))
+    return report
+
+
+def why_not_decoded(media: Media) -> str | None:
+    """Decode every frame of a video; return what is wrong with it, if anything."""
+    if media.numbering is not None:
+        for index in range(media.num_frames):
+            name = media.numbering.name(index)
+            if cv2.imread(str(media.path / name), cv2.IMREAD_COLOR) is None:
+                return f"{name} cannot be read as an image"
+        return None
+    try:
+        count = _decoded(media.path)
+    except CaptureError as error:
+        return str(error)
+    if count < media.num_frames - max(_FRAMES_OFF, media.num_frames // 50):
+        return f"{count} of {media.num_frames} frames can be decoded"
+    return None
+
+
+def _decoded(path: Path) -> int:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        raise CaptureError(f"{path} is not a video that OpenCV can open")
+    try:
+        count = 0
+        while capture.grab():
+            count += 1
+        return count
+    finally:
+        capture.release()
+
+
+def _check_table(path: Path) -> DataReport:
+    """Look at the rows of one table, whose classes and videos nobody names."""
+    report = DataReport(name=str(path))
+    table = read_table(path, TableRules(num_labels=10_000), report.problems)
+    for row, earlier in repeated_rows(table):
+        report.problems.add(Problem(where=str(path), row=row, came=f"the same as row {earlier}",
+                                    expected="each action of a person once"))  # fmt: skip
+    report.videos, report.actors = len(table.videos), len(table)
+    report.notes.append("a table alone: whether its videos and labels exist is not looked at")
+    return report

@@ -1,0 +1,331 @@
+"""Keyframe clips of real videos: what every reader of an annotation gives.
+
+Annotations are kept column by column: AVA has a million rows, and each process of a loader gets a
+copy. Files are opened while a clip is read, and nothing of them is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.data.annotations import ClipPlace, Tube
+from edge.data.clips import resize_frames
+from edge.data.media import Media
+from edge.data.problems import DataReport
+from edge.data.samples import ClipDataset, ClipSample, ClipShape
+from runtime.errors import CaptureError, ConfigError
+
+logger = logging.getLogger(__name__)
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+# So many clips in a row that cannot be decoded are no accident.
+_MOST_SKIPPED = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipTable:
+    """Keyframes, the people in them, and what these do.
+
+    Attributes:
+        video: (K,) index of the keyframe's video.
+        frame: (K,) number of the keyframe in it, from 0.
+        timestamp: (K,) its time as the annotation writes it, seconds.
+        actor_start: (K + 1,) row of `boxes` where each keyframe's people begin.
+        boxes: (A, 4) xyxy, shares of the frame.
+        label_start: (A + 1,) row of `labels` where each person's actions begin.
+        labels: (L,) index of the action.
+    """
+
+    video: I64
+    frame: I64
+    timestamp: F64
+    actor_start: I64
+    boxes: F32
+    label_start: I64
+    labels: I64
+
+    def __len__(self) -> int:
+        """Return the number of keyframes."""
+        return len(self.video)
+
+    def people(self, index: int, num_classes: int) -> tuple[F32, F32, F32]:
+        """Return actors (M, 4), their labels (M, C) and bystanders (K, 4) of a keyframe."""
+        first, stop = int(self.actor_start[index]), int(self.actor_start[index + 1])
+        starts = self.label_start[first : stop + 1]
+        row = np.repeat(np.arange(stop - first), np.diff(starts))
+        labels = np.zeros((stop - first, num_classes), np.float32)
+        labels[row, self.labels[starts[0] : starts[-1]]] = 1.0
+        boxes, acts = self.boxes[first:stop], labels.any(axis=1)
+        return boxes[acts], labels[acts], boxes[~acts]
+
+
+def build_table(
+    *,
+    video: I64,
+    frame: I64,
+    timestamp: F64,
+    actor_keyframe: I64,
+    boxes: npt.NDArray[Any],
+    label_actor: I64,
+    labels: I64,
+) -> ClipTable:
+    """Return the table of keyframes (K,), people (A,) and their actions (L,).
+
+    Args:
+        video: (K,) index of each keyframe's video.
+        frame: (K,) its number.
+        timestamp: (K,) its time, seconds.
+        actor_keyframe: (A,) keyframe of each person, ascending.
+        boxes: (A, 4) shares of the frame.
+        label_actor: (L,) person of each action, ascending.
+        labels: (L,) the action.
+    """
+    return ClipTable(
+        video=video.astype(np.int64),
+        frame=frame.astype(np.int64),
+        timestamp=timestamp.astype(np.float64),
+        actor_start=np.searchsorted(actor_keyframe, np.arange(len(video) + 1)).astype(np.int64),
+        boxes=np.ascontiguousarray(boxes, np.float32).reshape(-1, 4),
+        label_start=np.searchsorted(label_actor, np.arange(len(boxes) + 1)).astype(np.int64),
+        labels=labels.astype(np.int64),
+    )
+
+
+class VideoClips:
+    """Clips of real videos around labelled keyframes.
+
+    Attributes:
+        class_names: The actions.
+        label_ids: The number of each action in the annotation's own files, as a row of detections
+            names it.
+        report: What was found on the way, and what is left out.
+    """
+
+    def __init__(
+        self,
+        report: DataReport,
+        shape: ClipShape,
+        clips: ClipTable,
+        media: Mapping[str, Media],
+        *,
+        class_names: Sequence[str],
+        label_ids: Sequence[int],
+        by_frame: bool,
+        sizes_wh: Mapping[str, tuple[int, int]] | None = None,
+        tubes: Sequence[Tube] = (),
+    ) -> None:
+        """Hold what a reader found.
+
+        Args:
+            report: What was found on the way; its counts are filled in here.
+            shape: What a model asks for.
+            clips: The keyframes; their `video` counts in `media`.
+            media: Videos by name.
+            class_names: The actions.
+            label_ids: Their numbers in the annotation's files.
+            by_frame: Whether the annotation counts frames; else it gives times.
+            sizes_wh: Frame sizes that tubes are measured in, where these are not the videos' own.
+            tubes: True tubes.
+
+        Raises:
+            ConfigError: There is no clip.
+        """
+        if not len(clips):
+            why = f"; the first fault: {report.skipped[0]}" if len(report.skipped) else ""
+            raise ConfigError(f"{report.name} has no clip that can be used{why}")
+        self.class_names, self.label_ids = tuple(class_names), tuple(label_ids)
+        self.shape, self.report = shape, report
+        self._clips, self._tubes, self._by_frame = clips, tuple(tubes), by_frame
+        self._names, self._media = tuple(media), tuple(media.values())
+        own = {name: one.size_wh for name, one in media.items()}
+        self._sizes_wh = own if sizes_wh is None else {name: sizes_wh[name] for name in media}
+        self._count()
+
+    def _count(self) -> None:
+        clips, report = self._clips, self.report
+        acts = np.diff(clips.label_start) > 0
+        report.videos, report.keyframes = len(np.unique(clips.video)), len(clips)
+        report.actors, report.bystanders = int(acts.sum()), int((~acts).sum())
+        report.tubes = len(self._tubes)
+        counts = np.bincount(clips.labels, minlength=len(self.class_names))
+        report.per_class = dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    @property
+    def video_lengths(self) -> dict[str, int]:
+        """Return the number of frames of each video."""
+        return {n: one.num_frames for n, one in zip(self._names, self._media, strict=True)}
+
+    @property
+    def video_sizes_wh(self) -> dict[str, tuple[int, int]]:
+        """Return width and height, px, of the frames that tubes are measured in."""
+        return dict(self._sizes_wh)
+
+    @property
+    def media(self) -> dict[str, Media]:
+        """Return the videos by name."""
+        return dict(zip(self._names, self._media, strict=True))
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self._clips)
+
+    def where(self, index: int) -> ClipPlace:
+        """Return where clip `index` lies.
+
+        Raises:
+            IndexError: There is no such clip.
+        """
+        index = self._checked(index)
+        clips = self._clips
+        return ClipPlace(
+            video=self._names[clips.video[index]],
+            frame=int(clips.frame[index]),
+            timestamp=float(clips.timestamp[index]),
+        )
+
+    def tubes(self) -> list[Tube]:
+        """Return the true tubes."""
+        return list(self._tubes)
+
+    def truth(self, index: int) -> tuple[F32, F32, F32]:
+        """Return actors, labels and bystanders of a clip, without reading its frames."""
+        return self._clips.people(self._checked(index), len(self.class_names))
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Read clip `index`.
+
+        Raises:
+            IndexError: There is no such clip.
+            CaptureError: Its frames cannot be decoded.
+        """
+        place = self.where(index)
+        media = self._media[self._clips.video[index]]
+        if self._by_frame:
+            frames = media.read_at_frame(place.frame, self.shape)
+        else:
+            frames = media.read_at_time(place.timestamp, self.shape)
+        boxes, labels, bystanders = self.truth(index)
+        mark = f"{place.frame:06d}" if self._by_frame else f"{place.timestamp:010.3f}"
+        return ClipSample(
+            frames_rgb=resize_frames(frames, self.shape.height, self.shape.width),
+            boxes=boxes,
+            labels=labels,
+            bystanders=bystanders,
+            clip_id=f"{place.video}/{mark}",
+            size_wh=self._sizes_wh[place.video],
+        )
+
+    def _checked(self, index: int) -> int:
+        index = operator.index(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
+        return index
+
+
+class Wrapped:
+    """A data set in front of another; what it does not say itself, the other one says."""
+
+    _PASSED = frozenset(
+        {"video_lengths", "video_sizes_wh", "media", "tubes", "label_ids", "report", "where"}
+    )
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the actions, those of the wrapped data set."""
+        return self.dataset.class_names
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`."""
+        return self.dataset[index]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what only data sets of videos have."""
+        if name in Wrapped._PASSED:
+            return getattr(self.dataset, name)
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+
+class Spread(Wrapped):
+    """So many clips of a data set, spread evenly over it: its first ones may be all of one video.
+
+    True tubes go on through clips that are left out, so there are none here.
+    """
+
+    def __init__(self, dataset: ClipDataset, count: int) -> None:
+        """Choose `count` clips, or all where there are no more."""
+        super().__init__(dataset)
+        count = min(count, len(dataset))
+        self._chosen = (np.arange(count) * len(dataset) // max(count, 1)).astype(np.int64)
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return the `index`th of the chosen clips."""
+        return self.dataset[self._inner(index)]
+
+    def where(self, index: int) -> ClipPlace:
+        """Return where the `index`th of the chosen clips lies."""
+        place: ClipPlace = getattr(self.dataset, "where")(self._inner(index))  # noqa: B009
+        return place
+
+    def tubes(self) -> list[Tube]:
+        """Return no tubes."""
+        return []
+
+    def _inner(self, index: int) -> int:
+        index = operator.index(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
+        return int(self._chosen[index])
+
+
+class NextWhereBroken(Wrapped):
+    """For learning: the next clip in place of one that cannot be decoded, said and counted.
+
+    A data set leaves out videos that do not open; damage in the middle of one shows only when the
+    clip is read, and must not end a run of days. The same files give the same clips each time.
+    Evaluation does not do this: there each clip counts.
+    """
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        """Stand in front of `dataset`."""
+        super().__init__(dataset)
+        self._broken: set[int] = set()
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`, or the next that can be decoded.
+
+        Raises:
+            CaptureError: Many clips in a row cannot.
+        """
+        error: CaptureError | None = None
+        for step in range(min(_MOST_SKIPPED, len(self.dataset))):
+            at = (operator.index(index) + step) % len(self.dataset) if step else index
+            try:
+                return self.dataset[at]
+            except CaptureError as why:
+                error = why
+                if at not in self._broken:
+                    self._broken.add(at)
+                    logger.warning("clip %d is skipped, the %d. of this process: %s",
+                                   at, len(self._broken), why)  # fmt: skip
+        raise CaptureError(f"no clip from {index} on can be decoded; the last: {error}")
