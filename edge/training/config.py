@@ -20,7 +20,9 @@ _NOT_KEPT = frozenset(
     {"limit_steps", "max_minutes", "quiet", "verbose", "config", "resume", "overwrite", "out"}
 )
 # What a session may choose anew when it goes on with a run; all else decides the loss curve.
-_FREE = _NOT_KEPT | {"device", "workers", "compile", "save_every", "log_every", "tensorboard"}
+_FREE = _NOT_KEPT | {
+    "cache", "device", "workers", "compile", "save_every", "log_every", "tensorboard",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,16 @@ class TrainOptions:
     val_data: str | None = option(
         None, "data set to validate on; by default synthetic-val for synthetic-train, else none"
     )
+    cache: str | None = option(
+        None, "folder to keep the clips of --data in, so that only the first pass makes them",
+        metavar="DIR",
+    )  # fmt: skip
     out: str | None = option(None, "folder of the run; by default runs/train/<model>")
     resume: str | None = option(None, "folder of a run to go on with, as it began", metavar="RUN")
-    init: str | None = option(None, "weights to start from", metavar="MODEL.pt")
+    init: str | None = option(
+        None, "weights to start from; a larger --model is grown from a smaller one's",
+        metavar="MODEL.pt",
+    )  # fmt: skip
     overwrite: bool = option(False, "replace the run when it exists")
 
     epochs: float = option(100.0, "length of the schedule, passes over the data")
@@ -45,6 +54,7 @@ class TrainOptions:
     accumulate: int = option(1, "parts that a process cuts its share of a batch into")
     lr0: float | None = option(None, "highest learning rate; by default 2e-3, with --qat 1e-4")
     lr_final: float = option(0.01, "last learning rate, as a share of --lr0")
+    lr_hold: float = option(0.0, "share of the steps at --lr0 before the rate begins to fall")
     weight_decay: float = option(0.05, "decay of weights; norms, biases and embeddings have none")
     warmup_epochs: float | None = option(None, "linear warm-up; by default 3 % of the schedule")
     clip_norm: float = option(1.0, "largest norm of the gradient; 0 leaves it as it is")
@@ -82,6 +92,10 @@ class TrainOptions:
     rival_weight: float = option(1.0, "weight of silent tokens on a person who has their token")
 
     loss_early: float = option(0.0, "weight of all these losses on features before the last stage")
+    loss_many: float | None = option(
+        None, "weight of the losses of heads that give a person several tokens; by default 1, "
+        "with --qat 0", metavar="WEIGHT",
+    )  # fmt: skip
 
     teacher: str | None = option(None, "larger model to learn from as well", metavar="MODEL.pt")
     distill_logits: float = option(1.0, "weight of the teacher's actor and action scores")
@@ -117,7 +131,7 @@ class TrainOptions:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{_flag(name)} is {value}, expected a number above 0")
         for name in ("weight_decay", "clip_norm", "warmup_epochs", "distill_logits",
-                     "distill_boxes", "distill_features", "loss_early"):  # fmt: skip
+                     "distill_boxes", "distill_features", "loss_early", "loss_many"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{_flag(name)} is {value}, expected 0 or more")
@@ -125,20 +139,22 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= (1 if name == "lr_final" else 0.999999):
                 raise ConfigError(f"{_flag(name)} is {value}, expected a share from 0 to 1")
-        for name in ("qat_freeze_ranges", "qat_freeze_norms"):
+        for name in ("qat_freeze_ranges", "qat_freeze_norms", "lr_hold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(
                     f"{_flag(name)} is {getattr(self, name)}, expected a share from 0 to 1"
                 )
-        for name in ("data", "val_data", "out", "init", "teacher", "resume"):
+        for name in ("data", "val_data", "cache", "out", "init", "teacher", "resume"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{_flag(name)} is empty")
         if self.qat and self.init is None:
             raise ConfigError(
                 "--qat adapts weights that float training found; give --init MODEL.pt"
             )
-        if self.qat and (self.teacher is not None or self.loss_early > 0):
-            raise ConfigError("--qat does not go with --teacher or --loss-early; leave them out")
+        if self.qat and (self.teacher is not None or self.loss_early > 0 or self.many > 0):
+            raise ConfigError(
+                "--qat does not go with --teacher, --loss-early or --loss-many; leave them out"
+            )
 
     @property
     def rate(self) -> float:
@@ -146,6 +162,13 @@ class TrainOptions:
         if self.lr0 is not None:
             return self.lr0
         return 1e-4 if self.qat else 2e-3
+
+    @property
+    def many(self) -> float:
+        """Weight of the losses with several tokens a person."""
+        if self.loss_many is not None:
+            return self.loss_many
+        return 0.0 if self.qat else 1.0
 
     @property
     def folder(self) -> Path:
@@ -161,7 +184,7 @@ class TrainOptions:
 
     def kept(self) -> dict[str, Any]:
         """Return what is kept with the run, to go on with it or to repeat it by `--config`."""
-        plain = {**dataclasses.asdict(self), "lr0": self.rate}
+        plain = {**dataclasses.asdict(self), "lr0": self.rate, "loss_many": self.many}
         return {name: value for name, value in plain.items() if name not in _NOT_KEPT}
 
 

@@ -114,8 +114,20 @@ class SetCriterion:
         """
         outputs = {name: value.float() for name, value in outputs.items()}
         matches = self.matcher(outputs, targets)
+        people = targets.num_people if num_people is None else num_people
+        return self.weigh(outputs, targets, matches, num_people=people)
+
+    def weigh(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: PackedTargets,
+        matches: Matches,
+        *,
+        num_people: float,
+    ) -> Losses:
+        """Return the losses of a batch, given who answers for whom; arguments as above."""
         parts = self.compare(outputs, targets, matches)
-        scale = 1.0 / max(1.0, targets.num_people if num_people is None else num_people)
+        scale = 1.0 / max(1.0, num_people)
         parts = {name: value * scale for name, value in parts.items()}
         config = self.config
         total = (

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from edge.training.deep_supervision import EarlyHeads
+from edge.training.many import ManyHeads
 from runtime.errors import ConfigError
 
 
@@ -83,6 +84,7 @@ class Learner(nn.Module):
         *,
         teacher_channels: int | None = None,
         early: bool = False,
+        many: bool = False,
     ) -> None:
         """Wrap a model.
 
@@ -91,6 +93,7 @@ class Learner(nn.Module):
             form: In which form it is trained.
             teacher_channels: Width of the teacher's `TokenTap`, where there is a teacher.
             early: Whether features before the last stage get heads of their own.
+            many: Whether there are heads for which several tokens answer for a person.
 
         Raises:
             ConfigError: A teacher or early heads meet another form of the model, or early heads
@@ -99,10 +102,12 @@ class Learner(nn.Module):
         super().__init__()
         self._tap = TokenTap(model) if teacher_channels is not None else None
         self.early = EarlyHeads(model) if early else None
+        self.many = ManyHeads(model) if many else None
         self.trained = form.wrap(model)
-        if self.trained is not model and (early or self._tap is not None):
+        if self.trained is not model and (early or many or self._tap is not None):
             raise ConfigError(
-                "--teacher and --loss-early work on the model itself, not on another form of it"
+                "--teacher, --loss-early and --loss-many work on the model itself, not on another "
+                "form of it"
             )
         self.project: nn.Linear | None = None
         if self._tap is not None and teacher_channels is not None:
@@ -120,4 +125,6 @@ class Learner(nn.Module):
             outputs["features"] = self.project(self._tap.take(batch))
         if self.early is not None:
             outputs |= {f"early_{name}": value for name, value in self.early(batch).items()}
+        if self.many is not None:
+            outputs |= {f"many_{name}": value for name, value in self.many(batch).items()}
         return outputs

@@ -262,4 +262,10 @@ def schedule_of(options: TrainOptions, clips: int) -> Schedule:
     epoch = clips / options.batch
     steps = options.steps or max(1, round(options.epochs * epoch))
     warmup = 0.03 * steps if options.warmup_epochs is None else options.warmup_epochs * epoch
-    return Schedule(lr0=options.rate, lr_final=options.lr_final, warmup=round(warmup), steps=steps)
+    return Schedule(
+        lr0=options.rate,
+        lr_final=options.lr_final,
+        warmup=round(warmup),
+        steps=steps,
+        hold=options.lr_hold,
+    )

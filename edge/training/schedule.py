@@ -11,26 +11,31 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Linear warm-up, then half a cosine; a function of the step alone, so a resume needs nothing.
+    """Linear warm-up, a plateau, then half a cosine.
+
+    A function of the step alone, so a resume needs nothing.
 
     Attributes:
         lr0: Highest learning rate.
         lr_final: Last learning rate, as a share of `lr0`.
         warmup: Steps of the warm-up.
         steps: Steps of the whole schedule; behind them the rate stays at its last value.
+        hold: Share of the steps behind the warm-up for which the rate stays at `lr0`.
     """
 
     lr0: float
     lr_final: float
     warmup: int
     steps: int
+    hold: float = 0.0
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of step `step`, counted from 0."""
         if step < self.warmup:
             return self.lr0 * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        begin = self.warmup + self.hold * (self.steps - self.warmup)
+        done = (step - begin) / max(1.0, self.steps - begin)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, done))))
         return self.lr0 * (self.lr_final + (1 - self.lr_final) * cosine)
 
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import cast
 
+from edge.data.cached import CachedClips
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipShape
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
@@ -14,6 +15,7 @@ from edge.model.variants import from_config, variant_config
 from edge.training.config import TrainOptions
 from edge.training.criterion import CriterionConfig, LossForm, SetCriterion
 from edge.training.distill import DistillConfig, Distiller, check_teacher
+from edge.training.grow import grow
 from edge.training.matcher import ActorCost, HungarianMatcher, MatcherConfig
 from edge.training.validate import KeptClips
 from runtime.errors import ConfigError
@@ -50,6 +52,9 @@ def build_parts(options: TrainOptions) -> Parts:
     config = _config(options)
     shape = clip_shape(config)
     data = open_dataset(options.data, shape, seed=options.seed)
+    if options.cache is not None:
+        spec = f"{options.data} (seed {options.seed})"
+        data = CachedClips(data, options.cache, shape=shape, spec=spec)
     validation = open_dataset(options.validation, shape) if options.validation else None
     if validation is not None and validation.class_names != data.class_names:
         raise ConfigError(
@@ -102,13 +107,8 @@ def clip_shape(config: BMViTConfig) -> ClipShape:
 
 
 def _config(options: TrainOptions) -> BMViTConfig:
-    if options.init is not None:
-        config = load_checkpoint(options.init).config
-        if config.variant != options.model:
-            raise ConfigError(
-                f"--init {options.init} holds a {config.variant}, but --model is {options.model}"
-            )
-    else:
+    config = None if options.init is None else load_checkpoint(options.init).config
+    if config is None or config.variant != options.model:  # a smaller one is grown
         config = with_overrides(variant_config(options.model), box_reference=options.box_reference)
     overrides = {
         name: getattr(options, name)
@@ -121,6 +121,14 @@ def _config(options: TrainOptions) -> BMViTConfig:
 def _load_weights(model: BMViT, path: str, class_names: tuple[str, ...]) -> None:
     """Copy the weights of a checkpoint, but for the action scores where the classes differ."""
     checkpoint = load_checkpoint(path)
+    if checkpoint.config.variant != model.config.variant:
+        if checkpoint.class_names != class_names:
+            raise ConfigError(
+                f"--init {path} knows other actions; train a {checkpoint.config.variant} on these "
+                f"first, and grow it then"
+            )
+        grow(checkpoint.model, model)
+        return
     weights = checkpoint.model.state_dict()
     if checkpoint.class_names != class_names:
         mine = model.state_dict()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edge.training.config import TrainOptions
 from edge.training.ema import AveragedModel
 from edge.training.learner import Learner, ModelForm
+from edge.training.many import MEAN_TOKENS, ManyMatcher, token_centres
 from edge.training.norms import share_batch_norms
 from edge.training.processes import Processes
 from edge.training.schedule import Schedule, optimizer_of, set_rate
@@ -45,13 +46,20 @@ class Stepper:
         self.schedule = schedule
         self.config = parts.model.config
         self.criterion, self.distiller = parts.criterion, parts.distiller
+        self.assign_many = ManyMatcher(parts.criterion.matcher)
+        self.centres = token_centres(parts.model).to(processes.device)
         device = processes.device
         if self.distiller is not None:
             channels_innermost(self.distiller.teacher.to(device))
         channels_innermost(parts.model)
         channels = None if self.distiller is None else self.distiller.channels
+        torch.manual_seed(options.seed)  # what training adds begins alike in every run
         self.learner = Learner(
-            parts.model, form, teacher_channels=channels, early=options.loss_early > 0
+            parts.model,
+            form,
+            teacher_channels=channels,
+            early=options.loss_early > 0,
+            many=options.many > 0,
         )
         if processes.world_size > 1:
             share_batch_norms(self.learner)
@@ -129,6 +137,16 @@ class Stepper:
             extra = self.criterion(early, targets, num_people=people).total
             total = total + self.options.loss_early * extra
             values["early"] = extra.detach()
+        if self.options.many > 0:
+            many = {n[5:]: value.float() for n, value in outputs.items() if n.startswith("many_")}
+            extra = self.criterion.weigh(
+                many,
+                targets,
+                self.assign_many(many, targets, self.centres),
+                num_people=people * MEAN_TOKENS,
+            ).total
+            total = total + self.options.many * extra
+            values["many"] = extra.detach()
         if self.distiller is not None:
             with self.processes.autocast():
                 extra, more = self.distiller(

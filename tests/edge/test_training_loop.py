@@ -197,7 +197,8 @@ def test_a_student_moves_towards_its_teacher(tmp_path: Path) -> None:
     wider = {"height": 64, "width": 64, "channels": (8, 32)}
     teacher = teacher_file(tmp_path / "teacher.pt", **wider)
     run = tmp_path / "run"
-    Trainer(options_of(run, teacher=teacher, steps=40, lr0=3e-3, log_every=10)).run()
+    flags = {"teacher": teacher, "steps": 80, "lr0": 3e-3, "log_every": 10, "loss_many": 0.0}
+    Trainer(options_of(run, **flags)).run()
     rows = [row for row in read_log(run) if row["kind"] == "train"]
     for name in ("distill_boxes", "distill_features"):
         assert rows[-1][name] < rows[0][name]
@@ -205,8 +206,7 @@ def test_a_student_moves_towards_its_teacher(tmp_path: Path) -> None:
     assert not any(
         "project" in name for name in load_checkpoint(run / "last.pt").model.state_dict()
     )
-    assert Trainer(options_of(run, teacher=teacher, steps=40, lr0=3e-3, log_every=10,
-                              resume=str(run))).run().reason == "finished"  # fmt: skip
+    assert Trainer(options_of(run, resume=str(run), **flags)).run().reason == "finished"
 
 
 def test_early_heads_learn_and_are_not_saved(
@@ -268,9 +268,28 @@ def test_weights_to_start_from(tmp_path: Path) -> None:
     assert changed == {"heads.actions.layers.2.weight", "heads.actions.layers.2.bias"}
 
 
-def test_weights_of_another_variant_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds a pico, but --model is nano"):
-        Trainer(options_of(tmp_path, model="nano", init=teacher_file(tmp_path / "first.pt")))
+def test_weights_of_another_form_are_refused(tmp_path: Path) -> None:
+    first = teacher_file(tmp_path / "first.pt")
+    with pytest.raises(ConfigError, match="a nano cannot be grown from a pico"):
+        Trainer(options_of(tmp_path, model="nano", init=first))
+
+
+def test_a_larger_variant_is_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = teacher_file(tmp_path / "first.pt")
+    before = load_checkpoint(first).config.backbone
+    wide = {
+        "stem_channels": 2 * before.stem_channels,
+        "channels": tuple(2 * c for c in before.channels),
+        "head_channels": 2 * before.head_channels,
+    }
+    monkeypatch.setitem(VARIANTS, "nano", with_overrides(VARIANTS["pico"], variant="nano", **wide))
+    model = Trainer(options_of(tmp_path / "a", model="nano", init=first)).parts.model
+    clip = torch.randn(2, *model.config.clip_shape[1:])
+    with torch.no_grad():
+        small, large = load_checkpoint(first).model.eval()(clip), model.eval()(clip)
+    torch.testing.assert_close(large["pred_boxes"], small["pred_boxes"], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ConfigError, match="knows other actions; train a pico on these first"):
+        Trainer(options_of(tmp_path / "b", model="nano", init=first, data="one-action"))
 
 
 def test_another_form_of_the_model_is_trained_and_saved_by_its_own_means(tmp_path: Path) -> None:
@@ -299,7 +318,7 @@ def test_another_form_of_the_model_is_trained_and_saved_by_its_own_means(tmp_pat
             assert isinstance(trained, Doubled)
             save_checkpoint(path, trained.inner, class_names=class_names, trained=True, note=note)
 
-    Trainer(options_of(tmp_path, steps=3), form=Form()).run()
+    Trainer(options_of(tmp_path, steps=3, loss_many=0.0), form=Form()).run()
     assert steps == [0, 1, 2]
     assert load_checkpoint(tmp_path / "last.pt").trained
 

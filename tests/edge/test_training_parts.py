@@ -162,6 +162,14 @@ def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
     assert rates[24:] == [pytest.approx(0.1)] * 6
 
 
+def test_the_rate_may_stay_before_it_falls() -> None:
+    schedule = Schedule(lr0=1.0, lr_final=0.0, warmup=4, steps=24, hold=0.5)
+    rates = [schedule(step) for step in range(25)]
+    assert rates[4:15] == [1.0] * 11
+    assert rates[19] == pytest.approx(0.5)
+    assert rates[24] == pytest.approx(0.0)
+
+
 def test_only_weights_of_convolutions_and_linears_decay() -> None:
     model = build_model("pico", num_classes=2, seed=0, **TINY)
     groups = optimizer_of(model, lr=1.0, weight_decay=0.1).param_groups

@@ -1,0 +1,167 @@
+"""Clips kept in a file: made, or decoded, in the first pass and read in the passes that follow.
+
+One file of fixed slots, written where a clip is first asked for, by whichever process asks; a byte
+for each says whether it is there. A clip that two processes make at once is written twice alike.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.data.samples import ClipDataset, ClipSample, ClipShape
+from edge.model._files import write_atomically
+from runtime.errors import ArtifactError, ConfigError
+
+MOST_PEOPLE = 24
+"""People of a clip that a slot has room for, actors and bystanders each; others are not kept."""
+LONGEST_ID = 240
+_ABOUT, _THERE, _TRUTH, _FRAMES = "about.json", "there.bin", "truth.bin", "frames.bin"
+
+
+class CachedClips:
+    """A data set whose clips are kept in a folder.
+
+    The folder may be deleted at any time that no process uses it. It grows to
+    `len(dataset) * T * H * W * 3` bytes, as clips come.
+    """
+
+    def __init__(
+        self, dataset: ClipDataset, folder: Path | str, *, shape: ClipShape, spec: str
+    ) -> None:
+        """Keep the clips of `dataset` in `folder`, which is made where it is missing.
+
+        Args:
+            dataset: Clips that stay the same by index.
+            folder: Of this data set alone.
+            shape: Of its clips.
+            spec: What names the data set; the folder is refused to any other.
+
+        Raises:
+            ConfigError: The folder belongs to other clips.
+            ArtifactError: It cannot be written.
+        """
+        self._dataset = dataset
+        self._shape = (shape.num_frames, shape.height, shape.width, 3)
+        classes = len(dataset.class_names)
+        self._slot = np.dtype(
+            [
+                ("counts", np.int32, (2,)),
+                ("size_wh", np.int32, (2,)),
+                ("boxes", np.float32, (MOST_PEOPLE, 4)),
+                ("labels", np.float32, (MOST_PEOPLE, classes)),
+                ("bystanders", np.float32, (MOST_PEOPLE, 4)),
+                ("clip_id", f"S{LONGEST_ID}"),
+            ]
+        )
+        self._folder = Path(folder)
+        about = {
+            "spec": spec,
+            "clips": len(dataset),
+            "shape": list(self._shape),
+            "period_s": shape.period_s,
+            "class_names": list(dataset.class_names),
+            "world_version": getattr(dataset, "world_version", None),
+        }
+        try:
+            self._open(about)
+        except OSError as error:
+            raise ArtifactError(f"--cache {self._folder} cannot be used: {error}") from error
+
+    def _open(self, about: dict[str, Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / _ABOUT
+        if path.exists():
+            try:
+                begun = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ArtifactError(f"{path} cannot be read: {error}") from error
+            if begun != about:
+                raise ConfigError(
+                    f"--cache {self._folder} holds other clips than {about['spec']} of "
+                    f"{about['shape']}; name another folder or delete it"
+                )
+        else:
+            if any(self._folder.iterdir()):
+                raise ConfigError(
+                    f"--cache {self._folder} is not empty and holds no clips; name another folder"
+                )
+            write_atomically(path, memoryview((json.dumps(about, indent=1) + "\n").encode()))
+        self._open_maps()
+
+    def _open_maps(self) -> None:
+        clips = len(self._dataset)
+        self._there = self._map(_THERE, np.dtype(np.uint8), (clips,))
+        self._truth = self._map(_TRUTH, self._slot, (clips,))
+        self._frames = self._map(_FRAMES, np.dtype(np.uint8), (clips, *self._shape))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the maps out: pickled, they would be copies of the whole files."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_there", "_truth", "_frames")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the same files again."""
+        self.__dict__.update(state)
+        self._open_maps()
+
+    def _map(
+        self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> np.memmap[Any, np.dtype[Any]]:
+        path = self._folder / name
+        size = int(np.prod(shape)) * dtype.itemsize
+        with path.open("ab") as file:
+            if file.tell() != size:
+                file.truncate(size)  # sparse: a slot takes room when it is written
+        return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the actions, those of the kept data set."""
+        return self._dataset.class_names
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`, from the file where it is there."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
+        if self._there[index]:
+            return self._read(index)
+        sample = self._dataset[index]
+        self._write(index, sample)
+        return sample
+
+    def _read(self, index: int) -> ClipSample:
+        slot = self._truth[index]
+        actors, bystanders = (int(count) for count in slot["counts"])
+        frames: npt.NDArray[np.uint8] = np.array(self._frames[index])
+        return ClipSample(
+            frames_rgb=frames,
+            boxes=np.array(slot["boxes"][:actors]),
+            labels=np.array(slot["labels"][:actors]),
+            bystanders=np.array(slot["bystanders"][:bystanders]),
+            clip_id=bytes(slot["clip_id"]).decode(),
+            size_wh=(int(slot["size_wh"][0]), int(slot["size_wh"][1])),
+        )
+
+    def _write(self, index: int, sample: ClipSample) -> None:
+        name = sample.clip_id.encode()
+        actors, bystanders = len(sample.boxes), len(sample.bystanders)
+        if max(actors, bystanders) > MOST_PEOPLE or len(name) > LONGEST_ID or b"\0" in name:
+            return  # made anew each time
+        slot = np.zeros((), self._slot)
+        slot["counts"] = actors, bystanders
+        slot["size_wh"] = sample.size_wh
+        slot["boxes"][:actors] = sample.boxes
+        slot["labels"][:actors] = sample.labels
+        slot["bystanders"][:bystanders] = sample.bystanders
+        slot["clip_id"] = name
+        self._frames[index] = sample.frames_rgb
+        self._truth[index] = slot
+        self._there[index] = 1

@@ -1,0 +1,117 @@
+"""A second set of heads for which several tokens answer for a person; in training only.
+
+One token a person is what makes suppression needless, and what makes learning slow: of two hundred
+tokens three hear in a step what anybody does. Here every token that lies on a person learns box and
+actions from heads of its own, on the same features, and is judged apart; the model that is saved
+knows nothing of it. (One-to-many beside one-to-one assignment: H-DETR, arXiv 2207.13080; YOLOv10,
+arXiv 2405.14458.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edge.model.bmvit import BMViT, by_token
+from edge.model.heads import DetectionHeads
+from edge.model.selection import num_slices
+from edge.training.matcher import HungarianMatcher, Matches
+from edge.training.targets import PackedTargets
+
+MOST_TOKENS = 8
+"""Tokens that may answer for one person."""
+MEAN_TOKENS = 4
+"""What their losses are divided by, about as many as a person has; a constant, so that a batch may
+be cut into pieces as one likes."""
+
+
+class ManyHeads(nn.Module):
+    """Heads like the model's own, on what the model's own read."""
+
+    def __init__(self, model: BMViT) -> None:
+        """Listen at the model's heads."""
+        super().__init__()
+        slices = num_slices(model.token_selection, model.out_grid[0])
+        self.heads = DetectionHeads(
+            cast(int, model.backbone.out_channels),
+            model.config.num_classes,
+            model.out_grid[1:],
+            model.config.heads,
+            slices,
+        )
+        # From --init these begin with what the model's own heads know.
+        self.heads.load_state_dict(model.heads.state_dict())
+        self._kept: tuple[Tensor, Tensor] | None = None
+        model.heads.register_forward_pre_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
+        self._kept = inputs
+
+    def forward(self, batch: int) -> dict[str, Tensor]:
+        """Return the outputs for the clips that the model has just seen, named as the model's."""
+        assert self._kept is not None, "the model has not run"
+        boxes, actor, actions = self.heads(*self._kept)
+        self._kept = None
+        return {
+            "pred_boxes": by_token(boxes, batch),
+            "pred_actor": by_token(actor, batch).flatten(1),
+            "pred_actions": by_token(actions, batch),
+        }
+
+
+class ManyMatcher:
+    """Give each person the tokens that lie on them, the cheapest first, up to `most`."""
+
+    def __init__(self, matcher: HungarianMatcher, most: int = MOST_TOKENS) -> None:
+        """Take the cost of another matcher."""
+        self.matcher, self.most = matcher, most
+
+    @torch.no_grad()
+    def __call__(
+        self, outputs: Mapping[str, Tensor], targets: PackedTargets, centres: Tensor
+    ) -> Matches:
+        """Match tokens and people.
+
+        Args:
+            outputs: `pred_boxes` (B, N, 4) cxcywh and `pred_actor` (B, N) logits.
+            targets: The people of the same clips.
+            centres: (N, 2) x and y of each token's own place in [0, 1].
+
+        Returns:
+            Pairs; a person has at least one token unless a nearer person takes it, a token has at
+            most one person.
+        """
+        people = targets.boxes
+        most = people.shape[1]
+        if most == 0:
+            empty = torch.zeros(0, dtype=torch.int64, device=people.device)
+            return Matches(clip=empty, token=empty, person=empty)
+        boxes, actor = outputs["pred_boxes"].detach(), outputs["pred_actor"].detach()
+        cost = self.matcher.cost(boxes.float(), actor.float(), people)  # (B, N, M)
+        away = (centres[None, :, None] - people[:, None, :, :2]).abs() * 2  # (B, N, M, 2)
+        inside = (away <= people[:, None, :, 2:]).all(-1)
+        # Places outside come behind all places inside, the nearest first.
+        cost = torch.where(inside, cost, 1e3 + 1e3 * away.sum(-1))
+        count = inside.sum(1).clamp(1, self.most)  # (B, M)
+        there = (
+            torch.arange(most, device=people.device)
+            < torch.tensor(targets.counts, device=people.device)[:, None]
+        )
+        rank = cost.argsort(dim=1).argsort(dim=1)
+        chosen = (rank < count[:, None]) & there[:, None]
+        cost = cost.masked_fill(~chosen, torch.inf)
+        best, person = cost.min(dim=2)  # (B, N)
+        clip, token = torch.isfinite(best).nonzero(as_tuple=True)
+        return Matches(clip=clip, token=token, person=person[clip, token])
+
+
+def token_centres(model: BMViT) -> Tensor:
+    """Return x and y of each token's own place, (N, 2) in [0, 1]."""
+    _, rows, columns = model.out_grid
+    y = ((torch.arange(rows) + 0.5) / rows)[:, None].expand(rows, columns)
+    x = ((torch.arange(columns) + 0.5) / columns)[None].expand(rows, columns)
+    slices = num_slices(model.token_selection, model.out_grid[0])
+    return torch.stack([x, y], dim=-1).reshape(-1, 2).repeat(slices, 1)
