@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.samples import ClipShape
-from runtime.bundle import BUNDLE_FILE, Bundle, file_sha256
+from runtime.bundle import BUNDLE_FILE, Bundle, BundleSpec, file_sha256
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
@@ -89,10 +89,8 @@ def open_predictor(choice: ModelChoice) -> Predictor:
         raise ConfigError(
             f"--device {choice.device} is for checkpoints; the programs of a bundle choose theirs"
         )
-    if path.suffix == ".pte":
+    if path.suffix in (".pte", ".onnx"):
         return _program(path, choice)
-    if path.suffix == ".onnx":
-        raise ConfigError(f"{path}: ONNX programs cannot be evaluated yet; give the bundle")
     return _bundle(path, choice.artifact, choice.num_threads)
 
 
@@ -104,7 +102,44 @@ def _program(path: Path, choice: ModelChoice) -> Predictor:
             f"{path} has no {BUNDLE_FILE} beside it, which says its classes, clip and preprocess; "
             "keep it in the folder that `edge export` wrote"
         )
+    if path.suffix == ".onnx":
+        return _onnx(path, choice.num_threads)
     return _bundle(path.parent, path.name, choice.num_threads)
+
+
+def _onnx(path: Path, num_threads: int) -> Predictor:
+    """Load a graph that its bundle lists, or one of the same model that was put beside it."""
+    from edge.evaluation.onnx_model import OnnxProgram
+
+    with Bundle.load(path.parent) as bundle:
+        spec = bundle.spec
+    listed = next((a for a in spec.artifacts if a.file == path.name), None)
+    program = OnnxProgram(path, spec, num_threads=num_threads)
+    config = PreprocessConfig.of(spec.input)
+
+    def run(clips: Sequence[Frames]) -> list[Outputs]:
+        return [program.run(normalize(clip, config)) for clip in clips]
+
+    return Predictor(
+        name=f"{spec.name}/{path.stem}",
+        class_names=spec.class_names,
+        shape=_shape_of(spec),
+        conf=listed.conf if listed is not None else None,
+        trained=spec.trained,
+        precision=listed.precision if listed is not None else "as the file has it",
+        sha256=file_sha256(path),
+        run=run,
+    )
+
+
+def _shape_of(spec: BundleSpec) -> ClipShape:
+    return ClipShape(
+        num_frames=spec.clip.num_frames,
+        height=spec.input.height,
+        width=spec.input.width,
+        sampling_rate=spec.clip.sampling_rate,
+        fps=spec.clip.fps,
+    )
 
 
 def _bundle(path: Path, artifact: str | None, num_threads: int) -> Predictor:
@@ -119,13 +154,7 @@ def _bundle(path: Path, artifact: str | None, num_threads: int) -> Predictor:
     return Predictor(
         name=f"{spec.name}/{engine.artifact.stem}",
         class_names=spec.class_names,
-        shape=ClipShape(
-            num_frames=spec.clip.num_frames,
-            height=spec.input.height,
-            width=spec.input.width,
-            sampling_rate=spec.clip.sampling_rate,
-            fps=spec.clip.fps,
-        ),
+        shape=_shape_of(spec),
         conf=engine.artifact.conf,
         trained=spec.trained,
         precision=engine.artifact.precision,

@@ -312,7 +312,7 @@ def test_a_bundle_answers_by_its_shipped_engine() -> None:
 @pytest.mark.parametrize(
     ("choice", "sentence"),
     [
-        pytest.param({"model": "x.onnx"}, "cannot be evaluated yet", id="onnx"),
+        pytest.param({"model": "x.onnx"}, "no bundle.json beside it", id="a graph alone"),
         pytest.param({"model": "x.pte"}, "no bundle.json beside it", id="a program alone"),
         pytest.param({"model": "x.pt", "artifact": "a"}, "is a checkpoint", id="no artifacts"),
         pytest.param({"model": "x.pte", "artifact": "a"}, "nothing to choose", id="one program"),
