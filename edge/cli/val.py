@@ -1,8 +1,7 @@
-"""`edge val`: how good a checkpoint or an artifact is on labelled clips."""
+"""`edge val`: how good a model is on labelled clips, or what a file of detections scores."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,36 @@ from pathlib import Path
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 
+PROTOCOL_NAMES = ("ava", "act", "road", "yowo")
+_OF_MODELS = ("model", "data", "artifact", "conf", "frozen", "device", "resume")
+_OF_FILES = ("detections", "ground_truth", "label_map", "excluded", "min_overlap", "first_frame",
+             "split")  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValFlags:
     """Flags of `edge val`."""
 
-    model: str = option(dataclasses.MISSING, "checkpoint (.pt), bundle folder or zip, or a program "
-                                             "(.pte) in its bundle", metavar="MODEL")  # fmt: skip
-    data: str = option(dataclasses.MISSING, "labelled clips, such as synthetic-val or "
-                                            "synthetic-val:200", metavar="DATA")  # fmt: skip
+    model: str | None = option(None, "checkpoint (.pt), bundle folder or zip, or a program (.pte, "
+                                     ".onnx) in its bundle", metavar="MODEL")  # fmt: skip
+    data: str | None = option(None, "labelled clips: synthetic-val, synthetic-val:200, ava:FOLDER, "
+                                    "ucf101-24:FOLDER, jhmdb:FOLDER, or your own folder",
+                              metavar="DATA")  # fmt: skip
+    detections: str | None = option(None, "in place of a model: a file of its detections, AVA's "
+                                          "CSV or tubes as JSON", metavar="FILE")  # fmt: skip
+    ground_truth: str | None = option(None, "the truth for --detections: AVA's CSV, tubes as JSON, "
+                                            "or the .pkl of JHMDB-21 or UCF101-24",
+                                      metavar="FILE")  # fmt: skip
+    label_map: str | None = option(None, "classes that count (.pbtxt), for --detections",
+                                   metavar="FILE")  # fmt: skip
+    excluded: str | None = option(None, "CSV of keyframes that do not count, for --detections",
+                                  metavar="FILE")  # fmt: skip
+    protocol: str | None = option(None, "whose rules count; else ava for keyframes and act for "
+                                        "tubes", choices=PROTOCOL_NAMES)  # fmt: skip
+    min_overlap: float = option(0.5, "least IoU of a hit, for --detections on keyframes")
+    first_frame: int | None = option(None, "what a CSV for --detections calls a video's first "
+                                           "frame, 0 or 1; else seen from the file")  # fmt: skip
+    split: int = option(1, "which split of a .pkl counts, from 1")
     artifact: str | None = option(None, "which program of a bundle; else the best that runs here")
     conf: float | None = option(None, "actor threshold in [0, 1]; else the artifact's own, or for "
                                       "a checkpoint the best F1 on these clips")  # fmt: skip
@@ -33,32 +53,88 @@ class ValFlags:
     plots: bool = option(True, "draw precision-recall and confusion (needs matplotlib)")
     worst: int = option(12, "how many of the clips with the most errors to draw; 0 = none")
     iou: str | None = option(
-        None, "", refused="a box counts from an overlap of 0.5, and there is no NMS to set"
-    )
+        None, "", refused="a box counts from an overlap of 0.5, and there is no NMS to set; for "
+                          "files of detections there is --min-overlap",
+    )  # fmt: skip
     quiet: bool = option(False, "no progress bar")
     verbose: bool = option(False, "show tracebacks")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
     def __post_init__(self) -> None:
-        for name in ("model", "data", "out"):
-            if not getattr(self, name):
-                raise ConfigError(f"--{name} is empty")
+        for name in ("model", "data", "detections", "ground_truth", "out"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{_flag(name)} is empty")
         if self.num_threads < 0:
             raise ConfigError(f"--num-threads is {self.num_threads}, expected 0 or more")
+        if self.detections is None and self.ground_truth is None:
+            self._needs("model", "data", "or, for a file of detections, --detections and "
+                        "--ground-truth")  # fmt: skip
+            self._has_none(_OF_FILES, "--detections")
+        else:
+            self._needs("detections", "ground_truth", "one is nothing without the other")
+            self._has_none(_OF_MODELS, "--model")
+
+    def _needs(self, one: str, other: str, why: str) -> None:
+        for name in (one, other):
+            if getattr(self, name) is None:
+                raise ConfigError(f"{_flag(name)} is missing; give {_flag(one)} and {_flag(other)},"
+                                  f" {why}")  # fmt: skip
+
+    def _has_none(self, names: Sequence[str], owner: str) -> None:
+        fields = type(self).__dataclass_fields__
+        for name in names:
+            if getattr(self, name) != fields[name].default:
+                raise ConfigError(f"{_flag(name)} is of use with {owner} only")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def main(argv: Sequence[str]) -> int:
     """Evaluate, print the table, and write the reports."""
     flags = OptionParser(prog="edge val", description=__doc__).parse_into(ValFlags, argv)
+    lines = _of_files(flags) if flags.detections is not None else _of_model(flags)
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _of_files(flags: ValFlags) -> list[str]:
+    from edge.evaluation.file_reports import FileOptions, evaluate_files
+
+    assert flags.detections is not None
+    assert flags.ground_truth is not None
+    options = FileOptions(
+        detections=Path(flags.detections),
+        ground_truth=Path(flags.ground_truth),
+        out=Path(flags.out),
+        label_map=None if flags.label_map is None else Path(flags.label_map),
+        excluded=None if flags.excluded is None else Path(flags.excluded),
+        protocol=flags.protocol,
+        iou=flags.min_overlap,
+        first_frame=flags.first_frame,
+        split=flags.split,
+        plots=flags.plots,
+        overwrite=flags.overwrite,
+    )
+    return evaluate_files(options).lines()
+
+
+def _of_model(flags: ValFlags) -> list[str]:
     from edge.cli._progress import progress_bar
     from edge.data.registry import open_dataset
     from edge.evaluation.predictors import ModelChoice
     from edge.evaluation.validate import ValOptions, validate
 
+    assert flags.model is not None
+    data = flags.data
+    assert data is not None
     options = ValOptions(
         out=Path(flags.out),
         conf=flags.conf,
         frozen=flags.frozen,
+        protocol=flags.protocol,
         workers=flags.workers,
         resume=flags.resume,
         overwrite=flags.overwrite,
@@ -74,11 +150,9 @@ def main(argv: Sequence[str]) -> int:
     with progress_bar(quiet=flags.quiet) as progress:
         report = validate(
             choice,
-            lambda shape: open_dataset(flags.data, shape),
-            data=flags.data,
+            lambda shape: open_dataset(data, shape),
+            data=data,
             options=options,
             progress=progress,
         )
-    for line in report.lines():
-        print(line)
-    return 0
+    return report.lines()

@@ -100,27 +100,39 @@ def read_label_map(path: str | Path) -> dict[int, str]:
     return found
 
 
-def evaluate_ava(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvaTables:
+    """Detections and truth that can be held against each other.
+
+    Attributes:
+        found: Detections, their frames numbered as those of the truth.
+        truth: The truth.
+        labels: Labels that count, rising.
+        num_classes: All labels lie below.
+        keyframes: How many there are in either.
+    """
+
+    found: BoxTable
+    truth: BoxTable
+    labels: list[int]
+    num_classes: int
+    keyframes: int
+
+
+def ava_tables(
     detections: AvaRows,
     ground_truth: AvaRows,
     *,
     excluded: Collection[Keyframe] = (),
     label_map: Iterable[int] | None = None,
-    iou: float = 0.5,
-    ties: Ties = "fixed",
-) -> FrameMetrics:
-    """Hold detections against the truth as the AVA challenge does.
+) -> AvaTables:
+    """Number the keyframes of two files alike and leave out what does not count.
 
     Args:
         detections: From `read_detections`.
         ground_truth: From `read_ground_truth`.
         excluded: Keyframes that do not count.
         label_map: Labels that count; all that the truth has, by default.
-        iou: Least overlap of a hit.
-        ties: See `average_precision.py`.
-
-    Returns:
-        Metrics whose classes are labels: entry 12 is label 12.
 
     Raises:
         ConfigError: One file holds pixels and the other shares of the frame.
@@ -136,9 +148,54 @@ def evaluate_ava(
     )
     labels = set(truth.label.tolist()) if label_map is None else set(label_map)
     largest = max([*labels, int(found.label.max(initial=0)), int(truth.label.max(initial=0))])
-    return evaluate_frames(
-        found, truth, num_classes=largest + 1, iou=iou, classes=sorted(labels), ties=ties
+    return AvaTables(
+        found=found,
+        truth=truth,
+        labels=sorted(labels),
+        num_classes=largest + 1,
+        keyframes=len(keyframes),
     )
+
+
+def evaluate_ava(
+    detections: AvaRows,
+    ground_truth: AvaRows,
+    *,
+    excluded: Collection[Keyframe] = (),
+    label_map: Iterable[int] | None = None,
+    iou: float = 0.5,
+    ties: Ties = "fixed",
+) -> FrameMetrics:
+    """Hold detections against the truth as the AVA challenge does.
+
+    Args:
+        detections: As in `ava_tables`, and so the next three.
+        ground_truth: The truth.
+        excluded: Keyframes that do not count.
+        label_map: Labels that count.
+        iou: Least overlap of a hit.
+        ties: See `average_precision.py`.
+
+    Returns:
+        Metrics whose classes are labels: entry 12 is label 12.
+
+    Raises:
+        ConfigError: One file holds pixels and the other shares of the frame.
+    """
+    tables = ava_tables(detections, ground_truth, excluded=excluded, label_map=label_map)
+    return evaluate_frames(
+        tables.found,
+        tables.truth,
+        num_classes=tables.num_classes,
+        iou=iou,
+        classes=tables.labels,
+        ties=ties,
+    )
+
+
+def without_videos(rows: AvaRows, videos: Collection[str]) -> AvaRows:
+    """Return the rows of all other videos."""
+    return _without(rows, frozenset(key for key in rows.keyframes if key[0] in videos))
 
 
 def write_rows(path: Path, keyframes: Sequence[Keyframe], boxes: BoxTable) -> None:
@@ -158,10 +215,13 @@ def write_rows(path: Path, keyframes: Sequence[Keyframe], boxes: BoxTable) -> No
     part.replace(path)
 
 
-def write_label_map(path: Path, names: Sequence[str]) -> None:
-    """Write the classes 1, 2, ... as a `.pbtxt`."""
+def write_label_map(path: Path, names: Sequence[str], labels: Sequence[int] | None = None) -> None:
+    """Write the classes 1, 2, ..., or those labels, as a `.pbtxt`."""
     plain = [name.replace('"', "'") for name in names]
-    items = [f'item {{\n  name: "{name}"\n  id: {i}\n}}\n' for i, name in enumerate(plain, 1)]
+    ids = range(1, len(names) + 1) if labels is None else labels
+    items = [
+        f'item {{\n  name: "{name}"\n  id: {i}\n}}\n' for i, name in zip(ids, plain, strict=True)
+    ]
     part = path.with_name(path.name + ".part")
     part.write_text("".join(items), encoding="utf-8")
     part.replace(path)

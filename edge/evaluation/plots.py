@@ -48,22 +48,7 @@ def plot_precision_recall(
     """Draw a curve for each class and one for the actors, with θ marked on it."""
     figure = _figure(13.0, 5.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.0))
-    styles = _styles(len(class_names))
-    falling = sorted(range(len(class_names)), key=lambda c: -np.nan_to_num(frames.ap[c], nan=-1))
-    for place, c in enumerate(falling):
-        ranking = frames.rankings[c]
-        if ranking.num_truth == 0:
-            continue
-        label = f"{class_names[c]}  {frames.ap[c]:.3f}" if place < _MAX_LEGEND else None
-        colour, dash = styles[c]
-        left.plot(
-            *_steps(ranking), color=colour, linestyle=dash, linewidth=1.4, label=label,
-            drawstyle="steps-pre",
-        )  # fmt: skip
-    left.set_title(f"actions: frame-mAP@0.5 {frames.mean_ap:.3f}")
-    left.legend(
-        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8, title="AP@0.5"
-    )
+    _draw_classes(left, class_names, frames)
     right.plot(*_steps(actors), color="black", linewidth=1.6, drawstyle="steps-pre")
     right.plot([at.recall], [at.precision], "o", color="tab:red", markersize=8)
     right.annotate(
@@ -73,10 +58,49 @@ def plot_precision_recall(
     )  # fmt: skip
     right.set_title(f"actors: AP@0.5 {actors.average_precision('spread'):.3f}")
     for axes in (left, right):
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-        axes.grid(alpha=0.25)
+        _frame(axes)
     figure.suptitle(title)
     _save(figure, path)
+
+
+def plot_classes(
+    path: Path, *, title: str, class_names: Sequence[str], frames: FrameMetrics, what: str
+) -> None:
+    """Draw a curve for each class; `what` is said in the heading, such as `frame-mAP@0.5`."""
+    figure = _figure(9.0, 5.6)
+    axes: Axes = figure.subplots()
+    _draw_classes(axes, class_names, frames, what)
+    _frame(axes)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _draw_classes(
+    axes: Axes, class_names: Sequence[str], frames: FrameMetrics, what: str = "frame-mAP@0.5"
+) -> None:
+    styles = _styles(len(class_names))
+    falling = sorted(range(len(class_names)), key=lambda c: -np.nan_to_num(frames.ap[c], nan=-1))
+    for place, c in enumerate(falling):
+        ranking = frames.rankings[c]
+        if ranking.num_truth == 0:
+            continue
+        label = f"{class_names[c]}  {frames.ap[c]:.3f}" if place < _MAX_LEGEND else None
+        colour, dash = styles[c]
+        axes.plot(
+            *_steps(ranking), color=colour, linestyle=dash, linewidth=1.4, label=label,
+            drawstyle="steps-pre",
+        )  # fmt: skip
+    axes.set_title(f"actions: {what} {frames.mean_ap:.3f}")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8,
+            title=what.replace("mAP", "AP").replace("frame-", ""),
+        )  # fmt: skip
+
+
+def _frame(axes: Axes) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.grid(alpha=0.25)
 
 
 def plot_confusion(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from edge.data.annotations import ClipPlace
 from edge.data.samples import ClipDataset
-from edge.evaluation.ava import write_label_map, write_rows
+from edge.evaluation.ava import Keyframe, write_label_map, write_rows
 from edge.evaluation.boxes import F64, I64, BoxTable
 from edge.evaluation.clips import F32, ClipMetrics, plain
 from edge.evaluation.frames import evaluate_frames
@@ -39,34 +41,78 @@ def per_class(metrics: ClipMetrics, names: Sequence[str], confusion: I64) -> lis
     return rows
 
 
-def write_ava(
-    out: Path, names: Sequence[str], clips: Sequence[ClipOutputs], found: Sequence[Detections]
-) -> float | None:
-    """Write detections, truth and classes in AVA's format; return the frame-mAP of the file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvKeys:
+    """How the rows of a CSV name clips and classes.
 
-    Each clip is a video of that name with one keyframe, at second 0; labels count from 1.
+    Attributes:
+        keyframes: Video and second column of each clip.
+        labels: Number of each class.
+        scales: (K, 4) what the shares of the frame are multiplied by.
     """
-    keyframes = [(clip.clip_id, 0) for clip in clips]
+
+    keyframes: tuple[Keyframe, ...]
+    labels: I64
+    scales: F64
+
+
+def csv_keys(
+    clips: Sequence[ClipOutputs], places: Sequence[ClipPlace | None], labels: Sequence[int],
+    *, in_px: bool,
+) -> CsvKeys:  # fmt: skip
+    """Return what AVA's format can say of clips: it knows whole numbers only.
+
+    Where each clip lies at a whole second of a video, that second; else the number of its frame;
+    where clips lie in no video, each is a video of its own, at second 0.
+
+    Args:
+        clips: The clips.
+        places: Where they lie, if anywhere.
+        labels: Number of each class in the data set's own files.
+        in_px: Write px of the original frame, as tubes have, in place of shares.
+    """
+    known = [place for place in places if place is not None]
+    keys = [(clip.clip_id, 0) for clip in clips]
+    if known and len(known) == len(clips):
+        seconds = [(place.video, round(place.timestamp)) for place in known]
+        whole = all(place.timestamp == round(place.timestamp) for place in known)
+        whole = whole and not in_px and len(set(seconds)) == len(seconds)
+        keys = seconds if whole else [(place.video, place.frame) for place in known]
+    sizes = np.array([clip.size_wh for clip in clips], dtype=np.float64).reshape(-1, 2)
+    scales = np.tile(sizes, 2) if in_px else np.ones((len(clips), 4))
+    return CsvKeys(keyframes=tuple(keys), labels=np.array(labels, np.int64), scales=scales)
+
+
+def write_ava(
+    out: Path,
+    names: Sequence[str],
+    clips: Sequence[ClipOutputs],
+    found: Sequence[Detections],
+    keys: CsvKeys,
+) -> float | None:
+    """Write detections, truth and classes in AVA's format; return the frame-mAP of the file."""
     best = [_best_rows(detections) for detections in found]
-    counts = [len(score) for _, _, score in best]
+    frame = np.repeat(np.arange(len(clips)), [len(score) for _, _, score in best])
     detections = BoxTable(
-        frame=np.repeat(np.arange(len(clips)), counts),
-        label=np.concatenate([label for _, label, _ in best]) + 1,
-        xyxy=np.concatenate([xyxy for xyxy, _, _ in best]).astype(np.float64),
+        frame=frame,
+        label=keys.labels[np.concatenate([label for _, label, _ in best])],
+        xyxy=np.concatenate([xyxy for xyxy, _, _ in best]).astype(np.float64) * keys.scales[frame],
         score=np.concatenate([score for _, _, score in best]).astype(np.float32).astype(np.float64),
     )
     person, label = zip(*(np.nonzero(clip.labels > 0.5) for clip in clips), strict=True)
+    frame = np.repeat(np.arange(len(clips)), [len(rows) for rows in label])
     truth = BoxTable(
-        frame=np.repeat(np.arange(len(clips)), [len(rows) for rows in label]),
-        label=np.concatenate(label) + 1,
+        frame=frame,
+        label=keys.labels[np.concatenate(label)],
         xyxy=np.concatenate(
             [clip.boxes[rows] for clip, rows in zip(clips, person, strict=True)]
-        ).astype(np.float64),
-    )
-    write_rows(out / "detections.csv", keyframes, detections)
-    write_rows(out / "ground_truth.csv", keyframes, truth)
-    write_label_map(out / "classes.pbtxt", names)
-    return plain(evaluate_frames(detections, truth, num_classes=len(names) + 1).mean_ap)
+        ).astype(np.float64) * keys.scales[frame],
+    )  # fmt: skip
+    write_rows(out / "detections.csv", keys.keyframes, detections)
+    write_rows(out / "ground_truth.csv", keys.keyframes, truth)
+    write_label_map(out / "classes.pbtxt", names, keys.labels.tolist())
+    top = int(keys.labels.max()) + 1
+    return plain(evaluate_frames(detections, truth, num_classes=top).mean_ap)
 
 
 def _best_rows(found: Detections) -> tuple[F32, I64, F64]:

@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edge.data.annotations import place_of, tubes_of
 from edge.data.samples import ClipDataset, ClipShape, Frozen
+from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.outputs import ClipOutputs, prepare_folder, read_outputs, state_of
 from edge.evaluation.plots import check_matplotlib, plot_confusion, plot_precision_recall
 from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
+from edge.evaluation.protocols import PROTOCOLS, TUBES
 from edge.evaluation.reports import (
+    csv_keys,
     figure,
     per_class,
     write_ava,
@@ -22,12 +26,14 @@ from edge.evaluation.reports import (
     write_text,
     write_worst,
 )
+from edge.evaluation.tube_json import write_tubes
 from edge.evaluation.workers import Progress, class_order, compute_outputs
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.report import host_facts, markdown_table
 
 TABLES = ("metrics.json", "per_class.csv", "detections.csv", "ground_truth.csv", "classes.pbtxt")
+TUBE_FILE = "tubes.json.gz"
 PLOTS = ("precision_recall.png", "confusion.png")
 WORST = "worst.jpg"
 
@@ -40,6 +46,7 @@ class ValOptions:
         out: Folder of the reports.
         conf: Actor threshold; None takes the model's own, or the best F1 where it has none.
         frozen: Show the keyframe only, repeated: what is left is not seen by motion.
+        protocol: Whose rules count where whole tubes are labelled; None takes ACT's.
         workers: Processes.
         resume: Go on with the outputs that are in `out`.
         overwrite: Begin again, whatever is in `out`.
@@ -50,6 +57,7 @@ class ValOptions:
     out: Path
     conf: float | None = None
     frozen: bool = False
+    protocol: str | None = None
     workers: int = 1
     resume: bool = False
     overwrite: bool = False
@@ -57,6 +65,8 @@ class ValOptions:
     worst: int = 12
 
     def __post_init__(self) -> None:
+        if self.protocol is not None and self.protocol not in PROTOCOLS:
+            raise ConfigError(f"protocol is {self.protocol!r}, expected {', '.join(PROTOCOLS)}")
         if self.conf is not None and not 0.0 <= self.conf <= 1.0:
             raise ConfigError(f"conf is {self.conf}, expected a value in [0, 1]")
         if not 1 <= self.workers <= 256:
@@ -76,12 +86,14 @@ class ValReport:
         per_class: Rows of `per_class.csv`, the header first.
         out: Folder of the reports.
         files: Names of the files in it.
+        protocols: Frame-mAP and video-mAP by protocol, the header first; none without tubes.
     """
 
     content: dict[str, Any]
     per_class: list[list[str]]
     out: Path
     files: tuple[str, ...]
+    protocols: Sequence[Sequence[str]] = ()
 
     def lines(self) -> list[str]:
         """Return the figures as text."""
@@ -101,6 +113,13 @@ class ValReport:
             f"{figure(at['bystander_fp_per_clip'])} on bystanders, "
             f"{figure(at['elsewhere_fp_per_clip'])} elsewhere per clip",
         ]
+        if self.protocols:
+            made = "trimmed" if c["video"]["trimmed"] else "not trimmed"
+            lines += [
+                f"{c['video']['true_tubes']} true tubes, {c['video']['found_tubes']} linked "
+                f"({made}); figures of protocol {c['video']['protocol']}, others beside it",
+                *markdown_table([list(row) for row in self.protocols]),
+            ]
         if not c["trained"]:
             lines.append("note: the weights are untrained: these figures mean nothing")
         return [*lines, f"wrote {', '.join(self.files)} to {self.out}"]
@@ -146,7 +165,7 @@ def validate(
         choice, dataset, folder, predictor=predictor, workers=options.workers, progress=progress
     )
     # None of an older run may stand beside the new ones.
-    for name in (*TABLES, *PLOTS, WORST):
+    for name in (*TABLES, *PLOTS, WORST, TUBE_FILE):
         (options.out / name).unlink(missing_ok=True)
     clips = list(read_outputs(folder, len(dataset)))
     found = [predict(*clip.outputs) for clip in clips]
@@ -168,6 +187,12 @@ def _write(
     """Count and write every report."""
     out, names = options.out, dataset.class_names
     conf, conf_from = _conf(options, predictor, metrics)
+    source = dataset.dataset if isinstance(dataset, Frozen) else dataset
+    places = [place_of(source, index) for index in range(len(clips))]
+    known = [place for place in places if place is not None]
+    truth = tubes_of(source) if len(known) == len(clips) else []
+    labels = getattr(source, "label_ids", range(1, len(names) + 1))
+    keys = csv_keys(clips, places, labels, in_px=bool(truth))
     content = {
         "model": predictor.name,
         "model_sha256": predictor.sha256,
@@ -177,12 +202,23 @@ def _write(
         "frozen": options.frozen,
         "conf_from": conf_from,
         **metrics.result(conf),
-        "frame_map_of_detections_csv": write_ava(out, names, clips, found),
+        "frame_map_of_detections_csv": write_ava(out, names, clips, found, keys),
         "host": host_facts(),
     }
     files = list(TABLES)
     table = metrics.confusion(conf)
     rows = per_class(metrics, names, table)
+    protocols: list[list[str]] = []
+    if truth:
+        results, tubes, config = clip_tubes(
+            clips, found, known, truth, class_names=names, protocol=options.protocol or TUBES
+        )
+        content["video"] = {"trimmed": config.trim, **results.content()}
+        # The class stands there already.
+        rows = [row + more[1:] for row, more in zip(rows, results.per_class(), strict=True)]
+        protocols = results.by_protocol()
+        write_tubes(out / TUBE_FILE, names, tubes)
+        files.append(TUBE_FILE)
     write_csv(out / "per_class.csv", rows)
     title = f"{predictor.name} on {data}{' (frozen)' if options.frozen else ''}"
     if options.plots:
@@ -200,7 +236,9 @@ def _write(
         files.append(WORST)
     # Last: where it lies, everything else does.
     write_text(out / "metrics.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return ValReport(content=content, per_class=rows, out=out, files=tuple(files))
+    return ValReport(
+        content=content, per_class=rows, out=out, files=tuple(files), protocols=protocols
+    )
 
 
 def _conf(options: ValOptions, predictor: Predictor, metrics: ClipMetrics) -> tuple[float, str]:
