@@ -100,6 +100,10 @@ class VideoDataset(ClipDataset, Protocol):
     def video_sizes_wh(self) -> Mapping[str, tuple[int, int]]:
         """Return width and height of each video's frames, px."""
 
+    @property
+    def label_ids(self) -> tuple[int, ...]:
+        """Return the number of each class in the annotation's own files."""
+
     def where(self, index: int) -> ClipPlace:
         """Return where clip `index` lies."""
 
@@ -120,6 +124,12 @@ def tubes_of(dataset: ClipDataset) -> list[Tube]:
     """Return the true tubes of any data set; none where it has none."""
     tubes = getattr(dataset, "tubes", None)
     return list(tubes()) if tubes is not None else []
+
+
+def label_ids_of(dataset: ClipDataset) -> tuple[int, ...]:
+    """Return the number that rows of an AVA file give each class; 1, 2, ... where none is known."""
+    known = getattr(dataset, "label_ids", None)
+    return tuple(range(1, len(dataset.class_names) + 1)) if known is None else tuple(known)
 
 
 def _seen(array: Any) -> str:

@@ -124,6 +124,10 @@ def _encode(text: object, encoding: object) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 def _ordered(*parts: object) -> collections.OrderedDict[Any, Any]:
     if parts and not isinstance(parts[0], list | tuple):
         raise _RefusedError("a dictionary in a form of its own")
@@ -139,6 +143,9 @@ _KNOWN: dict[str, object] = {
     "numpy.ndarray": _NDARRAY,
     "numpy.dtype": _dtype,
     "_codecs.encode": _encode,
+    # How protocols before 3 write no bytes at all.
+    "__builtin__.bytes": _no_bytes,
+    "builtins.bytes": _no_bytes,
     "collections.OrderedDict": _ordered,
     # `numpy.core` of NumPy 1 is `numpy._core` in NumPy 2.
     **{f"numpy.{core}.{name}": made for core in ("core", "_core") for name, made in _NUMPY.items()},

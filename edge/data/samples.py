@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,12 @@ class ClipSample:
     size_wh: tuple[int, int]
 
 
+# What data sets of videos have beside their clips (`annotations.py`).
+_OF_VIDEOS = frozenset(
+    {"video_lengths", "video_sizes_wh", "media", "tubes", "label_ids", "report", "where"}
+)
+
+
 class ClipDataset(Protocol):
     """Clips by index; the same index gives the same clip, in whatever order and process."""
 
@@ -94,11 +100,8 @@ class ClipDataset(Protocol):
         """Return clip `index`, from 0 to `len(self) - 1`."""
 
 
-class Frozen:
-    """The same clips with time taken out: every sample is the keyframe.
-
-    A model that scores as well here as on the clips themselves does not look at motion.
-    """
+class Wrapped:
+    """A data set in front of another; what it does not say itself, the other one says."""
 
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset
@@ -111,6 +114,23 @@ class Frozen:
     def __len__(self) -> int:
         """Return the number of clips."""
         return len(self.dataset)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`."""
+        return self.dataset[index]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what only data sets of videos have."""
+        if name in _OF_VIDEOS:
+            return getattr(self.dataset, name)
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+
+class Frozen(Wrapped):
+    """The same clips with time taken out: every sample is the keyframe.
+
+    A model that scores as well here as on the clips themselves does not look at motion.
+    """
 
     def __getitem__(self, index: int) -> ClipSample:
         """Return clip `index` with the keyframe in place of every sample."""

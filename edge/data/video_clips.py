@@ -19,7 +19,7 @@ from edge.data.annotations import ClipPlace, Tube
 from edge.data.clips import resize_frames
 from edge.data.media import Media
 from edge.data.problems import DataReport
-from edge.data.samples import ClipDataset, ClipSample, ClipShape
+from edge.data.samples import ClipDataset, ClipSample, ClipShape, Wrapped
 from runtime.errors import CaptureError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -230,36 +230,6 @@ class VideoClips:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
         return index
-
-
-class Wrapped:
-    """A data set in front of another; what it does not say itself, the other one says."""
-
-    _PASSED = frozenset(
-        {"video_lengths", "video_sizes_wh", "media", "tubes", "label_ids", "report", "where"}
-    )
-
-    def __init__(self, dataset: ClipDataset) -> None:
-        self.dataset = dataset
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the actions, those of the wrapped data set."""
-        return self.dataset.class_names
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`."""
-        return self.dataset[index]
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what only data sets of videos have."""
-        if name in Wrapped._PASSED:
-            return getattr(self.dataset, name)
-        raise AttributeError(f"{type(self).__name__} has no {name!r}")
 
 
 class Spread(Wrapped):
