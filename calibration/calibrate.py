@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.cache import load_clips, save_clips
-from calibration.clips import CalibrationClips, ClipFormat, Progress, choose_clips
+from calibration.clips import (
+    CalibrationClips,
+    ClipFormat,
+    Progress,
+    choose_clips,
+    clips_of_data_set,
+)
+from edge.data.registry import names_data_set
 from runtime.bundle import file_sha256
 from runtime.errors import ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
@@ -93,7 +100,7 @@ def calibrate(
         raise ConfigError(f"{out} exists; choose another name or pass --overwrite")
     checkpoint = load_checkpoint(checkpoint_path)
     clip = clip_format(checkpoint.config)
-    clips = choose_clips(calib_data, clip, count=calib_clips, seed=seed, progress=progress)
+    clips = new_clips(calib_data, clip, count=calib_clips, seed=seed, progress=progress)
     picked = clips.frames_rgb[:: max(1, len(clips.frames_rgb) // _RANGE_CLIPS)]
     ranges = activation_ranges(checkpoint.model, model_clips(picked, checkpoint.config))
     save_clips(
@@ -125,7 +132,26 @@ def obtain_clips(
     clip = clip_format(config)
     if path.is_file() and path.suffix == ".npz":
         return load_clips(path, weights_sha256=file_sha256(checkpoint_path), clip=clip)
-    return choose_clips(path, clip, count=count, seed=seed, progress=progress)
+    return new_clips(calib_data, clip, count=count, seed=seed, progress=progress)
+
+
+def new_clips(
+    calib_data: str | Path,
+    clip: ClipFormat,
+    *,
+    count: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> CalibrationClips:
+    """Choose clips from videos, or take them from a data set that a word names.
+
+    Raises:
+        CalibrationError: No clip can be had.
+    """
+    word = str(calib_data)
+    if names_data_set(word) and not Path(word).exists():
+        return clips_of_data_set(word, clip, count=count, progress=progress)
+    return choose_clips(calib_data, clip, count=count, seed=seed, progress=progress)
 
 
 def clip_format(config: BMViTConfig) -> ClipFormat:

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.clips import VideoInfo, find_videos, probe_video, read_resized_clip
+from edge.data.registry import open_dataset
+from edge.data.samples import ClipShape
 from runtime.errors import CalibrationError, CaptureError
 
 logger = logging.getLogger(__name__)
@@ -94,6 +96,49 @@ class CalibrationClips:
                 "give longer or more videos of the place where the model will work"
             )
         return report
+
+
+def clips_of_data_set(
+    spec: str, clip: ClipFormat, *, count: int, progress: Progress | None = None
+) -> CalibrationClips:
+    """Take clips of a data set, such as those that the weights learnt from; evenly spread.
+
+    Args:
+        spec: What `open_dataset` takes.
+        clip: What a clip is for the model.
+        count: Clips wanted; fewer come from a smaller data set.
+        progress: Told after each clip.
+
+    Raises:
+        ConfigError: The word names no data set.
+        CalibrationError: All clips are one flat colour.
+    """
+    shape = ClipShape(
+        num_frames=clip.num_frames,
+        height=clip.height,
+        width=clip.width,
+        sampling_rate=1,
+        fps=1.0 / clip.period_s,
+    )
+    dataset = open_dataset(spec, shape, part="train")
+    taken = min(count, len(dataset))
+    frames, sources = [], []
+    for place in range(taken):
+        sample = dataset[place * len(dataset) // taken]
+        if sample.frames_rgb.min() != sample.frames_rgb.max():
+            frames.append(sample.frames_rgb)
+            sources.append(ClipSource(path=Path(sample.clip_id), centre_s=0.0))
+        if progress is not None:
+            progress(spec, place + 1, taken)
+    if not frames:
+        raise CalibrationError(f"all {taken} clips of {spec} are one flat colour")
+    return CalibrationClips(
+        frames_rgb=np.stack(frames),
+        sources=tuple(sources),
+        videos=(Path(spec),),
+        constant=taken - len(frames),
+        wanted=count,
+    )
 
 
 def choose_clips(

@@ -20,7 +20,9 @@ class CalibrateOptions:
     """Flags of `edge calibrate`."""
 
     model: str = option(dataclasses.MISSING, "checkpoint", metavar="MODEL.pt")
-    calib_data: str = option(dataclasses.MISSING, "folder of videos, or one video")
+    calib_data: str = option(
+        dataclasses.MISSING, "folder of videos, one video, or a data set such as synthetic-train"
+    )
     calib_clips: int = option(256, "how many clips to take")
     out: str = option(dataclasses.MISSING, "calibration file to write", metavar="FILE.npz")
     seed: int = option(0, "which clips, where there are more than wanted")

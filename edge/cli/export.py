@@ -23,8 +23,10 @@ class ExportOptions:
                                 choices=("executorch", "pte"))  # fmt: skip
     backend: str = option("xnnpack", "delegate of ExecuTorch", choices=("xnnpack",))
     precision: str = option("int8", "number format", choices=("fp32", "int8"))
-    calib_data: str | None = option(None, "folder of videos, one video, or a calibration file; "
-                                          "int8 needs it")  # fmt: skip
+    calib_data: str | None = option(
+        None, "folder of videos, one video, a data set such as synthetic-train, or a calibration "
+        "file; int8 needs it",
+    )  # fmt: skip
     calib_clips: int = option(256, "how many calibration clips to take")
     qat_model: str | None = option(
         None, "the same network trained for int8; kept where it is better on --val-data",

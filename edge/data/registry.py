@@ -59,6 +59,12 @@ class RealSpec:
         return f"{self.kind} {self.root}{split} {part}"
 
 
+def names_data_set(word: str) -> bool:
+    """Tell whether a word names a data set by its kind, and is not merely a path."""
+    head = word.partition(":")[0]
+    return head in _SYNTHETIC or (":" in word and head in _REAL)
+
+
 def open_dataset(
     spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None, part: Part = "val"
 ) -> ClipDataset:

@@ -49,6 +49,7 @@ def save_checkpoint(
     class_names: Sequence[str],
     trained: bool,
     note: str = "",
+    half: bool = False,
 ) -> None:
     """Write a checkpoint, whole or not at all.
 
@@ -58,6 +59,7 @@ def save_checkpoint(
         class_names: One name per action class.
         trained: Whether the weights were ever trained; users are told when not.
         note: Free text, kept with the weights.
+        half: Round weights to float16, for a file of half the size; they are loaded as float32.
 
     Raises:
         ConfigError: There is not one name per class.
@@ -67,6 +69,8 @@ def save_checkpoint(
     _check_names(class_names, model.config.num_classes)
     buffer = io.BytesIO()
     weights = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
+    if half:
+        weights = {n: w.half() if w.dtype == torch.float32 else w for n, w in weights.items()}
     payload = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -120,7 +124,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} describes a model that cannot be built here ({type(error).__name__}): "
             f"its configuration is damaged"
         ) from error
-    check_fit(weights, model.state_dict(), path)
+    expected = model.state_dict()
+    for name, weight in weights.items():
+        if weight.dtype == torch.float16 and name in expected:
+            weights[name] = weight.to(expected[name].dtype)
+    check_fit(weights, expected, path)
     model.load_state_dict(weights)
     model.eval()
     return Checkpoint(model=model, config=config, class_names=names, trained=trained, note=note)

@@ -8,8 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration.calibrate import new_clips
 from calibration.clips import ClipFormat, choose_clips, plan_clips
 from edge.data.clips import VideoInfo, probe_video, read_clip, read_resized_clip, sample_times
+from edge.data.registry import open_dataset
+from edge.data.samples import ClipShape
 from runtime.errors import CalibrationError, CaptureError
 from runtime.preprocess import resize_reference
 
@@ -158,6 +161,28 @@ def test_data_that_stands_for_nothing_is_refused(tmp_path: Path, fill, words: st
     fill(folder)
     with pytest.raises(CalibrationError, match=words):
         choose_clips(folder, FORMAT, count=4)
+
+
+def test_a_data_set_gives_the_clips_it_teaches(tmp_path: Path) -> None:
+    clip = ClipFormat(num_frames=4, period_s=0.1, height=32, width=48)
+    clips = new_clips("synthetic-train:10", clip, count=4)
+    assert clips.frames_rgb.shape == (4, 4, 32, 48, 3)
+    shape = ClipShape(num_frames=4, height=32, width=48, sampling_rate=1, fps=10.0)
+    world = open_dataset("synthetic-train:10", shape)
+    for frames, source, index in zip(clips.frames_rgb, clips.sources, (0, 2, 5, 7), strict=True):
+        sample = world[index]
+        assert np.array_equal(frames, sample.frames_rgb)
+        assert str(source.path) == sample.clip_id
+    assert len(new_clips("synthetic-val:3", clip, count=9).sources) == 3
+
+
+def test_a_folder_named_like_a_data_set_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("synthetic-train").mkdir()
+    with pytest.raises(CalibrationError, match=r"no usable video|no video"):
+        new_clips("synthetic-train", FORMAT, count=2)
 
 
 def test_real_videos_give_clips(shared_data: Path) -> None:

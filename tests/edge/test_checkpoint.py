@@ -55,6 +55,17 @@ def test_configurations_survive_as_plain_values(variant: str) -> None:
     assert config_from_dict(config_to_dict(VARIANTS[variant])) == VARIANTS[variant]
 
 
+def test_rounded_weights_are_loaded_as_floats(model: BMViT, tmp_path: Path) -> None:
+    path, plain = tmp_path / "half.pt", tmp_path / "plain.pt"
+    save_checkpoint(path, model, class_names=NAMES, trained=True, half=True)
+    save_checkpoint(plain, model, class_names=NAMES, trained=True)
+    assert path.stat().st_size < 0.65 * plain.stat().st_size
+    for name, weight in load_checkpoint(path).model.state_dict().items():
+        expected = model.state_dict()[name]
+        assert weight.dtype == expected.dtype
+        torch.testing.assert_close(weight, expected, rtol=1e-3, atol=1e-6)
+
+
 def test_an_older_file_is_replaced_whole(saved: Path, model: BMViT) -> None:
     save_checkpoint(saved, model, class_names=NAMES, trained=True, note="second")
     assert load_checkpoint(saved).note == "second"

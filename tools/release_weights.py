@@ -1,0 +1,113 @@
+"""Put the weights of a run into the repository, with where they come from.
+
+    python tools/release_weights.py runs/train/pico [runs/train/nano] --out weights/nano
+
+Takes the best weights of the last run, rounds them to float16, and writes them beside the flags
+(`training.json`), the log (`log.jsonl`: all validations, every 500th step) and the curves
+(`curves.png`) of all runs that led to them, oldest first. The model card is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import matplotlib  # noqa: E402
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt  # noqa: E402
+
+from edge.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from edge.training.config import read_run  # noqa: E402
+from edge.training.logs import read_log  # noqa: E402
+
+EVERY = 500
+Rows = list[dict[str, Any]]
+
+
+def kept_rows(run: Path) -> Rows:
+    """Return all validations of a run, without their per-class tables, and every 500th step."""
+    rows = []
+    for row in read_log(run):
+        if row["kind"] == "val":
+            rows.append({k: v for k, v in row.items() if k not in ("ap", "per_class")})
+        elif row["step"] % EVERY == 0:
+            rows.append(row)
+    return rows
+
+
+def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
+    """Draw losses and frame-mAP of runs over the clips that were seen, one behind the other."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
+    offset = 0.0
+    for number, (name, (rows, batch)) in enumerate(runs.items()):
+        seen = {id(row): offset + row["step"] * batch / 1000 for row in rows}
+        train = [row for row in rows if row["kind"] == "train"]
+        for key, colour in (("action", "C0"), ("actor", "C1"), ("bbox", "C2"), ("giou", "C3")):
+            left.plot(
+                [seen[id(r)] for r in train], [r[key] for r in train], colour,
+                label=key if number == 0 else None,
+            )  # fmt: skip
+        val = [row for row in rows if row["kind"] == "val"]
+        for key, colour in (("frame_map", "C0"), ("actor_ap", "C1")):
+            right.plot(
+                [seen[id(r)] for r in val], [r[key] for r in val], f"{colour}o-", markersize=3,
+                label={"frame_map": "frame-mAP@0.5", "actor_ap": "actor AP@0.5"}[key]
+                if number == 0 else None,
+            )  # fmt: skip
+        end = max(seen.values())
+        for axes in (left, right):
+            if number:
+                axes.axvline(offset, color="0.6", linestyle=":")
+            axes.annotate(
+                name, ((offset + end) / 2, 1.0), xycoords=("data", "axes fraction"), ha="center",
+                va="bottom", color="0.4",
+            )  # fmt: skip
+        offset = end
+    left.set(xlabel="thousand clips seen", ylabel="loss, unweighted", yscale="log")
+    right.set(xlabel="thousand clips seen", ylabel="on validation clips", ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main(argv: list[str]) -> int:
+    """Release the weights of the last run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, the oldest first")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--file", default="best.pt", help="which weights of the last run")
+    options = parser.parse_args(argv)
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_checkpoint(options.runs[-1] / options.file)
+    save_checkpoint(
+        out / "model.pt", checkpoint.model, class_names=checkpoint.class_names,
+        trained=checkpoint.trained, note=checkpoint.note, half=True,
+    )  # fmt: skip
+    configs = {run.name: read_run(run) for run in options.runs}
+    rows = {run.name: kept_rows(run) for run in options.runs}
+    for config in configs.values():
+        for name in ("init", "cache"):  # where they lay is nobody's business
+            config[name] = config.get(name) and Path(config[name]).name
+    (out / "training.json").write_text(json.dumps(configs, indent=1) + "\n", encoding="utf-8")
+    lines = [json.dumps({"run": name, **row}) for name, all_ in rows.items() for row in all_]
+    (out / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    draw_curves(
+        out / "curves.png", {name: (rows[name], configs[name]["batch"]) for name in configs}
+    )
+    for path in sorted(out.iterdir()):
+        print(f"{path}: {path.stat().st_size} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
