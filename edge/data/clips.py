@@ -280,8 +280,8 @@ def _nearest(
 ) -> list[Frame] | None:
     """Choose for each time the nearest frame; None where the stream began too late for the first.
 
-    A time before the first frame or behind the last takes that frame if it is not further than one
-    interval between frames, or, where a keyframe is named, if that one is no further.
+    A time up to a second before the first frame, or one interval between frames behind the last,
+    takes that frame; where a keyframe is named, any time does for which that one is no further.
     """
     chosen: list[Frame] = []
     before: tuple[float, Frame] | None = None

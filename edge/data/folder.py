@@ -202,7 +202,7 @@ def _open_videos(
     def opened(name: str) -> Media:
         file = folder.find(name)
         if file is None:
-            raise CaptureError(f"it is not in {base}.{did_you_mean(name, folder.names)}")
+            raise CaptureError(f"it is not in {base}.{did_you_mean(name, folder.known)}")
         return open_media(file, fps=fps)
 
     media: dict[str, Media] = {}
@@ -214,7 +214,8 @@ def _open_videos(
             media[name] = one
             continue
         rows = table.row[table.video == table.videos.index(name)].tolist()
-        where = f" (row {rows[0]} and {len(rows) - 1} more)" if rows else ""
+        rest = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        where = f" (row {rows[0]}{rest})" if rows else ""
         report.skipped.add(Problem(where=f"video {name[:80]!r}{where}", came=str(one),
                                    expected="a video that can be decoded"))  # fmt: skip
     return dict(sorted(media.items()))

@@ -213,6 +213,11 @@ class MediaFolder:
                 # Two files that differ in the suffix only: the name alone is not enough.
                 self._paths[short] = None if short in self._paths else path
 
+    @property
+    def known(self) -> list[str]:
+        """Return all names that find something."""
+        return [name for name, path in self._paths.items() if path is not None]
+
     def find(self, name: str) -> Path | None:
         """Return the file or folder of that name, None where there is none.
 

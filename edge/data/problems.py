@@ -119,14 +119,17 @@ class DataReport:
 
     def say(self) -> None:
         """Log what the data set is, and by count what is left out of it."""
-        logger.info("%s: %d clips of %d videos", self.name, self.keyframes, self.videos)
+        logger.info("%s: %s of %s", self.name, _counted(self.keyframes, "clip"),
+                    _counted(self.videos, "video"))  # fmt: skip
         if len(self.skipped):
             logger.warning(
-                "%s: %d videos are left out, and %d clips with them; the first: %s",
-                self.name, len(self.skipped), self.lost_keyframes, self.skipped[0],
+                "%s: left out are %s, with %s; the first: %s", self.name,
+                _counted(len(self.skipped), "video"), _counted(self.lost_keyframes, "clip"),
+                self.skipped[0],
             )  # fmt: skip
         if self.lost_boxes:
-            logger.warning("%s: %d boxes lie outside their frame", self.name, self.lost_boxes)
+            logger.warning("%s: outside of their frame lie %s", self.name,
+                           _counted(self.lost_boxes, "box"))  # fmt: skip
         for note in self.notes:
             logger.info("%s: %s", self.name, note)
 
@@ -139,7 +142,7 @@ class DataReport:
             lines.append(f"... and {count - len(lines)} more")
         lines += [*([""] if lines else []), f"# {self.name}", "", *self.summary(), ""]
         lines += [f"note: {note}" for note in self.notes]
-        verdict = f"{count} fault{'s' * (count != 1)}" if count else "nothing is wrong"
+        verdict = _counted(count, "fault") if count else "nothing is wrong"
         return [*lines, f"{self.name}: {verdict}"]
 
     def summary(self) -> list[str]:
@@ -167,6 +170,11 @@ class DataReport:
             "problems": [problem.as_dict() for problem in self.problems],
             "skipped": [problem.as_dict() for problem in self.skipped],
         }
+
+
+def _counted(count: int, word: str) -> str:
+    plural = f"{word}es" if word.endswith("x") else f"{word}s"
+    return f"{count} {word if count == 1 else plural}"
 
 
 def several(words: Iterable[str], most: int = 5) -> str:
