@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "data": ("edge.cli.data", "look at labelled clips: edge data preview --out sheet.png"),
     "train": ("edge.cli.train", "teach a model, on one device or, under torchrun, on many"),
     "val": ("edge.cli.val", "measure a checkpoint or an artifact on labelled clips"),
+    "explain": ("edge.cli.explain", "see what a model sees: a picture for each keyframe"),
     "calibrate": ("edge.cli.calibrate", "choose calibration clips and record activation ranges"),
     "export": ("edge.cli.export", "turn a checkpoint into a bundle that was run and compared"),
     "benchmark": ("edge.cli.benchmark", "measure a bundle on this machine"),

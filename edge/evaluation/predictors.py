@@ -123,7 +123,7 @@ def _onnx(path: Path, num_threads: int) -> Predictor:
     return Predictor(
         name=f"{spec.name}/{path.stem}",
         class_names=spec.class_names,
-        shape=_shape_of(spec),
+        shape=shape_of(spec),
         conf=listed.conf if listed is not None else None,
         trained=spec.trained,
         precision=listed.precision if listed is not None else "as the file has it",
@@ -132,7 +132,8 @@ def _onnx(path: Path, num_threads: int) -> Predictor:
     )
 
 
-def _shape_of(spec: BundleSpec) -> ClipShape:
+def shape_of(spec: BundleSpec) -> ClipShape:
+    """Return the clips that a bundle's programs want."""
     return ClipShape(
         num_frames=spec.clip.num_frames,
         height=spec.input.height,
@@ -154,7 +155,7 @@ def _bundle(path: Path, artifact: str | None, num_threads: int) -> Predictor:
     return Predictor(
         name=f"{spec.name}/{engine.artifact.stem}",
         class_names=spec.class_names,
-        shape=_shape_of(spec),
+        shape=shape_of(spec),
         conf=engine.artifact.conf,
         trained=spec.trained,
         precision=engine.artifact.precision,
