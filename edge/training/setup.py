@@ -51,7 +51,7 @@ def build_parts(options: TrainOptions) -> Parts:
     """
     config = _config(options)
     shape = clip_shape(config)
-    data = open_dataset(options.data, shape, seed=options.seed)
+    data = open_dataset(options.data, shape, seed=options.seed, part="train")
     if options.cache is not None:
         spec = f"{options.data} (seed {options.seed})"
         data = CachedClips(data, options.cache, shape=shape, spec=spec)

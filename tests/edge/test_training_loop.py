@@ -47,7 +47,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **TINY))
 
     def open_squares(
-        spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None
+        spec: str, shape: ClipShape, *, seed: int = 0, part: str = "val"
     ) -> MovingSquares:
         kind = OneAction if spec == "one-action" else MovingSquares
         return kind(shape, length=24 if "val" in spec else 64, seed=99 if "val" in spec else seed)

@@ -110,7 +110,7 @@ def test_the_second_heads_begin_as_the_first_and_read_the_same() -> None:
 def test_they_learn_and_are_not_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **TINY))
     monkeypatch.setattr(
-        setup, "open_dataset", lambda spec, shape, seed=0: MovingSquares(shape, 32, seed)
+        setup, "open_dataset", lambda spec, shape, seed=0, **_: MovingSquares(shape, 32, seed)
     )
     options: dict[str, Any] = {
         "model": "pico", "data": "squares", "batch": 8, "steps": 20, "log_every": 20, "workers": 0,
