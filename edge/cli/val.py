@@ -10,7 +10,7 @@ from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 
 PROTOCOL_NAMES = ("ava", "act", "road", "yowo")
-_OF_MODELS = ("model", "data", "artifact", "conf", "frozen", "device", "resume")
+_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume")
 _OF_FILES = ("detections", "ground_truth", "label_map", "excluded", "min_overlap", "first_frame",
              "split")  # fmt: skip
 
@@ -70,6 +70,8 @@ class ValFlags:
             self._needs("model", "data", "or, for a file of detections, --detections and "
                         "--ground-truth")  # fmt: skip
             self._has_none(_OF_FILES, "--detections")
+        elif self.model is not None:
+            raise ConfigError("give either --model or --detections, not both")
         else:
             self._needs("detections", "ground_truth", "one is nothing without the other")
             self._has_none(_OF_MODELS, "--model")

@@ -125,7 +125,9 @@ def _keyframe(subject: Subject, what: Explanation, shown: Sequence[int]) -> Imag
     faint = image.copy()
     for x1, y1, x2, y2 in boxes[what.num_kept :].tolist():
         cv2.rectangle(faint, (x1, y1), (x2, y2), WHITE, 1, cv2.LINE_AA)
-    image = np.asarray(cv2.addWeighted(faint, 0.28, image, 0.72, 0), dtype=np.uint8)
+    # Many boxes are as faint together as a few.
+    light = 0.28 * min(1.0, (128 / max(len(boxes), 1)) ** 0.5)
+    image = np.asarray(cv2.addWeighted(faint, light, image, 1 - light, 0), dtype=np.uint8)
     for x1, y1, x2, y2 in boxes[len(shown) : what.num_kept].tolist():
         cv2.rectangle(image, (x1, y1), (x2, y2), KEPT, 1, cv2.LINE_AA)
     for number in reversed(shown):

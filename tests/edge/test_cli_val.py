@@ -72,3 +72,63 @@ def test_a_refusal_is_one_sentence(
     assert error.startswith("error: ")
     assert sentence in error
     assert not out.exists()
+
+
+def test_files_of_any_model_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = tmp_path / "truth.csv", tmp_path / "found.csv"
+    truth.write_text("v,1,0,0,0.5,0.5,1\nv,2,0,0,0.5,0.5,1\n", encoding="utf-8")
+    found.write_text("v,1,0,0,0.5,0.4,1,0.9\nv,2,0,0,0.5,0.1,1,0.8\n", encoding="utf-8")
+    argv = ["val", "--detections", str(found), "--ground-truth", str(truth), "--no-plots"]
+    out = tmp_path / "out"
+    assert main([*argv, "--out", str(out)]) == 0
+    assert "frame-mAP@0.5  0.500000" in capsys.readouterr().out
+    assert json.loads((out / "metrics.json").read_text("utf-8"))["frame_map"] == 0.5
+    assert main([*argv, "--out", str(out), "--overwrite", "--min-overlap", "0.9"]) == 0
+    assert "frame-mAP@0.9  0.000000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        pytest.param([], "--model is missing", id="nothing"),
+        pytest.param(["--model", "m.pt"], "--data is missing", id="no data"),
+        pytest.param(["--detections", "d.csv"], "--ground-truth is missing", id="no truth"),
+        pytest.param(["--ground-truth", "g.csv"], "--detections is missing", id="no detections"),
+        pytest.param(
+            ["--detections", "d.csv", "--ground-truth", "g.csv", "--model", "m.pt"],
+            "give either --model or --detections", id="both",
+        ),
+        pytest.param(
+            ["--detections", "d.csv", "--ground-truth", "g.csv", "--frozen"],
+            "--frozen is of use with --model only", id="frozen files",
+        ),
+        pytest.param(
+            ["--model", "m.pt", "--data", "synthetic-val", "--label-map", "x"],
+            "--label-map is of use with --detections only", id="label map",
+        ),
+        pytest.param(
+            ["--detections", "d.csv", "--ground-truth", "g.csv", "--protocol", "actt"],
+            "Did you mean 'act'", id="protocol",
+        ),
+        pytest.param(
+            ["--detections", "absent.csv", "--ground-truth", "absent.csv", "--no-plots"],
+            "absent.csv cannot be read", id="absent",
+        ),
+    ],
+)  # fmt: skip
+def test_flags_of_files_and_of_models_do_not_mix(
+    argv: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "val"
+    assert main(["val", *argv, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert not out.exists()
+
+
+def test_protocol_names_are_those_of_the_evaluator() -> None:
+    from edge.cli.val import PROTOCOL_NAMES
+    from edge.evaluation.protocols import PROTOCOLS
+
+    assert sorted(PROTOCOL_NAMES) == sorted(PROTOCOLS)
