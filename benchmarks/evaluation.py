@@ -8,15 +8,13 @@ process's memory is beside the times.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks._child import run_child
 from edge.evaluation.ava import write_rows
 from edge.evaluation.boxes import BoxTable
 from runtime.report import write_report
@@ -81,10 +79,8 @@ def measure(rows: int) -> dict[str, Any]:
         write_rows(folder / "truth.csv", keyframes, truth)
         size = (folder / "detections.csv").stat().st_size
         files = [str(folder / "detections.csv"), str(folder / "truth.csv")]
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, *files], capture_output=True, text=True, check=True
-        )
-    return {"file_mb": size / 1e6, **json.loads(done.stdout)}
+        figures = run_child(CHILD, *files)
+    return {"file_mb": size / 1e6, **figures}
 
 
 def main() -> None:

@@ -13,13 +13,11 @@ figures come out, both over the engine's own time per clip:
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks._child import run_child
 from edge.data.demo_clip import write_demo_clip
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.report import write_report
@@ -66,21 +64,12 @@ Per clip, medians. `around`: on the engine's thread, over the engine's time; `wa
 wall time of the whole run over the engine's, FFmpeg decoding beside it on the same processors."""
 
 
-def child(code: str, *args: str) -> dict[str, Any]:
-    """Run a child process and return the object that it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *args], check=True, capture_output=True, text=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
 def measure(model: str, source: str, *, threads: int, stride: int, rounds: int) -> dict[str, Any]:
     """Return medians over interleaved rounds; times in milliseconds per clip."""
     engine, runner = [], []
     for _ in range(rounds):
-        engine.append(child(ENGINE_CHILD, model, str(threads), str(stride)))
-        runner.append(child(RUNNER_CHILD, model, str(threads), source, str(stride)))
+        engine.append(run_child(ENGINE_CHILD, model, str(threads), str(stride)))
+        runner.append(run_child(RUNNER_CHILD, model, str(threads), source, str(stride)))
     pairs = list(zip(runner, engine, strict=True))
     whole = [r["ms"] / e["ms"] - 1 for r, e in pairs]
     around = [_around(r) / e["ms"] for r, e in pairs]

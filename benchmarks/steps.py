@@ -7,10 +7,8 @@ that it compares the outputs of both ways on a drawn video, in a process that ha
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks._child import run_child
 from benchmarks._engines.artifacts import Store
 from benchmarks._engines.base import engine_named
 from benchmarks.engines import EngineOptions, make_networks
@@ -122,7 +121,7 @@ def run(options: StepOptions) -> str:
 def measure(path: Path, options: StepOptions) -> dict[str, Any]:
     """Compare one program's two ways; times in milliseconds per clip."""
     threads, stride = str(options.threads), str(options.stride)
-    parity = _child(PARITY_CHILD, str(path), threads, stride)
+    parity = run_child(PARITY_CHILD, str(path), threads, stride)
     if not parity["shares"]:
         raise ConfigError(f"a stride of {stride} samples leaves {path} no steps to share")
     whole: list[dict[str, Any]] = []
@@ -130,7 +129,7 @@ def measure(path: Path, options: StepOptions) -> dict[str, Any]:
     for _ in range(options.rounds):
         for way, rows in (("0", whole), (stride, steps)):
             time.sleep(SETTLE_S)
-            rows.append(_child(TIMING_CHILD, str(path), threads, way, str(options.turn_ms)))
+            rows.append(run_child(TIMING_CHILD, str(path), threads, way, str(options.turn_ms)))
     medians = [[statistics.median(row["ms"]) for row in rows] for rows in (whole, steps)]
     all_ms = [sorted(ms for row in rows for ms in row["ms"]) for rows in (whole, steps)]
     return {
@@ -172,14 +171,6 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
         f"{result['stems_per_clip']:.2f}",
         f"{result['max_abs']:.2g}",
     )
-
-
-def _child(code: str, *args: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *args], check=True, capture_output=True, text=True
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def main(argv: Sequence[str]) -> int:
