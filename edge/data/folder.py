@@ -85,12 +85,12 @@ def read_classes(root: Path, report: DataReport) -> tuple[tuple[str, ...], tuple
         if known[0][0] < 1:
             raise ConfigError(f"{label_map}: the id {known[0][0]}; expected ids from 1")
         return tuple(name for _, name in known), tuple(label for label, _ in known)
-    try:
-        lines = plain.read_text(encoding="utf-8-sig").rstrip().split("\n")
-    except FileNotFoundError:
+    if not plain.is_file():
         raise ConfigError(
             f"{root} has no classes.txt, expected one action a line; the first one is label 1"
-        ) from None
+        )
+    try:
+        lines = plain.read_text(encoding="utf-8-sig").rstrip().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{plain} cannot be read: {error}") from error
     names = [line.strip() for line in lines]
@@ -141,11 +141,13 @@ def read_fps(root: Path, default: float) -> float:
         ConfigError: `fps.txt` holds no rate.
     """
     path = root / "fps.txt"
+    if not path.exists():
+        return default
+    if not path.is_file():
+        raise ConfigError(f"{path} is no file, expected frames a second, as 25")
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
         fps = float(text)
-    except FileNotFoundError:
-        return default
     except (OSError, ValueError):
         raise ConfigError(f"{path} holds no number, expected frames a second, as 25") from None
     if not 0.01 <= fps <= 1000:

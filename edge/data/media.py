@@ -232,9 +232,14 @@ class MediaFolder:
 def _listed(root: Path) -> list[Path]:
     """Return video files and folders with pictures below a folder, by name."""
     found: list[Path] = []
-    for folder, folders, files in os.walk(root):
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        here, real = Path(folder), os.path.realpath(folder)
+        if real in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(real)
         folders.sort()
-        here = Path(folder)
         if here != root and any(Path(file).suffix.lower() in IMAGE_SUFFIXES for file in files):
             found.append(here)
             folders.clear()

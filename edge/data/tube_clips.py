@@ -85,7 +85,7 @@ def _annotation(kind: str, root: Path, folders: Sequence[Path]) -> Path:
     """
     patterns = {"jhmdb": ("JHMDB-GT.pkl",), "ucf101-24": ("UCF101v2-GT.pkl", "pyannot*.pkl")}
     for pattern in (*patterns[kind], "*-GT.pkl"):
-        found = sorted(path for folder in folders for path in folder.glob(pattern))
+        found = sorted(p for folder in folders for p in folder.glob(pattern) if p.is_file())
         if len(found) > 1:
             raise ConfigError(f"{root} has {several(p.name for p in found)}; keep one of them")
         if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -400,6 +401,20 @@ def test_a_table_alone_can_be_checked(data: Path, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().out
     assert "row 8: x1 5" in told
     assert "... and 1 more" in told
+
+
+def test_links_are_followed_and_a_circle_of_them_ends(data: Path, tmp_path: Path) -> None:
+    (data / "videos" / "pictures" / "one").rename(tmp_path / "elsewhere")
+    (data / "videos" / "pictures" / "one").symlink_to(tmp_path / "elsewhere")
+    (data / "videos" / "again").symlink_to(data / "videos")
+    assert len(open_dataset(str(data), SHAPE)) == 5
+
+
+@pytest.mark.parametrize("name", ["annotations.csv", "classes.txt", "fps.txt", "videos/film.avi"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(data: Path, name: str) -> None:
+    (data / name).unlink()
+    os.mkfifo(data / name)
+    assert main(["data", "check", str(data)]) == EXIT_FAILED
 
 
 def test_real_data_can_be_looked_at(data: Path, tmp_path: Path) -> None:
