@@ -1,19 +1,31 @@
-"""How good a model is: frame-mAP as AVA counts it, actors at a threshold, reports.
+"""How good a model is: frame-mAP and video-mAP as published, actors at a threshold, reports.
 
-NumPy only. `frames.evaluate_frames` takes boxes as columns, `clips.ClipMetrics` clips and triplets.
+NumPy only. `frames.evaluate_frames` takes boxes as columns, `video.evaluate_tubes` tubes,
+`clips.ClipMetrics` clips and triplets; `linking.link_boxes` makes tubes of boxes.
 """
 
 from __future__ import annotations
 
+from edge.data.annotations import Tube
 from edge.evaluation.boxes import BoxTable
 from edge.evaluation.clips import AtThreshold, ClipMetrics, predict
 from edge.evaluation.frames import FrameMetrics, evaluate_frames
+from edge.evaluation.linking import TubeConfig, link_boxes
+from edge.evaluation.protocols import PROTOCOLS
+from edge.evaluation.video import FoundTube, VideoMetrics, evaluate_tubes
 
 __all__ = [
+    "PROTOCOLS",
     "AtThreshold",
     "BoxTable",
     "ClipMetrics",
+    "FoundTube",
     "FrameMetrics",
+    "Tube",
+    "TubeConfig",
+    "VideoMetrics",
     "evaluate_frames",
+    "evaluate_tubes",
+    "link_boxes",
     "predict",
 ]

@@ -25,7 +25,8 @@ class TubeConfig:
 
     Attributes:
         link: The on-line linking; its `max_gap` grows with the distance between keyframes.
-        min_score: Boxes of a lower score are not linked.
+        min_score: Boxes of a lower probability are not linked. Where scores are no probabilities,
+            one lying outside of 0 to 1, all are.
         max_boxes: How many boxes of a class in a frame are linked, the best.
         min_frames: A tube that spans fewer frames is left out; true tubes have 6 or more.
         trim: Cut each tube where its action is on. For videos that go on before and after it
@@ -71,17 +72,22 @@ def link_boxes(
     number = {name: i for i, name in enumerate(names)}
     video = np.array([number[name] for name, _ in places], dtype=np.int64)[boxes.frame]
     frame = np.array([at for _, at in places], dtype=np.int64)[boxes.frame]
-    kept = np.flatnonzero(boxes.score >= config.min_score)
+    score = boxes.score
+    probable = not len(score) or bool(score.min() >= 0.0 and score.max() <= 1.0)
+    kept = np.flatnonzero(score >= config.min_score) if probable else np.arange(len(score))
     order = kept[np.lexsort((
-        *boxes.xyxy[kept].T[::-1], -boxes.score[kept], frame[kept], boxes.label[kept], video[kept]
+        *boxes.xyxy[kept].T[::-1], -score[kept], frame[kept], boxes.label[kept], video[kept]
     ))]  # fmt: skip
+    if not probable:
+        lowest = min(config.link.start_score, float(score.min()))
+        config = replace(config, link=replace(config.link, start_score=lowest))
     steps = _steps(places, number)
     tubes: list[FoundTube] = []
     for rows in _runs(video[order], boxes.label[order]):
         mine = order[rows]
         which = int(video[mine[0]])
         link = replace(config.link, max_gap=max(config.link.max_gap, 3 * steps[which]))
-        linked = _link(frame[mine], boxes.xyxy[mine], boxes.score[mine], link, config.max_boxes)
+        linked = _link(frame[mine], boxes.xyxy[mine], score[mine], link, config.max_boxes)
         for tube in linked:
             for part in _parts(tube.filled(), config):
                 tubes.append(

@@ -417,6 +417,15 @@ def test_the_boxes_of_jhmdb_link_to_its_tubes(jhmdb: list[FoundTube]) -> None:
     assert metrics.mean_ap_many == 1.0
 
 
+def test_logits_are_linked_as_probabilities_are(jhmdb: list[FoundTube]) -> None:
+    places, boxes = as_boxes(jhmdb[:20])
+    assert boxes.score is not None
+    low = replace(boxes, score=boxes.score - 5.0)
+    assert len(link_boxes(places, low)) == len(link_boxes(places, boxes)) == 20
+    unlikely = replace(boxes, score=boxes.score * 1e-3)
+    assert link_boxes(places, unlikely) == []
+
+
 def changed(tubes: list[FoundTube], change: str) -> list[FoundTube]:
     if change == "the first half":
         half = [(len(t) + 1) // 2 for t in tubes]
