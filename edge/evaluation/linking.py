@@ -79,7 +79,8 @@ def link_boxes(
         *boxes.xyxy[kept].T[::-1], -score[kept], frame[kept], boxes.label[kept], video[kept]
     ))]  # fmt: skip
     if not probable:
-        lowest = min(config.link.start_score, float(score.min()) - 1.0)  # well below, in float32 too
+        # Well below, since the linker rounds scores to float32.
+        lowest = min(config.link.start_score, float(score.min()) - 1.0)
         config = replace(config, link=replace(config.link, start_score=lowest))
     steps = _steps(places, number)
     tubes: list[FoundTube] = []
