@@ -76,6 +76,8 @@ class KeyframeResult:
         timings: Where the time went.
         dropped_frames: Frames of a live source dropped so far.
         dropped_clips: Decisions left out so far because newer frames were there.
+        people: With tracking, a number for each detection that stays with the person from result
+            to result, -1 for a second box on somebody; else None.
     """
 
     frame: int
@@ -91,6 +93,12 @@ class KeyframeResult:
     timings: Timings
     dropped_frames: int = 0
     dropped_clips: int = 0
+    people: tuple[int, ...] | None = None
+
+    def person(self, index: int) -> int | None:
+        """Return the number of a detection's person; None without tracking, or for a second box."""
+        number = -1 if self.people is None else self.people[index]
+        return None if number < 0 else number
 
     def actions(self, index: int) -> dict[str, float]:
         """Return a detection's actions of probability `action_conf` or more, best first."""
@@ -102,7 +110,7 @@ class KeyframeResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the object of the JSON Lines output.
 
-        `trained` is there only when it is false.
+        `trained` is there only when it is false, `person` (a number or null) only with tracking.
         """
         found = self.detections
         result: dict[str, Any] = {
@@ -120,6 +128,9 @@ class KeyframeResult:
                 for i in range(len(found))
             ],
         }
+        if self.people is not None:
+            for i, detection in enumerate(result["detections"]):
+                detection["person"] = self.person(i)
         if not self.trained:
             result["trained"] = False
         return result

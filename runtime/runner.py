@@ -24,6 +24,7 @@ from runtime.sampler import Sampler
 from runtime.sources import Frame, SourceConfig, open_source
 from runtime.sources.grabber import Opener
 from runtime.sources.opencv import open_capture
+from runtime.tubes import PersonTracks
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ class ClipRunner:
         config: SourceConfig | None = None,
         on_frame: Callable[[Frame, FrameStatus], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        track: bool = False,
         opener: Opener = open_capture,
     ) -> Generator[KeyframeResult, None, None]:
         """Yield one result per keyframe.
@@ -154,6 +156,8 @@ class ClipRunner:
             on_frame: Called with every frame and what is known of it, before the result that it
                 completes. Without it, frames that no clip wants are not even converted.
             on_event: Called when the state changes; the same is logged.
+            track: Number the people (`KeyframeResult.people`); see `runtime.tubes`. Behind a gap
+                everybody is new.
             opener: How a capture is opened; tests put a scripted camera here.
 
         Yields:
@@ -172,6 +176,9 @@ class ClipRunner:
             keep_all=config.keep_all or on_frame is not None,
         )
         sampler = Sampler(sampling_rate=clip.sampling_rate, fps=clip.fps)
+        tracks = PersonTracks() if track else None
+        if tracks is not None:
+            on_event = _restart_at_gaps(tracks, on_event)
         self.profile = Profile()
         with open_source(source, config, sampler=sampler, opener=opener) as opened:
             self._state = ClipStream(
@@ -179,7 +186,11 @@ class ClipRunner:
                 profile=self.profile, on_frame=on_frame, on_event=on_event,
             )  # fmt: skip
             try:
-                yield from self._state.results()
+                for result in self._state.results():
+                    if tracks is not None:
+                        numbers = tracks.update(result)
+                        result = replace(result, people=tuple(numbers.tolist()))
+                    yield result
             finally:
                 self.profile.dropped_frames = opened.dropped
                 self._state = None
@@ -191,6 +202,20 @@ class ClipRunner:
     def close(self) -> None:
         """Let go of the bundle."""
         self.bundle.close()
+
+
+def _restart_at_gaps(
+    tracks: PersonTracks, told: Callable[[Event], None] | None
+) -> Callable[[Event], None]:
+    """Return what is called with events: nobody is the same person behind a gap."""
+
+    def tell(event: Event) -> None:
+        if event.kind == "gap":
+            tracks.restart()
+        if told is not None:
+            told(event)
+
+    return tell
 
 
 def _stride_samples(stride: int | None, sampling_rate: int) -> int:

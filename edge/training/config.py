@@ -46,6 +46,12 @@ class TrainOptions:
     )  # fmt: skip
     overwrite: bool = option(False, "replace the run when it exists")
 
+    augment: bool | None = option(
+        None, "change clips anew in each pass (flip, size, window, colours, mosaic); by default "
+        "real videos, not the synthetic world",
+    )  # fmt: skip
+    flip: float = option(0.5, "with --augment: probability of a mirror image")
+    mosaic: float = option(0.25, "with --augment: probability of four clips side by side")
     epochs: float = option(100.0, "length of the schedule, passes over the data")
     steps: int | None = option(None, "length of the schedule in steps, in place of --epochs")
     limit_steps: int | None = option(None, "stop after so many steps of this session, and save")
@@ -139,7 +145,7 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= (1 if name == "lr_final" else 0.999999):
                 raise ConfigError(f"{_flag(name)} is {value}, expected a share from 0 to 1")
-        for name in ("qat_freeze_ranges", "qat_freeze_norms", "lr_hold"):
+        for name in ("flip", "mosaic", "qat_freeze_ranges", "qat_freeze_norms", "lr_hold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(
                     f"{_flag(name)} is {getattr(self, name)}, expected a share from 0 to 1"
@@ -164,6 +170,13 @@ class TrainOptions:
         return 1e-4 if self.qat else 2e-3
 
     @property
+    def augments(self) -> bool:
+        """Whether clips are changed in each pass."""
+        if self.augment is not None:
+            return self.augment
+        return not self.data.startswith("synthetic-")
+
+    @property
     def many(self) -> float:
         """Weight of the losses with several tokens a person."""
         if self.loss_many is not None:
@@ -184,7 +197,12 @@ class TrainOptions:
 
     def kept(self) -> dict[str, Any]:
         """Return what is kept with the run, to go on with it or to repeat it by `--config`."""
-        plain = {**dataclasses.asdict(self), "lr0": self.rate, "loss_many": self.many}
+        plain = {
+            **dataclasses.asdict(self),
+            "lr0": self.rate,
+            "loss_many": self.many,
+            "augment": self.augments,
+        }
         return {name: value for name, value in plain.items() if name not in _NOT_KEPT}
 
 

@@ -15,6 +15,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from edge.data.augment import Augmented
 from edge.data.samples import ClipDataset, ClipSample
 from edge.training.targets import Batch, collate
 from runtime.errors import ConfigError
@@ -69,7 +70,7 @@ class StepOrder:
         self._pass, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def __call__(self, step: int) -> list[int]:
-        """Return the indices of step `step`, counted from 0."""
+        """Return the clips of step `step`, counted from 0: pass * length + index."""
         first = step * self.batch
         return [self._at(position) for position in range(first, first + self.batch)]
 
@@ -79,7 +80,7 @@ class StepOrder:
             generator = torch.Generator().manual_seed((self.seed << 20) + number)
             self._order = torch.randperm(self.length, generator=generator)
             self._pass = number
-        return int(self._order[place])
+        return number * self.length + int(self._order[place])
 
 
 class _Parts(Sampler[list[int]]):
@@ -103,12 +104,13 @@ class _MapStyle(Dataset[ClipSample]):
 
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset
+        self._by_pass = isinstance(dataset, Augmented)  # each pass changes its clips anew
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> ClipSample:
-        return self.dataset[index]
+        return self.dataset[index if self._by_pass else index % len(self.dataset)]
 
 
 def batches_by_step(

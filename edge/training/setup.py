@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import cast
 
+from edge.data.augment import AugmentConfig, Augmented
 from edge.data.cached import CachedClips
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipShape
@@ -55,7 +56,15 @@ def build_parts(options: TrainOptions) -> Parts:
     if options.cache is not None:
         spec = f"{options.data} (seed {options.seed})"
         data = CachedClips(data, options.cache, shape=shape, spec=spec)
-    validation = open_dataset(options.validation, shape) if options.validation else None
+    if options.augments:
+        changes = AugmentConfig(flip=options.flip, mosaic=options.mosaic)
+        data = Augmented(data, changes, seed=options.seed)
+    # The first clips of real videos are those of a few videos: the limit spreads them.
+    validation = (
+        open_dataset(options.validation, shape, limit=options.val_clips or None)
+        if options.validation
+        else None
+    )
     if validation is not None and validation.class_names != data.class_names:
         raise ConfigError(
             f"--val-data {options.validation} has other classes than --data {options.data}"

@@ -45,6 +45,7 @@ class RunOptions:
     artifact: str | None = option(None, "which artifact of the bundle; else the best that runs")
     conf: float | None = option(None, "threshold on p(actor), 0..1; else the artifact's own θ")
     action_conf: float = option(0.5, "threshold on each action's probability, 0..1")
+    track: bool = option(False, "number the people, the same number from result to result")
     stride: int | None = option(
         None,
         "frames between two decisions, at the bundle's fps; else two samples of the clip",
@@ -154,7 +155,9 @@ def _run(options: RunOptions) -> None:
         )
         with _stoppable(), Sinks(_sinks(options, runner)) as sinks:
             on_frame = sinks.frame if sinks.wants_frames else None
-            stream = runner.stream(options.source, config=config, on_frame=on_frame)
+            stream = runner.stream(
+                options.source, config=config, on_frame=on_frame, track=options.track
+            )
             # Closed on the way out: leaving the loop early must stop the camera at once.
             with closing(stream), _progress(options) as move:
                 for count, result in enumerate(stream, start=1):

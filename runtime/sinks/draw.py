@@ -175,12 +175,14 @@ def _label(result: KeyframeResult, index: int, style: Style) -> tuple[list[str],
     """Return the lines of one actor's label, best action first, and its colour."""
     actions = result.actions(index)
     score = float(result.detections.actor[index])
+    number = "" if result.person(index) is None else f"#{result.person(index)} "
     if not actions:
-        return [f"actor {score:.2f}"], NEUTRAL
+        return [f"{number}actor {score:.2f}"], NEUTRAL
     shown = list(actions.items())[: style.actions]
     lines = [f"{plain(name, style.name)} {value:.2f}" for name, value in shown]
     if len(actions) > len(shown):
         lines[-1] += f" +{len(actions) - len(shown)}"
+    lines[0] = number + lines[0]
     return lines, colour_of(result.class_names.index(shown[0][0]))
 
 

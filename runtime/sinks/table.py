@@ -36,7 +36,8 @@ def row(result: KeyframeResult) -> str:
     for i in range(min(len(found), MAX_ACTORS)):
         x1, y1, x2, y2 = (round(v) for v in found.xyxy[i].tolist())
         actions = ", ".join(f"{k} {v:.2f}" for k, v in result.actions(i).items()) or "no action"
-        actors.append(f"{float(found.actor[i]):.2f} [{x1} {y1} {x2} {y2}] {actions}")
+        number = "" if result.person(i) is None else f"#{result.person(i)} "
+        actors.append(f"{number}{float(found.actor[i]):.2f} [{x1} {y1} {x2} {y2}] {actions}")
     if len(found) > MAX_ACTORS:
         actors.append(f"+{len(found) - MAX_ACTORS} more")
     mark = "" if result.trained else "  (untrained)"

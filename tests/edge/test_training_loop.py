@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from edge.data.augment import Augmented
 from edge.data.samples import ClipSample, ClipShape
 from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
@@ -47,7 +48,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **TINY))
 
     def open_squares(
-        spec: str, shape: ClipShape, *, seed: int = 0, part: str = "val"
+        spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None, part: str = "val"
     ) -> MovingSquares:
         kind = OneAction if spec == "one-action" else MovingSquares
         return kind(shape, length=24 if "val" in spec else 64, seed=99 if "val" in spec else seed)
@@ -59,7 +60,7 @@ def options_of(out: Path, **changes: Any) -> TrainOptions:
     fields: dict[str, Any] = {
         "model": "pico", "data": "squares", "out": str(out), "batch": 8, "steps": 12,
         "workers": 0, "log_every": 2, "save_every": 5, "device": "cpu", "tensorboard": False,
-        "drop_path": 0.2,
+        "drop_path": 0.2, "augment": False,
     }  # fmt: skip
     return TrainOptions(**{**fields, **changes})
 
@@ -321,6 +322,17 @@ def test_another_form_of_the_model_is_trained_and_saved_by_its_own_means(tmp_pat
     Trainer(options_of(tmp_path, steps=3, loss_many=0.0), form=Form()).run()
     assert steps == [0, 1, 2]
     assert load_checkpoint(tmp_path / "last.pt").trained
+
+
+def test_real_clips_are_changed_in_each_pass_unless_refused(tmp_path: Path) -> None:
+    flags: dict[str, Any] = {"flip": 0.25, "mosaic": 0.1, "augment": None}
+    data = Trainer(options_of(tmp_path / "a", **flags)).parts.data
+    assert isinstance(data, Augmented)
+    assert (data.config.flip, data.config.mosaic) == (0.25, 0.1)
+    plain = Trainer(options_of(tmp_path / "b", augment=False)).parts.data
+    assert isinstance(plain, MovingSquares)
+    world = Trainer(options_of(tmp_path / "c", augment=None, data="synthetic-train:8")).parts.data
+    assert isinstance(world, MovingSquares)
 
 
 def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from edge.data.augment import AugmentConfig, Augmented
 from edge.data.samples import ClipSample, ClipShape
 from edge.model.variants import build_model
 from edge.training.ema import AveragedModel
@@ -55,7 +56,8 @@ def test_each_pass_takes_every_clip_once(length: int, batch: int, seed: int) -> 
     steps = -(-3 * length // batch)
     taken = [index for step in range(steps) for index in order(step)]
     for number in range(3):
-        assert sorted(taken[number * length : (number + 1) * length]) == list(range(length))
+        mine = sorted(taken[number * length : (number + 1) * length])
+        assert mine == list(range(number * length, (number + 1) * length))
 
 
 def test_the_order_of_a_step_does_not_depend_on_what_came_before() -> None:
@@ -98,6 +100,22 @@ def test_workers_change_nothing(workers: int) -> None:
     names = [[t["clip_id"] for part in parts for t in part.targets] for parts in steps]
     order = StepOrder(64, 4, 0)
     assert names == [[f"squares-0-{i}" for i in order(step)] for step in (2, 3)]
+
+
+def test_clips_change_from_pass_to_pass_only_where_asked() -> None:
+    plain = MovingSquares(SHAPE, length=4)
+    changed = Augmented(plain, AugmentConfig(mosaic=0.0), seed=3)
+    seen = {}
+    for name, dataset in (("plain", plain), ("changed", changed)):
+        steps = batches_by_step(
+            dataset, Share(batch=4), start=0, stop=2, seed=0, workers=0, pin=False
+        )
+        passes = []
+        for (part,) in steps:
+            order = sorted(range(4), key=lambda i, p=part: p.targets[i]["clip_id"])
+            passes.append(part.frames[order])
+        seen[name] = bool((passes[0] == passes[1]).all())
+    assert seen == {"plain": True, "changed": False}
 
 
 # --- pixels -------------------------------------------------------------------------------------

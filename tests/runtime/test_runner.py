@@ -193,6 +193,34 @@ def test_a_size_change_flushes_and_warms_up_again(runner: ClipRunner, images: Pa
     assert [r.frame for r in results] == [6, 18]
 
 
+def test_people_are_numbered_only_when_asked(runner: ClipRunner, images: Path) -> None:
+    for result in runner.stream(images):
+        assert result.people is None
+        assert "person" not in result.to_dict()["detections"][0]
+    numbered = list(runner.stream(images, track=True))
+    for result in numbered:
+        linked = [result.person(i) for i in range(len(result.detections))]
+        assert [d["person"] for d in result.to_dict()["detections"]] == linked
+        real = [n for n in linked if n is not None]
+        assert real
+        assert len(set(real)) == len(real)
+    # The tiny program's boxes hardly move: whoever has a number keeps it.
+    first, last = numbered[0], numbered[-1]
+    assert {n for n in first.people or () if n >= 0} & {n for n in last.people or () if n >= 0}
+    assert next(r.people for r in runner.stream(images, track=True)) == first.people
+
+
+def test_behind_a_gap_everybody_is_new(runner: ClipRunner, images: Path) -> None:
+    for i in range(10, 21):
+        cv2.imwrite(str(images / f"{i}.png"), np.full((36, 60, 3), 9 * i, np.uint8))
+    results = list(runner.stream(images, track=True))
+    before = {n for r in results if r.frame < 10 for n in r.people or () if n >= 0}
+    after = {n for r in results if r.frame > 10 for n in r.people or () if n >= 0}
+    assert before
+    assert after
+    assert not before & after
+
+
 def test_states_follow_the_stream(runner: ClipRunner, images: Path) -> None:
     assert runner.state == "idle"
     seen = []
