@@ -31,9 +31,14 @@ def folded_weights(model: BMViT) -> dict[str, Tensor]:
             f"--qat trains the compact variants (pico, nano, tiny), got {model.config.variant!r}"
         )
     weights: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    scales = {
+        f"{name}.k": module.scale
+        for name, module in model.named_modules()
+        if isinstance(module, PoolingAttention)
+    }
     for name, module in model.named_modules():
         if isinstance(module, ConvNorm):
-            scale, shift = _affine(module.norm)
+            scale, shift = _affine(module.norm, scales.get(name, 1.0))
             weights[f"{name}.conv.weight"] = module.conv.weight * scale[:, None, None, None]
             weights[f"{name}.conv.bias"] = shift
         elif isinstance(module, PoolConv):
@@ -42,15 +47,15 @@ def folded_weights(model: BMViT) -> dict[str, Tensor]:
                 weight = cast(Tensor, tap.weight)
                 weights[f"{name}.taps.{index}.weight"] = weight * scale[:, None, None, None]
             weights[f"{name}.taps.{len(module.taps) // 2}.bias"] = shift
-        elif isinstance(module, PoolingAttention):
-            for part in ("weight", "bias"):
-                weights[f"{name}.k.{part}"] = getattr(module.k, part) * module.scale
     return weights
 
 
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of an evaluated BatchNorm, by the export's order of operations."""
+def _affine(norm: nn.Module, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return scale and shift of an evaluated BatchNorm, by the export's order of operations.
+
+    `factor` goes into the norm first, as the scale of attention's scores goes into that of the keys.
+    """
     assert isinstance(norm, nn.BatchNorm2d)
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    scale = norm.weight / torch.sqrt(variance + norm.eps)
-    return scale, norm.bias - mean * scale
+    scale = (norm.weight * factor) / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias * factor - mean * scale

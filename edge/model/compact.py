@@ -20,6 +20,8 @@ whole, so that backbone, heads and token selection lower to one delegate call:
 * each block begins with a small depth-wise convolution: 1x1 convolutions and attention to pooled
   tokens mix no neighbours, and its zero borders tell a token where it is (conditional positional
   encodings); each step has an embedding of its own, since attention knows no order;
+* queries and keys have a norm of their own (LeViT, arXiv 2104.01136), which costs nothing once
+  folded: without it scores grow in training until a query sees one key only;
 * ReLU in the MLP; a shift in time repeats the border frame; no mean over time.
 
 Behind the first stage attention is joint over space and time: each token looks at the pooled tokens
@@ -184,8 +186,9 @@ class PoolingAttention(nn.Module):
         self.pool_q = PoolConv(in_channels, shape.stride, taps) if shape.stride > 1 else None
         self.pool_kv = PoolConv(in_channels, shape.kv_stride, taps)
         self.kv_steps = 2 if config.kv_pairs and not shape.one_step else 1
-        self.q = nn.Conv2d(in_channels, channels, 1)
-        self.k = nn.Conv2d(in_channels * self.kv_steps, channels, 1)
+        # Normalised, or the scores grow in training until each query sees one key only.
+        self.q = ConvNorm(in_channels, channels)
+        self.k = ConvNorm(in_channels * self.kv_steps, channels)
         self.v = nn.Conv2d(in_channels * self.kv_steps, channels, 1)
         self.proj = ConvNorm(channels, channels, gamma=BRANCH_GAMMA)
         self.scale = config.head_channels**-0.5
@@ -230,10 +233,10 @@ class PoolingAttention(nn.Module):
         return split.reshape(groups * self.heads, -1, depth)
 
     def fold_(self) -> None:
-        """Put the scale of the scores into the projection of the keys."""
-        if self.scale != 1.0:
-            self.k.weight = nn.Parameter(self.k.weight * self.scale)
-            self.k.bias = nn.Parameter(cast(Tensor, self.k.bias) * self.scale)
+        """Put the scale of the scores into the norm of the keys, which is folded after it."""
+        if isinstance(self.k.norm, nn.BatchNorm2d):
+            self.k.norm.weight = nn.Parameter(self.k.norm.weight * self.scale)
+            self.k.norm.bias = nn.Parameter(self.k.norm.bias * self.scale)
             self.scale = 1.0
 
 

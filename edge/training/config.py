@@ -46,9 +46,9 @@ class TrainOptions:
     )  # fmt: skip
     overwrite: bool = option(False, "replace the run when it exists")
 
-    augment: bool | None = option(
-        None, "change clips anew in each pass (flip, size, window, colours, mosaic); by default "
-        "real videos, not the synthetic world",
+    augment: str = option(
+        "auto", "change clips anew in each pass (flip, size, window, colours, mosaic); auto: real "
+        "videos, not the synthetic world", choices=("auto", "on", "off"),
     )  # fmt: skip
     flip: float = option(0.5, "with --augment: probability of a mirror image")
     mosaic: float = option(0.25, "with --augment: probability of four clips side by side")
@@ -172,9 +172,9 @@ class TrainOptions:
     @property
     def augments(self) -> bool:
         """Whether clips are changed in each pass."""
-        if self.augment is not None:
-            return self.augment
-        return not self.data.startswith("synthetic-")
+        return self.augment == "on" or (
+            self.augment == "auto" and not self.data.startswith("synthetic-")
+        )
 
     @property
     def many(self) -> float:
@@ -201,7 +201,7 @@ class TrainOptions:
             **dataclasses.asdict(self),
             "lr0": self.rate,
             "loss_many": self.many,
-            "augment": self.augments,
+            "augment": "on" if self.augments else "off",
         }
         return {name: value for name, value in plain.items() if name not in _NOT_KEPT}
 

@@ -58,8 +58,9 @@ def grow(small: BMViT, large: BMViT, *, seed: int = 0) -> None:
         for module in large.modules():
             if isinstance(module, PoolingAttention):
                 # A score sums `width` times as many equal terms; its scale falls by the root.
-                module.k.weight.mul_(width**-0.5)
-                cast(Tensor, module.k.bias).mul_(width**-0.5)
+                norm = cast(nn.BatchNorm2d, module.k.norm)
+                norm.weight.mul_(width**-0.5)
+                norm.bias.mul_(width**-0.5)
         fresh = _fresh_blocks(small, large)
         for block in fresh:
             _begin_as_skip(block)

@@ -209,7 +209,7 @@ def test_training_makes_up_for_what_int8_loses(
         loss.backward()
         optimizer.step()
     after = errors(shipped(trained.model, held, calibration), truth)
-    assert np.all(np.array(after) < 0.8 * np.array(before)), (before, after)
+    assert np.all(np.array(after) < 0.9 * np.array(before)), (before, after)
 
 
 def batches(count: int) -> Iterator[Tensor]:
