@@ -53,7 +53,7 @@ def folded_weights(model: BMViT) -> dict[str, Tensor]:
 def _affine(norm: nn.Module, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """Return scale and shift of an evaluated BatchNorm, by the export's order of operations.
 
-    `factor` goes into the norm first, as the scale of attention's scores goes into that of the keys.
+    `factor` goes into the norm first, as the scale of attention goes into that of the keys.
     """
     assert isinstance(norm, nn.BatchNorm2d)
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
