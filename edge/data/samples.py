@@ -100,6 +100,16 @@ class ClipDataset(Protocol):
         """Return clip `index`, from 0 to `len(self) - 1`."""
 
 
+def without_frames(dataset: ClipDataset, index: int) -> ClipSample | None:
+    """Return a clip whose frames are black, if its truth is known without decoding; else None.
+
+    For evaluation: someone in a clip that cannot be decoded was there, and is missed.
+    """
+    method = getattr(dataset, "without_frames", None)
+    sample: ClipSample | None = None if method is None else method(index)
+    return sample
+
+
 class Wrapped:
     """A data set in front of another; what it does not say itself, the other one says."""
 
@@ -119,6 +129,10 @@ class Wrapped:
         """Return clip `index`."""
         return self.dataset[index]
 
+    def without_frames(self, index: int) -> ClipSample | None:
+        """Return clip `index` with black frames; None where its truth is not known so."""
+        return without_frames(self.dataset, index)
+
     def __getattr__(self, name: str) -> Any:
         """Return what only data sets of videos have."""
         if name in _OF_VIDEOS:
@@ -137,4 +151,13 @@ class Frozen(Wrapped):
         sample = self.dataset[index]
         frames = sample.frames_rgb
         still = np.repeat(frames[len(frames) // 2][None], len(frames), axis=0)
-        return replace(sample, frames_rgb=still, clip_id=f"{sample.clip_id}/frozen")
+        return replace(sample, frames_rgb=still, clip_id=self._named(sample))
+
+    def without_frames(self, index: int) -> ClipSample | None:
+        """Return clip `index` with black frames; None where its truth is not known so."""
+        sample = super().without_frames(index)
+        return None if sample is None else replace(sample, clip_id=self._named(sample))
+
+    @staticmethod
+    def _named(sample: ClipSample) -> str:
+        return f"{sample.clip_id}/frozen"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -210,14 +211,23 @@ class VideoClips:
         """
         place = self.where(index)
         media = self._media[self._clips.video[index]]
-        if self._by_frame:
-            frames = media.read_at_frame(place.frame, self.shape)
-        else:
-            frames = media.read_at_time(place.timestamp, self.shape)
+        try:
+            if self._by_frame:
+                frames = media.read_at_frame(place.frame, self.shape)
+            else:
+                frames = media.read_at_time(place.timestamp, self.shape)
+            resized = resize_frames(frames, self.shape.height, self.shape.width)
+        except (OSError, cv2.error) as error:  # a disk that fails, a frame that cannot be
+            raise CaptureError(f"{media.path} cannot be read: {error}") from error
+        return replace(self.without_frames(index), frames_rgb=resized)
+
+    def without_frames(self, index: int) -> ClipSample:
+        """Return clip `index` with black frames: its truth is known without decoding."""
+        place, shape = self.where(index), self.shape
         boxes, labels, bystanders = self.truth(index)
         mark = f"{place.frame:06d}" if self._by_frame else f"{place.timestamp:010.3f}"
         return ClipSample(
-            frames_rgb=resize_frames(frames, self.shape.height, self.shape.width),
+            frames_rgb=np.zeros((shape.num_frames, shape.height, shape.width, 3), np.uint8),
             boxes=boxes,
             labels=labels,
             bystanders=bystanders,
@@ -252,6 +262,10 @@ class Spread(Wrapped):
         """Return the `index`th of the chosen clips."""
         return self.dataset[self._inner(index)]
 
+    def without_frames(self, index: int) -> ClipSample | None:
+        """Return the `index`th of the chosen clips with black frames, if its truth is known so."""
+        return super().without_frames(self._inner(index))
+
     def where(self, index: int) -> ClipPlace:
         """Return where the `index`th of the chosen clips lies."""
         place: ClipPlace = getattr(self.dataset, "where")(self._inner(index))  # noqa: B009
@@ -273,7 +287,7 @@ class NextWhereBroken(Wrapped):
 
     A data set leaves out videos that do not open; damage in the middle of one shows only when the
     clip is read, and must not end a run of days. The same files give the same clips each time.
-    Evaluation does not do this: there each clip counts.
+    Evaluation does not do this: there a clip that cannot be decoded counts as missed.
     """
 
     def __init__(self, dataset: ClipDataset) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from edge.cli import main
 from edge.data.annotations import ClipPlace, place_of, tubes_of
 from edge.data.check import check_data
+from edge.data.media import Media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen
@@ -162,6 +163,7 @@ class _Items:
         return sample.clip_id, sample.frames_rgb
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one processor
 def test_a_loader_with_workers_reads_the_same_clips(data: Path) -> None:
     items = _Items(open_dataset(str(data), SHAPE))
     loader = DataLoader(
@@ -343,7 +345,7 @@ def test_damage_inside_a_video_is_found_by_decoding_it_all(data: Path) -> None:
     assert "00012.png" in str(report.skipped[0])
 
 
-def test_a_clip_that_cannot_be_decoded_ends_a_validation_and_no_training(
+def test_a_clip_that_cannot_be_decoded_is_said_or_skipped_while_learning(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spoil_picture(data, 11)
@@ -353,6 +355,25 @@ def test_a_clip_that_cannot_be_decoded_ends_a_validation_and_no_training(
     assert learnt.clip_id.startswith("pictures/one/")
     assert [number_of(picture) for picture in learnt.frames_rgb] == [35, 37, 39, 39]
     assert "clip 3 is skipped, the 1. of this process" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(OSError(5, "Input/output error"), id="disk"),
+        pytest.param(cv2.error("a picture of 0 pixels"), id="picture"),
+    ],
+)
+def test_whatever_stops_a_clip_from_being_read_is_a_capture_error(
+    data: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    clips = open_dataset(str(data), SHAPE)
+    monkeypatch.setattr(Media, "read_at_time", fail)
+    with pytest.raises(CaptureError, match=r"film\.avi cannot be read: "):
+        clips[1]
 
 
 @pytest.mark.parametrize(
