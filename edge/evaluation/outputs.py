@@ -6,18 +6,20 @@ parts that are missing, and a set of outputs can be counted again at another thr
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.samples import ClipDataset
 from edge.evaluation.predictors import Outputs, Predictor, fingerprint
+from edge.evaluation.undecodable import ReadClip, read_clip
 from runtime.errors import ArtifactError, ConfigError
 
 F32 = npt.NDArray[np.float32]
@@ -35,7 +37,8 @@ class RunState:
         model: Name of the model, for messages.
         data: Name of the data set, for messages.
         clips: Number of clips.
-        first_clip_sha256: Of the first clip and its truth.
+        first_clip_sha256: Of the first clip and its truth; empty where it cannot be decoded, and
+            then it tells nothing.
     """
 
     model_sha256: str
@@ -47,19 +50,35 @@ class RunState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipOutputs:
-    """One clip's truth and the model's answer, its classes in the order of the data set."""
+    """One clip's truth and the model's answer, its classes in the order of the data set.
 
+    Attributes:
+        index: Of the clip in the data set.
+        clip_id: Its name.
+        size_wh: Width and height of the original frame, px.
+        boxes: (M, 4) the people who act.
+        labels: (M, C) what they do.
+        bystanders: (K, 4) the people who do none of the actions.
+        outputs: The model's answer; no token where the clip cannot be decoded.
+        why: Why it cannot be decoded; empty where it can.
+        has_truth: Whether its truth is known; it is where the clip can be decoded.
+    """
+
+    index: int
     clip_id: str
     size_wh: tuple[int, int]
     boxes: F32
     labels: F32
     bystanders: F32
     outputs: Outputs
+    why: str = ""
+    has_truth: bool = True
 
 
 def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
     """Return what identifies a run of this model over these clips."""
-    first = dataset[0]
+    read = read_clip(dataset, 0)
+    first = read.sample
     content = (first.frames_rgb, first.boxes, first.labels, first.bystanders)
     arrays = [np.ascontiguousarray(array).tobytes() for array in content]
     return RunState(
@@ -67,7 +86,9 @@ def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
         model=predictor.name,
         data=data,
         clips=len(dataset),
-        first_clip_sha256=fingerprint(first.clip_id, *dataset.class_names, *arrays),
+        first_clip_sha256=""
+        if read.why
+        else fingerprint(first.clip_id, *dataset.class_names, *arrays),
     )
 
 
@@ -98,6 +119,8 @@ def prepare_folder(
             f"{folder.parent} holds outputs of {there.model} on {there.data}; pass --resume to go "
             "on with them, --overwrite to begin again, or another --out"
         )
+    if not (state.first_clip_sha256 and there.first_clip_sha256):
+        there = replace(there, first_clip_sha256=state.first_clip_sha256)
     wrong = [name for name, value in asdict(state).items() if value != getattr(there, name)]
     if wrong:
         raise ConfigError(
@@ -112,23 +135,27 @@ def part_size(part: int, total: int) -> int:
 
 
 def missing_parts(folder: Path, clips: int) -> list[int]:
-    """Return the parts that are not there, or not whole."""
+    """Return the parts that are not there, not whole, or hold clips that could not be decoded."""
     parts = range(-(-clips // PART_CLIPS))
-    return [part for part in parts if not _is_whole(_part_file(folder, part))]
+    return [part for part in parts if not _is_finished(_part_file(folder, part))]
 
 
 def write_part(
-    folder: Path, part: int, samples: Sequence[ClipSample], outputs: Sequence[Outputs]
+    folder: Path, part: int, clips: Sequence[ReadClip], outputs: Sequence[Outputs]
 ) -> None:
     """Write the clips of a part, whole or not at all.
 
     Args:
         folder: Made ready by `prepare_folder`.
         part: Its number.
-        samples: The clips; their frames are not kept.
-        outputs: The answers, their classes in the order of the data set.
+        clips: The clips; their frames are not kept.
+        outputs: The answers to those that were decoded, classes in the order of the data set.
     """
-    boxes, actor, actions = (np.stack(column) for column in zip(*outputs, strict=True))
+    samples = [clip.sample for clip in clips]
+    answers = outputs or [_no_answer(samples[0].labels.shape[1])]
+    boxes, actor, actions = (
+        np.stack(column)[: len(outputs)] for column in zip(*answers, strict=True)
+    )
     arrays = {
         "clip_id": np.array([sample.clip_id for sample in samples]),
         "size_wh": np.array([sample.size_wh for sample in samples]),
@@ -137,6 +164,8 @@ def write_part(
         "boxes": np.concatenate([sample.boxes for sample in samples]),
         "labels": np.concatenate([sample.labels for sample in samples]),
         "bystanders": np.concatenate([sample.bystanders for sample in samples]),
+        "why": np.array([clip.why for clip in clips]),
+        "has_truth": np.array([clip.has_truth for clip in clips]),
         "pred_boxes": boxes,
         "pred_actor": actor,
         "pred_actions": actions,
@@ -158,23 +187,34 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
             arrays = dict(data)
         people = np.cumsum(arrays["num_boxes"])[:-1]
         beside = np.cumsum(arrays["num_bystanders"])[:-1]
+        # A part that was written before these were kept holds whole clips only.
+        why = arrays["why"].tolist() if "why" in arrays else [""] * len(arrays["clip_id"])
+        has_truth = arrays["has_truth"].tolist() if "has_truth" in arrays else [True] * len(why)
+        predicted = (arrays[name] for name in ("pred_boxes", "pred_actor", "pred_actions"))
+        answers = zip(*predicted, strict=True)
+        nothing = _no_answer(arrays["labels"].shape[1])
         rows = zip(
+            itertools.count(part * PART_CLIPS),
             arrays["clip_id"].tolist(),
             arrays["size_wh"].tolist(),
             np.split(arrays["boxes"], people),
             np.split(arrays["labels"], people),
             np.split(arrays["bystanders"], beside),
-            zip(arrays["pred_boxes"], arrays["pred_actor"], arrays["pred_actions"], strict=True),
-            strict=True,
+            why,
+            has_truth,
+            strict=False,  # numbers go on
         )
-        for clip_id, (width, height), boxes, labels, bystanders, outputs in rows:
+        for index, clip_id, (width, height), boxes, labels, bystanders, reason, known in rows:
             yield ClipOutputs(
+                index=index,
                 clip_id=clip_id,
                 size_wh=(width, height),
                 boxes=boxes,
                 labels=labels,
                 bystanders=bystanders,
-                outputs=outputs,
+                outputs=nothing if reason else next(answers),
+                why=reason,
+                has_truth=known,
             )
 
 
@@ -182,14 +222,27 @@ def _part_file(folder: Path, part: int) -> Path:
     return folder / f"{part:06d}.npz"
 
 
-def _is_whole(path: Path) -> bool:
-    """Return whether a part is there and readable; one that is not is made again."""
+def _no_answer(classes: int) -> Outputs:
+    """Return the outputs of a model that says nothing."""
+    return (
+        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
+    )  # fmt: skip
+
+
+def _is_finished(path: Path) -> bool:
+    """Return whether a part is there, readable and of decoded clips; else it is made again.
+
+    What could not be decoded may be mended by now, or lie on a disk that was not there.
+    """
     if not path.is_file():
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError):
+            if archive.testzip() is not None:
+                return False
+        with np.load(path, allow_pickle=False) as data:
+            return "why" not in data or not any(data["why"].tolist())
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
         return False
 
 

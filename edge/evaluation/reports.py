@@ -18,6 +18,7 @@ from edge.evaluation.clips import F32, ClipMetrics, plain
 from edge.evaluation.frames import evaluate_frames
 from edge.evaluation.outputs import ClipOutputs
 from edge.evaluation.sheet import Tile, write_sheet
+from edge.evaluation.undecodable import read_clip
 from runtime.decode import Detections
 
 # Rows a keyframe in detections.csv: the AVA challenge's own tool reads no more than the best 50.
@@ -124,19 +125,35 @@ def _best_rows(found: Detections) -> tuple[F32, I64, F64]:
 
 
 def write_worst(
-    path: Path, dataset: ClipDataset, metrics: ClipMetrics, conf: float, count: int
-) -> None:
-    """Draw the clips with the most errors, the worst first."""
+    path: Path,
+    dataset: ClipDataset,
+    clips: Sequence[ClipOutputs],
+    metrics: ClipMetrics,
+    conf: float,
+    count: int,
+) -> bool:
+    """Draw the clips with the most errors, the worst first; those that cannot be decoded are none.
+
+    Returns:
+        Whether there was one to draw.
+    """
     errors = metrics.errors_by_clip(conf)
-    tiles = []
-    for index in np.argsort(-errors, kind="stable")[:count].tolist():
-        sample = dataset[index]
+    tiles: list[Tile] = []
+    for index in np.argsort(-errors, kind="stable").tolist():
+        if len(tiles) == count:
+            break
+        read = None if clips[index].why else read_clip(dataset, clips[index].index)
+        if read is None or read.why:  # it may have gone since
+            continue
+        sample = read.sample
         kept, found = metrics.kept(index, conf)
         many = f"{errors[index]} error{'' if errors[index] == 1 else 's'}"
         tiles.append(
             Tile(sample=sample, kept=kept, found=found, caption=f"{sample.clip_id}: {many}")
         )
-    write_sheet(path, tiles, dataset.class_names)
+    if tiles:
+        write_sheet(path, tiles, dataset.class_names)
+    return bool(tiles)
 
 
 def figure(value: float | None) -> str:

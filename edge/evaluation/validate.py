@@ -27,6 +27,7 @@ from edge.evaluation.reports import (
     write_worst,
 )
 from edge.evaluation.tube_json import write_tubes
+from edge.evaluation.undecodable import content_of, lines_of
 from edge.evaluation.workers import Progress, class_order, compute_outputs
 from runtime.decode import Detections
 from runtime.errors import ConfigError
@@ -120,6 +121,7 @@ class ValReport:
                 f"({made}); figures of protocol {c['video']['protocol']}, others beside it",
                 *markdown_table([list(row) for row in self.protocols]),
             ]
+        lines += lines_of(c)
         if not c["trained"]:
             lines.append("note: the weights are untrained: these figures mean nothing")
         return [*lines, f"wrote {', '.join(self.files)} to {self.out}"]
@@ -146,6 +148,7 @@ def validate(
         ConfigError: The model and the data do not fit, or `out` holds another run.
         ArtifactError: The model is missing or broken.
         BackendUnavailableError: A package or engine is missing here.
+        CaptureError: More than a tenth of the clips cannot be decoded.
         DecodeError: The model gave values that are not finite.
     """
     if options.plots:
@@ -167,12 +170,14 @@ def validate(
     # None of an older run may stand beside the new ones.
     for name in (*TABLES, *PLOTS, WORST, TUBE_FILE):
         (options.out / name).unlink(missing_ok=True)
-    clips = list(read_outputs(folder, len(dataset)))
+    every = list(read_outputs(folder, len(dataset)))
+    clips = [clip for clip in every if clip.has_truth]
+    lost = content_of([clip for clip in every if clip.why])
     found = [predict(*clip.outputs) for clip in clips]
     metrics = ClipMetrics(dataset.class_names)
     for clip, detections in zip(clips, found, strict=True):
         metrics.add(clip.boxes, clip.labels, clip.bystanders, detections)
-    return _write(options, predictor, dataset, data, clips, found, metrics)
+    return _write(options, predictor, dataset, data, clips, found, metrics, lost)
 
 
 def _write(
@@ -183,12 +188,13 @@ def _write(
     clips: Sequence[ClipOutputs],
     found: Sequence[Detections],
     metrics: ClipMetrics,
+    lost: dict[str, Any],
 ) -> ValReport:
     """Count and write every report."""
     out, names = options.out, dataset.class_names
     conf, conf_from = _conf(options, predictor, metrics)
     source = dataset.dataset if isinstance(dataset, Frozen) else dataset
-    places = [place_of(source, index) for index in range(len(clips))]
+    places = [place_of(source, clip.index) for clip in clips]
     known = [place for place in places if place is not None]
     truth = tubes_of(source) if len(known) == len(clips) else []
     labels = getattr(source, "label_ids", range(1, len(names) + 1))
@@ -203,6 +209,7 @@ def _write(
         "conf_from": conf_from,
         **metrics.result(conf),
         "frame_map_of_detections_csv": write_ava(out, names, clips, found, keys),
+        **lost,
         "host": host_facts(),
     }
     files = list(TABLES)
@@ -231,8 +238,8 @@ def _write(
             out / "confusion.png", title=title, class_names=names, table=table, conf=conf
         )
         files += PLOTS
-    if options.worst and len(clips):
-        write_worst(out / WORST, dataset, metrics, conf, options.worst)
+    count = options.worst
+    if count and write_worst(out / WORST, dataset, clips, metrics, conf, count):
         files.append(WORST)
     # Last: where it lies, everything else does.
     write_text(out / "metrics.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -9,14 +9,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.data.samples import ClipDataset
 from edge.evaluation.outputs import PART_CLIPS, missing_parts, part_size, write_part
 from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
+from edge.evaluation.undecodable import Losses, read_clip
 from runtime.errors import ConfigError, EdgeError
 
 Progress = Callable[[str, int, int], None]
@@ -62,6 +65,7 @@ def compute_outputs(
         progress: Told of the clips that are done.
 
     Raises:
+        CaptureError: More than a tenth of the clips cannot be decoded; fewer are said and counted.
         EdgeError: A clip cannot be made or run; a process was killed.
     """
     total = len(dataset)
@@ -72,13 +76,29 @@ def compute_outputs(
         progress(step, done, total)
     if workers == 1 or len(missing) <= 1:
         worker = _Worker(predictor, dataset, folder)
-        finished: Iterator[int] = (worker.run(part) for part in missing)
+        finished: Generator[_Finished] = (worker.run(part) for part in missing)
     else:
         finished = _in_processes(choice, dataset, folder, missing, min(workers, len(missing)))
-    for part in finished:
-        done += part_size(part, total)
-        if progress is not None:
-            progress(step, done, total)
+    losses = Losses(total)
+    with closing(finished):
+        for one in finished:
+            losses.add(one.lost)
+            done += part_size(one.part, total)
+            if progress is not None:
+                progress(step, done, total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finished:
+    """A part that is written.
+
+    Attributes:
+        part: Its number.
+        lost: Name of each clip that cannot be decoded, and why.
+    """
+
+    part: int
+    lost: list[tuple[str, str]]
 
 
 class _Worker:
@@ -88,15 +108,17 @@ class _Worker:
         self.predictor, self.dataset, self.folder = predictor, dataset, folder
         self.order = class_order(predictor, dataset)
 
-    def run(self, part: int) -> int:
-        """Make one part and return its number."""
+    def run(self, part: int) -> _Finished:
+        """Make one part."""
         start = part * PART_CLIPS
-        clips = range(start, start + part_size(part, len(self.dataset)))
-        samples = [self.dataset[index] for index in clips]
-        outputs = self.predictor.run([sample.frames_rgb for sample in samples])
+        numbers = range(start, start + part_size(part, len(self.dataset)))
+        clips = [read_clip(self.dataset, index) for index in numbers]
+        frames = [clip.sample.frames_rgb for clip in clips if not clip.why]
+        outputs = self.predictor.run(frames) if frames else []
         ordered = [(boxes, actor, actions[:, self.order]) for boxes, actor, actions in outputs]
-        write_part(self.folder, part, samples, ordered)
-        return part
+        write_part(self.folder, part, clips, ordered)
+        lost = [(clip.sample.clip_id, clip.why) for clip in clips if clip.why]
+        return _Finished(part=part, lost=lost)
 
 
 _worker: _Worker | None = None  # of this process, where it is one of several
@@ -124,14 +146,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run_part(part: int) -> int:
+def _run_part(part: int) -> _Finished:
     assert _worker is not None
     return _worker.run(part)
 
 
 def _in_processes(
     choice: ModelChoice, dataset: ClipDataset, folder: Path, parts: list[int], workers: int
-) -> Iterator[int]:
+) -> Generator[_Finished]:
     """Yield parts as they are done, by processes of their own."""
     # Not forked: neither torch nor the engine's threads survive a fork.
     pool = ProcessPoolExecutor(

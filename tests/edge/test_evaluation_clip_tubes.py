@@ -19,6 +19,7 @@ from edge.evaluation.file_reports import FileOptions, evaluate_files
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
 from edge.evaluation.tube_json import read_found_tubes, write_tubes
 from edge.evaluation.validate import ValOptions, ValReport, validate
+from runtime.errors import CaptureError
 
 NAMES = ("walk", "wave")
 SIZE_WH = (200, 100)
@@ -157,3 +158,34 @@ def test_keyframes_at_whole_seconds_are_named_by_them(
 def test_a_frozen_clip_lies_where_it_lay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = run(tmp_path, monkeypatch, Videos(), frozen=True)
     assert report.content["video"]["video_map"]["0.5"] == 1.0
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_frames_that_cannot_be_decoded_give_no_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, truth: bool
+) -> None:
+    lost = {0, 1, FRAMES + 22, FRAMES + 23}  # the first of a video, the last of the other
+
+    class Torn(Videos):
+        def __getitem__(self, index: int) -> ClipSample:
+            if index in lost:
+                raise CaptureError("damaged there")
+            return super().__getitem__(index)
+
+        def without_frames(self, index: int) -> ClipSample | None:
+            return super().__getitem__(index) if truth else None
+
+    report = run(tmp_path, monkeypatch, Torn(whole=True))
+    assert report.content["undecodable_clips"] == 4
+    found = read_detections(report.out / "detections.csv").keyframes
+    assert set(found) == {
+        ("clips/" + "ab"[i // FRAMES], i % FRAMES) for i in range(2 * FRAMES) if i not in lost
+    }
+    first, second = sorted(read_found_tubes(report.out / "tubes.json.gz").tubes,
+                           key=lambda tube: tube.video)  # fmt: skip
+    assert (first.frames[0], first.frames[-1]) == (2, FRAMES - 1)
+    assert (second.frames[0], second.frames[-1]) == (0, 21)
+    video = report.content["video"]
+    assert video["video_map"]["0.75"] == 1.0
+    assert video["video_map"]["0.5:0.95"] < 1.0, "the true tubes go on"
+    assert (video["frame_map"] < 1.0) == truth
