@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from edge.data.samples import ClipDataset, ClipSample
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.model.bmvit import BMViTConfig
 from edge.training.targets import Normalize, collate
+from runtime.errors import CaptureError
+
+logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -36,12 +40,14 @@ def validate(
         device: Where to run.
 
     Returns:
-        `ClipMetrics.result()`, at the threshold that is best on these clips.
+        `ClipMetrics.result()`, at the threshold that is best on these clips, and how many clips
+        are left out since they cannot be decoded, said in a warning, too.
     """
     normalize = Normalize(config, device)
     metrics = ClipMetrics(dataset.class_names)
     count = min(limit or len(dataset), len(dataset))
-    for samples in _groups(dataset, count, batch):
+    broken: list[str] = []
+    for samples in _groups(dataset, count, batch, broken):
         outputs = model(normalize(collate(samples).frames.to(device, non_blocking=True)))
         arrays = [
             outputs[name].float().cpu().numpy().astype(np.float32)
@@ -49,19 +55,24 @@ def validate(
         ]
         for sample, boxes, actor, actions in zip(samples, *arrays, strict=True):
             metrics.update(sample, predict(boxes, actor, actions))
-    return metrics.result()
+    if broken:
+        logger.warning("%d of %d clips of the validation cannot be decoded and are left out; the "
+                       "first: %s", len(broken), count, broken[0])  # fmt: skip
+    return {**metrics.result(), "undecodable_clips": len(broken)}
 
 
 class KeptClips:
     """The same clips, each made once: a validation is not to wait for them every time.
 
-    Clips beyond `limit_bytes` are made anew.
+    Clips beyond `limit_bytes` are made anew; one that cannot be decoded is not tried again, so that
+    each validation of a run is of the same clips.
     """
 
     def __init__(self, dataset: ClipDataset, limit_bytes: int = 1 << 30) -> None:
         """Keep clips of `dataset` as they are asked for."""
         self._dataset, self._room = dataset, limit_bytes
         self._kept: dict[int, ClipSample] = {}
+        self._broken: dict[int, str] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -73,16 +84,38 @@ class KeptClips:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`."""
+        """Return clip `index`.
+
+        Raises:
+            CaptureError: It cannot be decoded, now or before.
+        """
         if index in self._kept:
             return self._kept[index]
-        sample = self._dataset[index]
+        if index in self._broken:
+            raise CaptureError(self._broken[index])
+        try:
+            sample = self._dataset[index]
+        except CaptureError as error:
+            self._broken[index] = str(error)
+            raise
         if sample.frames_rgb.nbytes <= self._room:
             self._room -= sample.frames_rgb.nbytes
             self._kept[index] = sample
         return sample
 
 
-def _groups(dataset: ClipDataset, count: int, size: int) -> Iterator[list[ClipSample]]:
-    for start in range(0, count, size):
-        yield [dataset[index] for index in range(start, min(start + size, count))]
+def _groups(
+    dataset: ClipDataset, count: int, size: int, broken: list[str]
+) -> Iterator[list[ClipSample]]:
+    """Yield clips that run together; the reasons of those that cannot be decoded go to `broken`."""
+    group: list[ClipSample] = []
+    for index in range(count):
+        try:
+            group.append(dataset[index])
+        except CaptureError as error:
+            broken.append(str(error))
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
