@@ -271,7 +271,7 @@ def test_the_registry_counts() -> None:
     [
         pytest.param("synthetic-vall", {}, "Did you mean 'synthetic-val'", id="misspelt"),
         pytest.param("", {}, "not known", id="empty"),
-        pytest.param("/", {}, "cannot be read as data sets yet", id="folder"),
+        pytest.param("/", {}, "has no classes.txt", id="folder"),
         pytest.param("synthetic-val:", {}, "number of clips", id="no-number"),
         pytest.param("synthetic-val:-3", {}, "number of clips", id="negative"),
         pytest.param("synthetic-val:1e3", {}, "number of clips", id="no-whole-number"),
