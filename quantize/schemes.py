@@ -35,16 +35,18 @@ class Scheme:
     """
 
     name: str
-    engine: Literal["xnnpack"]
+    engine: Literal["xnnpack", "tensorrt"]
     per_channel_weights: bool
     activations: Activations
     float_modules: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Check the combination."""
-        if self.engine == "xnnpack" and self.activations != "affine":
+        wanted = "affine" if self.engine == "xnnpack" else "symmetric"
+        if self.activations != wanted:
             raise ConfigError(
-                f"scheme {self.name!r} wants {self.activations} activations; XNNPACK's are affine"
+                f"scheme {self.name!r} wants {self.activations} activations; {self.engine}'s are "
+                f"{wanted}"
             )
 
     def keeps_float(self, module_name: str) -> bool:
@@ -65,6 +67,12 @@ XNNPACK_INT8 = Scheme(
     float_modules=("*heads", "*norm*"),
 )
 
+# TensorRT has no zero points ("`y_zero_point` must be 0" in its table of ONNX operators); all else
+# is as above, so that what was learned about one holds for the other.
+TENSORRT_INT8 = replace(
+    XNNPACK_INT8, name="tensorrt-int8", engine="tensorrt", activations="symmetric"
+)
+
 
 def build_quantizer(
     scheme: Scheme, float_names: frozenset[str] = frozenset(), *, training: bool = False
@@ -75,6 +83,9 @@ def build_quantizer(
         scheme: Where int8 goes.
         float_names: Further modules, by exact name, that stay in float32.
         training: At the same places, of the same form, put what a gradient passes.
+
+    Raises:
+        ConfigError: The scheme is not one that can be trained.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -83,6 +94,10 @@ def build_quantizer(
 
     # "Symmetric" in that function's name is about the weights; its activations are affine.
     config = get_symmetric_quantization_config(is_per_channel=scheme.per_channel_weights)
+    if scheme.activations == "symmetric":
+        if training:
+            raise ConfigError(f"training rounds affine activations; {scheme.name!r} has symmetric")
+        config = _symmetric(config)
     if training:
         config = _in_training(config)
     quantizer = XNNPACKQuantizer()
@@ -92,6 +107,23 @@ def build_quantizer(
     quantizer.set_global(config)
     quantizer.set_filter_function(_filter(scheme, float_names))
     return quantizer
+
+
+def _symmetric(config: QuantizationConfig) -> QuantizationConfig:
+    """Take the zero points from activations.
+
+    They keep all of -128 to 127, as ONNX's QuantizeLinear saturates there and knows no other limit.
+    """
+    import torch
+
+    def changed(spec: Any) -> Any:
+        return replace(spec, qscheme=torch.per_tensor_symmetric)
+
+    return replace(
+        config,
+        input_activation=changed(config.input_activation),
+        output_activation=changed(config.output_activation),
+    )
 
 
 def _in_training(config: QuantizationConfig) -> QuantizationConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from quantize.ptq import quantize_static
-from quantize.schemes import XNNPACK_INT8, Scheme
+from quantize.schemes import TENSORRT_INT8, XNNPACK_INT8, Scheme, build_quantizer
 from runtime.errors import CalibrationError, ConfigError
 
 torch.set_num_threads(1)
@@ -99,3 +100,18 @@ def test_xnnpack_has_no_symmetric_activations() -> None:
 )
 def test_the_sum_with_the_reference_box_and_norms_stay_float(module: str, kept: bool) -> None:
     assert XNNPACK_INT8.keeps_float(module) is kept
+
+
+def test_tensorrt_has_no_zero_points_and_is_not_trained() -> None:
+    clips = [torch.rand(1, 3, 8, 8) + 1 for _ in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = quantize_static(exported(), clips, scheme=TENSORRT_INT8)
+    per_tensor = [n for n in graph.graph.nodes if "quantize_per_tensor" in str(n.target)]
+    assert per_tensor
+    assert {n.args[2] for n in per_tensor} == {0}
+    assert weights_of(graph) == [True, True, True]
+    with pytest.raises(ConfigError, match="has symmetric"):
+        build_quantizer(TENSORRT_INT8, training=True)
+    with pytest.raises(ConfigError, match="tensorrt's are symmetric"):
+        dataclasses.replace(TENSORRT_INT8, activations="affine")
