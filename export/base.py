@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,13 +14,32 @@ if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
 
 Floats = npt.NDArray[np.float32]
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "fp16", "int8"]
 Outputs = tuple[Floats, Floats, Floats]
 """pred_boxes (1, N, 4), pred_actor (1, N), pred_actions (1, N, C)."""
 
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and how many there are."""
+
+
+class OpenProgram(Protocol):
+    """Loads a program in its engine."""
+
+    def __call__(
+        self, program: bytes, *, name: str, stride: int = 0
+    ) -> AbstractContextManager[Callable[[Floats], Outputs]]:
+        """Load a program; the value runs one clip (1, T, 3, H, W).
+
+        Args:
+            program: The file's content.
+            name: The artifact's name, for messages.
+            stride: For the methods of overlapping clips, as `runtime.engine.load_engine` takes it.
+
+        Raises:
+            ExportError: It does not load or run.
+        """
+
 
 EXTRA = "export"
 INSTALL = "pip install 'bmvit-edge[export]'"
@@ -48,14 +68,15 @@ class Lowered:
 
     Attributes:
         program: The file's content.
-        delegation: What the engine's delegate took of the whole network.
+        delegation: What the engine's delegate took of the whole network; None where the engine
+            has no delegates, and takes a program whole or not at all.
         methods: The same of each further method: the parts of a network that overlapping clips use.
         simulate: The graph that was lowered, run by torch on a clip (1, T, 3, H, W).
         made_with: Versions that made it.
     """
 
     program: bytes
-    delegation: Delegation
+    delegation: Delegation | None
     simulate: Callable[[Floats], Outputs]
     made_with: dict[str, str] = field(default_factory=dict)
     methods: dict[str, Delegation] = field(default_factory=dict)
@@ -81,11 +102,15 @@ class Target(Protocol):
         """Suffix of the artifact's file, with its dot."""
 
     def check_packages(self) -> None:
-        """Check that what lowers is installed.
+        """Check that what lowers, and what runs the program afterwards, is installed.
 
         Raises:
             BackendUnavailableError: It is not.
         """
+
+    @property
+    def open(self) -> OpenProgram:
+        """Load one of its programs in the engine that it is verified with."""
 
     def lower(
         self,

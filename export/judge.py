@@ -8,8 +8,7 @@ from typing import Any
 from calibration.threshold import FittedThreshold, fit_threshold
 from edge.data.samples import ClipDataset
 from edge.evaluation.clips import ClipMetrics, predict
-from export.base import Floats, Outputs, Progress
-from export.verify import open_program
+from export.base import Floats, OpenProgram, Outputs, Progress
 from runtime.errors import ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
 
@@ -105,12 +104,20 @@ class Judge:
             )
         self.dataset, self.config, self.data = dataset, config, data
 
-    def measure(self, program: bytes, *, name: str, progress: Progress | None = None) -> Judged:
-        """Run a program on all clips by the native runtime, and count.
+    def measure(
+        self,
+        program: bytes,
+        *,
+        name: str,
+        engine: OpenProgram,
+        progress: Progress | None = None,
+    ) -> Judged:
+        """Run a program on all clips by its engine, and count.
 
         Args:
             program: The file's content.
             name: The artifact's name, for messages.
+            engine: Loads it.
             progress: Told after each clip.
 
         Raises:
@@ -118,7 +125,7 @@ class Judge:
         """
         metrics = ClipMetrics(self.dataset.class_names)
         answers: list[Outputs] = []
-        with open_program(program, name=name) as run:
+        with engine(program, name=name) as run:
             for index in range(len(self.dataset)):
                 sample = self.dataset[index]
                 boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))

@@ -19,7 +19,6 @@ from export.placement import choose_float_layers
 from export.registry import get_target
 from export.report import ArtifactReport, ExportReport
 from export.session import Session, Weights
-from export.verify import native_engine
 from runtime.errors import BackendUnavailableError, CalibrationError, ConfigError
 
 if TYPE_CHECKING:
@@ -227,7 +226,6 @@ def _check_environment(targets: Sequence[Target]) -> None:
         raise BackendUnavailableError(f"export needs torch, not installed here; run: {INSTALL}")
     for target in targets:
         target.check_packages()
-    native_engine()
 
 
 def _clips(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.base import Floats, Lowered, Outputs, Progress
-from export.verify import open_program
+from export.base import Floats, Lowered, OpenProgram, Outputs, Progress
 from runtime.bundle import OUTPUTS
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
@@ -123,6 +122,7 @@ def cost_line(
     lowered: Lowered,
     clips: Sequence[Floats],
     truth: Callable[[Floats], Outputs],
+    engine: OpenProgram,
 ) -> str:
     """Say what layers in float32 cost and bring.
 
@@ -132,25 +132,28 @@ def cost_line(
         lowered: The program in which they are not.
         clips: Clips to run.
         truth: The float model.
+        engine: Loads the programs.
     """
     expected = [truth(clip) for clip in clips]
-    before, after = (_measure(one, clips, expected) for one in (without, lowered))
+    before, after = (_measure(one, engine, clips, expected) for one in (without, lowered))
     errors = ", ".join(
         f"{name} {a:.2g} -> {b:.2g}"
         for name, a, b in zip(OUTPUTS, before[1], after[1], strict=True)
     )
+    calls = ""
+    if without.delegation is not None and lowered.delegation is not None:
+        calls = f"delegate calls {without.delegation.calls} -> {lowered.delegation.calls}, "
     return (
-        f"{len(layers)} layer{'s' if len(layers) != 1 else ''} in float32: delegate calls "
-        f"{without.delegation.calls} -> {lowered.delegation.calls}, {before[0]:.2f} -> "
-        f"{after[0]:.2f} ms a clip (median of {_RUNS}, here), mean error {errors}"
+        f"{len(layers)} layer{'s' if len(layers) != 1 else ''} in float32: {calls}{before[0]:.2f} "
+        f"-> {after[0]:.2f} ms a clip (median of {_RUNS}, here), mean error {errors}"
     )
 
 
 def _measure(
-    lowered: Lowered, clips: Sequence[Floats], expected: Sequence[Outputs]
+    lowered: Lowered, engine: OpenProgram, clips: Sequence[Floats], expected: Sequence[Outputs]
 ) -> tuple[float, list[float]]:
     """Return the median milliseconds of a clip, and the mean error of each output."""
-    with open_program(lowered.program, name="placement.pte") as run:
+    with engine(lowered.program, name="placement") as run:
         found = [run(clip) for clip in clips]
         times: list[float] = []
         for _ in range(_RUNS):

@@ -17,29 +17,40 @@ class ArtifactReport:
     Attributes:
         artifact: Its entry in the bundle.
         path: The file.
-        delegation: What the delegate took.
+        delegation: What the delegate took, where the engine has one.
         parity: Its errors against torch.
         seconds: How long quantizing, lowering and verifying took.
     """
 
     artifact: Artifact
     path: Path
-    delegation: Delegation
+    delegation: Delegation | None
     parity: Verified
     seconds: float
 
     def line(self) -> str:
         """Return the artifact's row."""
+        error, most = self.parity.mean_abs, self.parity.max_abs
+        errors = ", ".join(
+            f"{name.removeprefix('pred_')} {error[name]:.2g} ({most[name]:.2g})" for name in error
+        )
+        matched = self.artifact.parity["matched"]
+        return (
+            f"{self.path}  {self.artifact.size_bytes / 1e6:.2f} MB  {self._delegated()}"
+            f"mean error (and largest) {errors} on {self.parity.clips} clips  "
+            f"θ {self.artifact.conf:.4g}, {matched['boxes']} of {matched['expected']} "
+            f"detections matched, {matched['found']} found  "
+            f"{self._measured()}{self.seconds:.0f} s"
+        )
+
+    def _delegated(self) -> str:
         taken = self.delegation
-        error = self.parity.mean_abs
+        if taken is None:
+            return ""
         outside = f", outside: {', '.join(taken.fallbacks)}" if taken.fallbacks else ""
         return (
-            f"{self.path}  {self.artifact.size_bytes / 1e6:.2f} MB  "
             f"delegated {taken.share:.1%} in {taken.calls} call"
             f"{'s' if taken.calls != 1 else ''}{outside}  "
-            f"mean error boxes {error['pred_boxes']:.2g}, actor {error['pred_actor']:.2g}, "
-            f"actions {error['pred_actions']:.2g}  θ {self.artifact.conf:.4g}  "
-            f"{self._measured()}{self.seconds:.0f} s"
         )
 
     def _measured(self) -> str:
@@ -67,9 +78,8 @@ class ExportReport:
         """Return the report: a row per artifact, the notes, the next commands."""
         rows = [report.line() for report in self.artifacts]
         rows += [f"note: {note}" for note in self.notes]
-        return [
-            *rows,
-            "next:",
-            f"  edge info {self.out}",
-            f"  edge run --model {self.out} --source 0",
-        ]
+        runnable = [report for report in self.artifacts if report.path.suffix == ".pte"]
+        then = f"edge run --model {self.out} --source 0"
+        if not runnable:  # the device's runtime has no engine for them
+            then = f"edge val --model {self.artifacts[0].path} --data synthetic-val:200"
+        return [*rows, "next:", f"  edge info {self.out}", f"  {then}"]

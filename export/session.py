@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibration.threshold import quantile_threshold
+from export.agreement import match_detections
 from export.base import Delegation, Floats, Lowered, Outputs, Precision, Progress, Target
 from export.bundle_writer import Part
 from export.judge import Judge, Judged, choose_better
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # torch's simulation of it: the golden answer must be met to that, and to no less than this.
 _SELF_TEST_LEAST: dict[Precision, dict[str, float]] = {
     "fp32": {"pred_boxes": 1e-4, "pred_actor": 2e-3, "pred_actions": 2e-3},
+    "fp16": {"pred_boxes": 2e-3, "pred_actor": 0.02, "pred_actions": 0.02},
     "int8": {"pred_boxes": 0.01, "pred_actor": 0.1, "pred_actions": 0.1},
 }
 
@@ -53,14 +55,14 @@ class Made:
 
     Attributes:
         part: What goes into the bundle.
-        delegation: What the delegate took.
+        delegation: What the delegate took, where the engine has one.
         verified: Its errors against torch.
         seconds: How long it took.
         notes: What the user should know of it.
     """
 
     part: Part
-    delegation: Delegation
+    delegation: Delegation | None
     verified: Verified
     seconds: float
     notes: tuple[str, ...] = ()
@@ -154,7 +156,7 @@ class Session:
         lowered = target.lower(
             weights.model, self.clips, float_layers=layers, progress=self.progress
         )
-        file = f"{target.name}{target.suffix}"
+        file = f"{target.engine}-{target.precision}{target.suffix}"
         verified = verify_program(
             lowered.program,
             self.verify_clips,
@@ -163,15 +165,20 @@ class Session:
             truth=weights.truth,
             simulate=lowered.simulate,
             in_steps=bool(lowered.methods),
+            engine=target.open,
             progress=self.progress,
         )
         notes: tuple[str, ...] = ()
         if layers:
             without = target.lower(weights.model, self.clips, progress=self.progress)
-            notes = (cost_line(layers, without, lowered, self.verify_clips, weights.truth),)
+            notes = (
+                cost_line(layers, without, lowered, self.verify_clips, weights.truth, target.open),
+            )
         judged = None
         if self.judge is not None:
-            judged = self.judge.measure(lowered.program, name=file, progress=self.progress)
+            judged = self.judge.measure(
+                lowered.program, name=file, engine=target.open, progress=self.progress
+            )
         artifact = _artifact(target, file, lowered, verified)
         if layers:
             artifact.delegated["float_layers"] = sorted(layers)
@@ -180,7 +187,9 @@ class Session:
             artifact = replace(
                 artifact, conf=judged.fitted.conf, threshold=judged.fitted.record, accuracy=accuracy
             )
-        golden: Outputs = run_program(lowered.program, [self.golden], name=file)
+        matched = match_detections(verified.outputs, verified.expected, conf=artifact.conf)
+        artifact.parity["matched"] = matched.record()
+        golden: Outputs = run_program(lowered.program, [self.golden], name=file, engine=target.open)
         part = Part(artifact=artifact, program=lowered.program, golden=golden)
         made = Made(
             part=part, delegation=lowered.delegation, verified=verified, seconds=0.0, notes=notes
@@ -199,7 +208,9 @@ def _artifact(target: Target, file: str, lowered: Lowered, verified: Verified) -
         precision=target.precision,
         conf=quantile_threshold(verified.outputs[1]),
         made_with=lowered.made_with,
-        delegated={
+        delegated={}
+        if lowered.delegation is None
+        else {
             **_delegated(lowered.delegation),
             "methods": {name: _delegated(taken) for name, taken in lowered.methods.items()},
         },

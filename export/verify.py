@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from export.base import Floats, Outputs, Precision, Progress
+from export.base import Floats, OpenProgram, Outputs, Precision, Progress
 from runtime.bundle import OUTPUTS
 from runtime.errors import ArtifactError, BackendUnavailableError, ExportError
 
@@ -36,12 +36,14 @@ class Tolerance:
     engine: float
 
 
-# Stated once. float32 differs by the order of sums only. int8: a box may move by 2 % of the frame
+# Stated once. float32 differs by the order of sums only. fp16 has 11 bits: a box may move by a
+# third of a pixel of 160, a logit by 2 % of its spread. int8: a box may move by 2 % of the frame
 # on average (3 px of 160), a logit by a fifth of its spread; the engine rounds once where torch's
 # simulation rounds through float, and one level more or less grows through the blocks, so it may be
 # off the simulation by half of that (measured on untrained weights, the worst case: 0.06).
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(boxes=1e-4, logits=1e-3, engine=1.0),
+    "fp16": Tolerance(boxes=2e-3, logits=0.02, engine=1.0),
     "int8": Tolerance(boxes=0.02, logits=0.2, engine=0.5),
 }
 
@@ -63,6 +65,7 @@ class Verified:
         mean_abs: Mean error of each output against the float model.
         simulated_max_abs: Largest error of each output against the lowered graph run by torch.
         clips: Number of clips.
+        expected: The float model's outputs over all clips.
         steps_max_abs: Largest error of each output where the clip was computed step by step,
             against the whole-clip method; None where the program has no methods for that.
     """
@@ -72,6 +75,7 @@ class Verified:
     mean_abs: dict[str, float]
     simulated_max_abs: dict[str, float]
     clips: int
+    expected: Outputs
     steps_max_abs: dict[str, float] | None = None
 
     def parity(self) -> dict[str, Any]:
@@ -96,9 +100,10 @@ def verify_program(
     truth: Callable[[Floats], Outputs],
     simulate: Callable[[Floats], Outputs],
     in_steps: bool = False,
+    engine: OpenProgram | None = None,
     progress: Progress | None = None,
 ) -> Verified:
-    """Run a program through the native runtime and compare it with torch.
+    """Run a program through its engine and compare it with torch.
 
     Args:
         program: The file's content.
@@ -108,6 +113,7 @@ def verify_program(
         truth: The float model.
         simulate: The lowered graph, run by torch.
         in_steps: The program has methods for overlapping clips: compare them with the whole.
+        engine: Loads it; by default the native runtime does.
         progress: Told after each clip.
 
     Raises:
@@ -115,18 +121,22 @@ def verify_program(
             from torch than the tolerance, or answers otherwise in steps than whole.
         BackendUnavailableError: The native runtime is not built here.
     """
-    found = run_program(program, clips, name=name, progress=progress)
+    found = run_program(program, clips, name=name, engine=engine, progress=progress)
     expected = _collect(truth, clips)
     simulated = _collect(simulate, clips)
-    bad = [n for n, value in zip(OUTPUTS, found, strict=True) if not np.isfinite(value).all()]
-    if bad:
-        raise ExportError(f"{name} gives {', '.join(bad)} that are not finite; nothing was written")
+    # Both, as an engine may compute in more bits than the program has (fp16 on a processor).
+    for outputs, where in ((found, ""), (simulated, " (its graph in torch)")):
+        bad = [n for n, value in zip(OUTPUTS, outputs, strict=True) if not np.isfinite(value).all()]
+        if bad:
+            raise ExportError(
+                f"{name}{where} gives {', '.join(bad)} that are not finite; nothing was written"
+            )
     tolerance = TOLERANCES[precision]
     _check(name, "the float model", found, expected, tolerance, 1.0)
     _check(name, "the same graph in torch", found, simulated, tolerance, tolerance.engine)
     steps_max_abs = None
     if in_steps:
-        stepwise = run_program(program, clips, name=name, stride=STEP_STRIDE)
+        stepwise = run_program(program, clips, name=name, stride=STEP_STRIDE, engine=engine)
         steps_max_abs = _errors(stepwise, found, np.max)
         for output, whole in zip(OUTPUTS, found, strict=True):
             limit = STEP_TOLERANCE * (1.0 if output == "pred_boxes" else 1.0 + float(whole.std()))
@@ -142,6 +152,7 @@ def verify_program(
         mean_abs=_errors(found, expected, np.mean),
         simulated_max_abs=_errors(found, simulated, np.max),
         clips=len(clips),
+        expected=expected,
         steps_max_abs=steps_max_abs,
     )
 
@@ -152,15 +163,17 @@ def run_program(
     *,
     name: str,
     stride: int = 0,
+    engine: OpenProgram | None = None,
     progress: Progress | None = None,
 ) -> Outputs:
-    """Run a program on clips by the native runtime; outputs are stacked over the clips.
+    """Run a program on clips by its engine; outputs are stacked over the clips.
 
     Args:
         program: The file's content.
         clips: Clips (1, T, 3, H, W).
         name: The artifact's name, for messages.
         stride: For the methods of overlapping clips, as `runtime.engine.load_engine` takes it.
+        engine: Loads it; by default the native runtime does.
         progress: Told after each clip.
 
     Raises:
@@ -168,7 +181,7 @@ def run_program(
         BackendUnavailableError: The native runtime is not built here.
     """
     rows: list[Outputs] = []
-    with open_program(program, name=name, stride=stride) as run:
+    with (engine or open_program)(program, name=name, stride=stride) as run:
         for index, clip in enumerate(clips):
             rows.append(run(clip))
             if progress is not None:
@@ -257,5 +270,5 @@ def _check(
             raise ExportError(
                 f"{name} differs from {against} by {errors[output]:.3g} in {output} (mean over "
                 f"{len(truth)} clips), {limit:.3g} is allowed; nothing was written. Give more "
-                "calibration clips of the deployment, or export xnnpack-fp32"
+                "calibration clips of the deployment, or export in fp32"
             )

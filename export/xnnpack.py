@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from export.base import INSTALL, Delegation, Floats, Lowered, Precision, Progress, Target
+from export.base import (
+    INSTALL,
+    Delegation,
+    Floats,
+    Lowered,
+    OpenProgram,
+    Precision,
+    Progress,
+    Target,
+)
+from export.verify import native_engine, open_program
 from runtime.errors import BackendUnavailableError, EdgeError, ExportError
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ class XnnpackTarget:
     suffix: str = ".pte"
 
     def check_packages(self) -> None:
-        """Check that torch, torchao and ExecuTorch are installed.
+        """Check that torch, torchao, ExecuTorch and the native runtime are installed.
 
         Raises:
             BackendUnavailableError: One is not.
@@ -42,6 +52,12 @@ class XnnpackTarget:
             raise BackendUnavailableError(
                 f"target {self.name} needs {', '.join(missing)}, not installed here; run: {INSTALL}"
             )
+        native_engine()
+
+    @property
+    def open(self) -> OpenProgram:
+        """Load a program by the native runtime."""
+        return open_program
 
     def lower(
         self,

@@ -66,6 +66,7 @@ def test_the_report_names_size_share_error_threshold_and_what_next(exported: Exp
     text = "\n".join(exported.lines())
     for word in ("xnnpack-int8.pte", "MB", "delegated 100.0% in 1 call", "mean error", "θ"):
         assert word in text
+    assert "detections matched" in text
     assert "untrained" in text
     assert f"edge run --model {exported.out}" in text
 
