@@ -41,6 +41,24 @@ TARGETS: dict[str, TargetEntry] = {
         extra="export",
         label="ExecuTorch XNNPACK, float32 (any CPU)",
     ),
+    "onnx": TargetEntry(
+        module="export.onnx",
+        precision="fp32",
+        extra="onnx",
+        label="ONNX, float32 (TensorRT, ONNX Runtime)",
+    ),
+    "onnx-fp16": TargetEntry(
+        module="export.onnx",
+        precision="fp16",
+        extra="onnx",
+        label="ONNX, float16 (TensorRT)",
+    ),
+    "onnx-int8": TargetEntry(
+        module="export.onnx",
+        precision="int8",
+        extra="onnx",
+        label="ONNX, static int8 with explicit Q/DQ (TensorRT, ONNX Runtime)",
+    ),
 }
 
 

@@ -185,6 +185,12 @@ def load_engine(
         return LoadedEngine(
             artifact=candidate, reason=reason, program=program, self_test_share=error
         )
+    if all(file.endswith(".onnx") for file in (a.file for a in bundle.spec.artifacts)):
+        raise BackendUnavailableError(
+            f"{bundle.path} holds .onnx programs only, and the device's runtime runs .pte: export "
+            f"one with --targets xnnpack-int8, or measure these with `edge val --model "
+            f"{bundle.path / bundle.spec.artifacts[0].file}`"
+        )
     raise BackendUnavailableError(
         f"none of the artifacts of {bundle.path} runs here: {'; '.join(skipped)}. Export one for "
         f"{' or '.join(TARGETS)}"

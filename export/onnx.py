@@ -1,0 +1,241 @@
+"""ONNX programs in float32, float16 and static int8, verified by ONNX Runtime.
+
+The graph is the one that every target gets. int8 is explicit: QuantizeLinear and DequantizeLinear
+as the PT2E flow put them, weights by output channel, activations without zero points, which is the
+only form that TensorRT 10 and 11 both take.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.base import Floats, Lowered, OpenProgram, Outputs, Precision, Progress, Target
+from runtime.bundle import OUTPUTS
+from runtime.errors import BackendUnavailableError, EdgeError, ExportError
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+    from edge.model.bmvit import BMViT
+
+INPUT = "clip"
+_TORCH = ("torch", "torchao", "executorch")  # the last for the quantizer that places int8
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxTarget:
+    """ONNX at one precision."""
+
+    name: str
+    precision: Precision
+    engine: str = "onnx"
+    suffix: str = ".onnx"
+
+    def check_packages(self) -> None:
+        """Check that torch, ONNX's tools and ONNX Runtime are installed.
+
+        Raises:
+            BackendUnavailableError: One is not.
+        """
+        wanted = (*(_TORCH if self.precision == "int8" else _TORCH[:1]), *_ONNX)
+        missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+        if missing:
+            extra = "onnx" if set(missing) <= set(_ONNX) else "export,onnx"
+            raise BackendUnavailableError(
+                f"target {self.name} needs {', '.join(missing)}, not installed here; run: "
+                f"pip install 'bmvit-edge[{extra}]'"
+            )
+
+    @property
+    def open(self) -> OpenProgram:
+        """Load a program by ONNX Runtime."""
+        return open_onnx
+
+    def lower(
+        self,
+        model: BMViT,
+        clips: Sequence[Floats],
+        *,
+        float_layers: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
+    ) -> Lowered:
+        """Export, turn to the precision, and convert a model.
+
+        Args:
+            model: The float model in evaluation mode.
+            clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
+            float_layers: Layers, by their names in the exported module, that int8 leaves out
+                beside those of its scheme.
+            progress: Told of each step.
+
+        Raises:
+            ExportError: torch does not take the model, or the graph breaks a rule of
+                `export.onnx_graph`.
+            UnsupportedOpError: It has an operator that TensorRT does not have.
+        """
+        import torch
+
+        from export.program import export_graph, graph_outputs
+        from quantize._quiet import quiet_tools
+
+        with quiet_tools():
+            graph = export_graph(model, torch.from_numpy(clips[0]))
+            if self.precision == "int8":
+                graph = _int8(graph, model, clips, float_layers, progress)
+            elif self.precision == "fp16":
+                from export.onnx_half import half_graph
+
+                graph = half_graph(graph)
+            if progress is not None:
+                progress(f"converting {self.name}", 0, 1)
+            program = convert(graph, clips[0], name=self.name)
+        if progress is not None:
+            progress(f"converting {self.name}", 1, 1)
+        return Lowered(
+            program=program,
+            delegation=None,
+            simulate=graph_outputs(graph),
+            made_with=made_with(),
+        )
+
+
+def build(name: str, precision: Precision) -> Target:
+    """Return the target; called by the registry."""
+    return OnnxTarget(name=name, precision=precision)
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions that make a program."""
+    from export.onnx_graph import OPSET
+
+    found = {name: version(name) for name in (*_TORCH[:2], *_ONNX)}
+    return {**found, "opset": str(OPSET), "python": platform.python_version()}
+
+
+def convert(graph: GraphModule, clip: Floats, *, name: str) -> bytes:
+    """Convert an exported graph, and check what came of it.
+
+    Args:
+        graph: Takes a clip (1, T, 3, H, W), gives the three outputs.
+        clip: One clip, for its shape.
+        name: The artifact's name, for messages.
+
+    Raises:
+        ExportError: It cannot be converted, or the result breaks a rule of `export.onnx_graph`.
+    """
+    import torch
+
+    from export.onnx_graph import OPSET, check_graph, strip_notes
+
+    example = (torch.from_numpy(clip),)
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                torch.export.export(graph, example),
+                example,
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+                external_data=False,
+                verbose=False,
+            )
+        assert program is not None
+        model = program.model_proto
+        strip_notes(model)
+        check_graph(model, name=name)
+    except EdgeError:
+        raise
+    except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:
+        raise ExportError(
+            f"{name}: torch could not convert the graph to ONNX ({type(error).__name__}: {error})"
+        ) from error
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+@contextmanager
+def open_onnx(
+    program: bytes, *, name: str, stride: int = 0
+) -> Iterator[Callable[[Floats], Outputs]]:
+    """Load a program by ONNX Runtime on the processor; the value runs one clip (1, T, 3, H, W).
+
+    Args:
+        program: The file's content.
+        name: The artifact's name, for messages.
+        stride: Of no meaning here: these programs compute clips whole.
+
+    Raises:
+        ExportError: It does not load or run.
+    """
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4  # what it finds is said below, in one sentence
+    try:
+        session = onnxruntime.InferenceSession(
+            program, settings, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors share no class but this
+        raise ExportError(_refused(name, error)) from error
+
+    def run(clip: Floats) -> Outputs:
+        try:
+            found: list[Any] = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(clip)})
+        except Exception as error:
+            raise ExportError(_refused(name, error)) from error
+        boxes, actor, actions = found
+        return boxes, actor, actions
+
+    yield run
+
+
+def _refused(name: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"{name} was made, but ONNX Runtime refuses it: {reason}; nothing was written"
+
+
+def _int8(
+    graph: GraphModule,
+    model: BMViT,
+    clips: Sequence[Floats],
+    float_layers: frozenset[str],
+    progress: Progress | None,
+) -> GraphModule:
+    import torch
+
+    from export.program import head_output_layers
+    from quantize.ptq import quantize_static
+    from quantize.schemes import TENSORRT_INT8
+
+    return quantize_static(
+        graph,
+        (torch.from_numpy(clip) for clip in clips),
+        scheme=TENSORRT_INT8,
+        float_names=head_output_layers(model) | float_layers,
+        total=len(clips),
+        progress=progress,
+    )
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter from saying that torchvision, which nothing here uses, is not there."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
