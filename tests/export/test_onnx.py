@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def bundled(
 ) -> ExportReport:
     """Export all ONNX targets at once, the native runtime being absent."""
     patch = pytest.MonkeyPatch()
-    patch.setitem(__import__("sys").modules, "runtime._native", None)
+    patch.setitem(sys.modules, "runtime._native", None)
     try:
         return export_bundle(
             checkpoint,

@@ -8,6 +8,7 @@ import torch
 
 from edge.model.bmvit import BMViT
 from edge.model.variants import build_model
+from export.onnx_graph import TENSORRT_OPERATORS, count_operators
 from export.program import export_graph, float_outputs, three_dimensional_ops
 from export.registry import get_target
 from export.verify import verify_program
@@ -68,3 +69,26 @@ def test_it_lowers_whole_and_the_engine_agrees(small: BMViT, clip: np.ndarray) -
         simulate=lowered.simulate,
     )
     assert verified.max_abs["pred_boxes"] < 1e-3
+
+
+def test_its_onnx_graph_has_the_operators_of_the_table_and_agrees(
+    small: BMViT, clip: np.ndarray
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed here")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed here")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed here")
+    target = get_target("onnx")
+    lowered = target.lower(small, [clip])
+    used = set(count_operators(onnx.load_from_string(lowered.program)))
+    kinds = ("all", "small")
+    table = {name for name, known in TENSORRT_OPERATORS.items() if known.used_by in kinds}
+    assert used == table | {"Mul"}
+    verify_program(
+        lowered.program,
+        [clip],
+        name="x.onnx",
+        precision="fp32",
+        truth=float_outputs(small),
+        simulate=lowered.simulate,
+        engine=target.open,
+    )
