@@ -48,6 +48,7 @@ def _shipped(network: Network, precision: Precision) -> tuple[bytes, dict[str, A
     assert isinstance(network.model, BMViT)
     target = get_target(f"xnnpack-{precision}")
     lowered = target.lower(network.model, list(network.clips.calibration))
+    assert lowered.delegation is not None
     return lowered.program, {"delegation": asdict(lowered.delegation)}
 
 
