@@ -48,7 +48,9 @@ def test_the_bundle_gets_the_threshold_of_its_own_engine(
     assert artifact.threshold == expected.record
     assert artifact.threshold.clips == 6
     assert f"-> {artifact.conf:.4g}" in report.lines()[0]
-    assert "untrained" in report.lines()[-1]
+    assert ("untrained" in report.lines()[-1]) is not bundle.spec.trained
+    said = replace(report, trained=False).lines()
+    assert said[-1] == "note: the weights are untrained: detections and θ mean nothing"
     assert sorted(p.name for p in path.parent.iterdir() if "part" in p.name) == []
 
 

@@ -61,10 +61,14 @@ def data(tmp_path: Path) -> Path:
     return root
 
 
+with Bundle.load(DEFAULT_BUNDLE) as _bundle:
+    CLASSES = len(_bundle.spec.class_names)
+
+
 def see(clips: Sequence[np.ndarray]) -> list[Outputs]:
     """Answer the true box and its two actions, to each clip the same."""
     boxes = np.float32([[0.3, 0.5, 0.4, 0.8], [0.9, 0.1, 0.05, 0.05]])
-    actions = np.full((2, 8), -5.0, np.float32)
+    actions = np.full((2, CLASSES), -5.0, np.float32)
     actions[0, :2] = 3.0
     assert all(clip.any() for clip in clips), "no model is shown a clip that was never decoded"
     return [(boxes, np.float32([2.0, -4.0]), actions) for _ in clips]
