@@ -153,13 +153,8 @@ class BMViT(nn.Module):
     def triplets(self, slices: Sequence[Tensor]) -> dict[str, Tensor]:
         """Turn the backbone's T' temporal slices (B, C, H', W') into what `forward` returns."""
         where, what = select(slices, self.token_selection)
-        boxes, actor, actions = self.heads(merge_slices(where), merge_slices(what))
-        batch = slices[0].shape[0]
-        return {
-            "pred_boxes": by_token(boxes, batch),
-            "pred_actor": by_token(actor, batch).flatten(1),  # a delegate takes no squeeze
-            "pred_actions": by_token(actions, batch),
-        }
+        maps = self.heads(merge_slices(where), merge_slices(what))
+        return named_triplets(maps, slices[0].shape[0])
 
     def _slices(self, clip_ncthw: Tensor) -> list[Tensor]:
         forward_slices = getattr(self.backbone, "forward_slices", None)
@@ -192,6 +187,16 @@ def with_overrides(config: BMViTConfig, **overrides: object) -> BMViTConfig:
     if backbone:
         mine["backbone"] = replace(config.backbone, **backbone)  # type: ignore[type-var]
     return replace(config, **mine)  # type: ignore[arg-type]
+
+
+def named_triplets(maps: tuple[Tensor, Tensor, Tensor], batch: int) -> dict[str, Tensor]:
+    """Turn what the heads give, (B*S, K, H, W) each, into what `BMViT.forward` returns."""
+    boxes, actor, actions = maps
+    return {
+        "pred_boxes": by_token(boxes, batch),
+        "pred_actor": by_token(actor, batch).flatten(1),  # a delegate takes no squeeze
+        "pred_actions": by_token(actions, batch),
+    }
 
 
 def by_token(maps: Tensor, batch: int) -> Tensor:

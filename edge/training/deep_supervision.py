@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edge.model.bmvit import BMViT, by_token
+from edge.model.bmvit import BMViT, named_triplets
 from edge.model.compact import CompactConfig
 from edge.model.heads import DetectionHeads
 from edge.model.selection import merge_slices, num_slices, select
@@ -55,9 +55,4 @@ class EarlyHeads(nn.Module):
         self._kept = None
         slices = list(features.view(batch, -1, *features.shape[1:]).unbind(1))
         where, what = select(slices, self._selection)
-        boxes, actor, actions = self.heads(merge_slices(where), merge_slices(what))
-        return {
-            "pred_boxes": by_token(boxes, batch),
-            "pred_actor": by_token(actor, batch).flatten(1),
-            "pred_actions": by_token(actions, batch),
-        }
+        return named_triplets(self.heads(merge_slices(where), merge_slices(what)), batch)

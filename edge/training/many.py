@@ -15,8 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edge.model.bmvit import BMViT, by_token
-from edge.model.heads import DetectionHeads
+from edge.model.bmvit import BMViT, named_triplets
+from edge.model.heads import DetectionHeads, HeadConfig, reference_logits
 from edge.model.selection import num_slices
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets
@@ -53,13 +53,9 @@ class ManyHeads(nn.Module):
     def forward(self, batch: int) -> dict[str, Tensor]:
         """Return the outputs for the clips that the model has just seen, named as the model's."""
         assert self._kept is not None, "the model has not run"
-        boxes, actor, actions = self.heads(*self._kept)
+        maps = self.heads(*self._kept)
         self._kept = None
-        return {
-            "pred_boxes": by_token(boxes, batch),
-            "pred_actor": by_token(actor, batch).flatten(1),
-            "pred_actions": by_token(actions, batch),
-        }
+        return named_triplets(maps, batch)
 
 
 class ManyMatcher:
@@ -110,8 +106,6 @@ class ManyMatcher:
 
 def token_centres(model: BMViT) -> Tensor:
     """Return x and y of each token's own place, (N, 2) in [0, 1]."""
-    _, rows, columns = model.out_grid
-    y = ((torch.arange(rows) + 0.5) / rows)[:, None].expand(rows, columns)
-    x = ((torch.arange(columns) + 0.5) / columns)[None].expand(rows, columns)
     slices = num_slices(model.token_selection, model.out_grid[0])
-    return torch.stack([x, y], dim=-1).reshape(-1, 2).repeat(slices, 1)
+    reference = reference_logits(model.out_grid[1:], HeadConfig(), slices).sigmoid()
+    return reference[:, :2].permute(0, 2, 3, 1).reshape(-1, 2)
