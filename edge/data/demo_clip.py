@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-import runtime.sources.quiet  # noqa: F401  (FFmpeg would name each encoder that is not here)
-from runtime.errors import SinkError
+from edge.data.mp4 import write_mp4
 
 Frame = npt.NDArray[np.uint8]
 Point = tuple[float, float]
@@ -77,17 +76,9 @@ def write_demo_clip(path: Path, *, seconds: float = 6.0, seed: int = 0) -> int:
     Raises:
         SinkError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE_WH)
-    if not writer.isOpened():
-        raise SinkError(f"{path} cannot be written as mp4; check the folder and OpenCV's FFmpeg")
-    count = round(seconds * FPS)
-    for index in range(count):
-        writer.write(render_frame(index / FPS, seed=seed))
-    writer.release()
-    part.replace(path)
-    return count
+    moments = (index / FPS for index in range(round(seconds * FPS)))
+    frames = (render_frame(t, seed=seed) for t in moments)
+    return write_mp4(path, frames, size_wh=SIZE_WH, fps=FPS)
 
 
 _BACKGROUNDS: dict[int, Frame] = {}

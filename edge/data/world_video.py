@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-
-import runtime.sources.quiet  # noqa: F401  (FFmpeg would name each encoder that is not here)
-from edge.data.synthetic.video import VideoFrame, render_video
-from runtime.errors import SinkError
+from edge.data.mp4 import write_mp4
+from edge.data.synthetic.video import Image, VideoFrame, render_video
 
 SIZE_WH = (640, 360)
 FPS = 30.0
@@ -30,24 +29,12 @@ def write_world_video(path: Path, *, seconds: float, seed: int) -> list[VideoFra
         ConfigError: A value is out of range.
     """
     frames = render_video(seed, seconds, SIZE_WH, FPS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE_WH)
-    if not writer.isOpened():
-        raise SinkError(f"{path} cannot be written as mp4; check the folder and OpenCV's FFmpeg")
-    truth = []
-    try:
+    truth: list[VideoFrame] = []
+
+    def pictures() -> Iterator[Image]:
         for frame in frames:
-            writer.write(frame.image_bgr)
-            truth.append(
-                VideoFrame(
-                    image_bgr=frame.image_bgr[:0],
-                    t=frame.t,
-                    actors=frame.actors,
-                    bystanders=frame.bystanders,
-                )
-            )
-    finally:
-        writer.release()
-    part.replace(path)
+            truth.append(replace(frame, image_bgr=frame.image_bgr[:0].copy()))
+            yield frame.image_bgr
+
+    write_mp4(path, pictures(), size_wh=SIZE_WH, fps=FPS)
     return truth
