@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset
+from edge.data.samples import ClipDataset, decodable_clips
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.operating_point import best_f1, short_curve
 from runtime.bundle import Threshold
@@ -77,8 +77,9 @@ def fit_threshold(
         DecodeError: The engine gave values that are not finite.
     """
     metrics = ClipMetrics(("actor",))
-    for index in range(len(dataset)):
-        sample = dataset[index]
+    clips = 0
+    for index, sample in decodable_clips(dataset):
+        clips += 1
         boxes, actor, _ = engine.run(normalize(sample.frames_rgb, config))
         found = predict(boxes, actor, np.zeros((len(actor), 1), np.float32))
         labels = np.ones((len(sample.boxes), 1), np.float32)
@@ -100,7 +101,7 @@ def fit_threshold(
         conf=best.conf,
         record=Threshold(
             rule="f1",
-            clips=len(dataset),
+            clips=clips,
             f1=best.f1,
             precision=best.precision,
             recall=best.recall,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibration.threshold import FittedThreshold, fit_threshold
-from edge.data.samples import ClipDataset
+from edge.data.samples import ClipDataset, decodable_clips
 from edge.evaluation.clips import ClipMetrics, predict
 from export.base import Floats, OpenProgram, Outputs, Progress
 from runtime.errors import ConfigError
@@ -126,8 +126,7 @@ class Judge:
         metrics = ClipMetrics(self.dataset.class_names)
         answers: list[Outputs] = []
         with engine(program, name=name) as run:
-            for index in range(len(self.dataset)):
-                sample = self.dataset[index]
+            for index, sample in decodable_clips(self.dataset):
                 boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
                 answers.append((boxes[0], actor[0], actions[0]))
                 metrics.update(sample, predict(*answers[-1]))
@@ -140,7 +139,7 @@ class Judge:
                 "frame_map_50": found["frame_map"],
                 "actor_ap_50": found["actor_ap"],
                 "data": self.data,
-                "clips": len(self.dataset),
+                "clips": len(answers),
             },
         )
 

@@ -5,14 +5,18 @@ NumPy only: training, evaluation and reports read the same samples, with torch o
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import ConfigError
+from runtime.errors import CaptureError, ConfigError
+
+logger = logging.getLogger(__name__)
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -138,6 +142,29 @@ class Wrapped:
         if name in _OF_VIDEOS:
             return getattr(self.dataset, name)
         raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+
+def decodable_clips(dataset: ClipDataset) -> Iterator[tuple[int, ClipSample]]:
+    """Yield index and clip of all clips that can be decoded; each of the others is a warning.
+
+    Raises:
+        CaptureError: More than a tenth cannot: what is measured on the rest would mean little.
+    """
+    broken = 0
+    for index in range(len(dataset)):
+        try:
+            sample = dataset[index]
+        except CaptureError as error:
+            broken += 1
+            logger.warning("clip %d is left out, the %d. of %d: %s",
+                           index, broken, len(dataset), error)  # fmt: skip
+            if broken * 10 > len(dataset):
+                raise CaptureError(
+                    f"{broken} of {len(dataset)} clips cannot be decoded, more than a tenth; the "
+                    f"last: {error}"
+                ) from error
+            continue
+        yield index, sample
 
 
 class Frozen(Wrapped):
