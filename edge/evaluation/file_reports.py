@@ -28,9 +28,9 @@ from edge.evaluation.linking import Place, TubeConfig, link_boxes
 from edge.evaluation.plots import check_matplotlib, plot_classes
 from edge.evaluation.protocols import KEYFRAMES, PROTOCOLS, TUBES
 from edge.evaluation.reports import figure, write_csv, write_text
-from edge.evaluation.tube_json import is_tube_file, read_found_tubes, write_tubes
+from edge.evaluation.tube_json import is_tube_file, write_tubes
 from edge.evaluation.tube_results import TubeResults, frames_by_protocol, one_class, tube_results
-from edge.evaluation.tube_truth import is_truth_file, read_truth
+from edge.evaluation.tube_truth import is_truth_file, read_found, read_truth
 from edge.evaluation.video import FoundTube
 from runtime.errors import ConfigError
 from runtime.report import markdown_table
@@ -43,7 +43,7 @@ class FileOptions:
     """Which files to hold against each other, and how.
 
     Attributes:
-        detections: AVA-style CSV, or tubes as JSON.
+        detections: AVA-style CSV, tubes as JSON, or a published pickle (each tube at score 1).
         ground_truth: AVA-style CSV, or tubes (JSON, or the pickles of JHMDB-21 and UCF101-24).
         out: Folder of the reports.
         label_map: `.pbtxt` of the classes that count; CSV truth only.
@@ -181,8 +181,8 @@ def _by_tubes(options: FileOptions) -> FileReport:
     truth = read_truth(options.ground_truth, split=options.split)
     names = truth.class_names
     first: int | None = None
-    if is_tube_file(options.detections):
-        read = read_found_tubes(options.detections)
+    if is_truth_file(options.detections):
+        read = read_found(options.detections, split=options.split)
         tubes = [
             replace(tube, label=_class_of(options, read.class_names, names, tube.label))
             for tube in read.tubes

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+import numpy as np
 
 from edge.data.annotations import Tube
 from edge.data.problems import ProblemList
 from edge.data.tube_files import read_tube_file
-from edge.evaluation.tube_json import is_tube_file, read_true_tubes
+from edge.evaluation.tube_json import FoundFile, is_tube_file, read_found_tubes, read_true_tubes
+from edge.evaluation.video import FoundTube
 from runtime.errors import ConfigError
 
 
@@ -60,4 +63,30 @@ def read_truth(path: Path, *, split: int = 1) -> TubeTruth:
         class_names=file.class_names,
         tubes=tuple(tube for name in videos for tube in file.videos[name].tubes),
         others=frozenset(file.videos) - frozenset(videos),
+    )
+
+
+def read_found(path: Path, *, split: int = 1) -> FoundFile:
+    """Read tubes that are to be measured.
+
+    Args:
+        path: A model's tubes as JSON, or a published `.pkl`, whose true tubes then count as found
+            with score 1: truth against itself shows whether two files speak of the same videos.
+        split: As `read_truth` takes it.
+
+    Raises:
+        ConfigError: As `read_truth`.
+    """
+    if is_tube_file(path):
+        return read_found_tubes(path)
+    truth = read_truth(path, split=split)
+    names = [field.name for field in fields(Tube)]
+    tubes = tuple(
+        FoundTube(**{name: getattr(tube, name) for name in names}, score=1.0)
+        for tube in truth.tubes
+    )
+    return FoundFile(
+        class_names=truth.class_names,
+        tubes=tubes,
+        scores=tuple(np.ones(len(tube.frames), dtype=np.float32) for tube in tubes),
     )

@@ -257,3 +257,16 @@ def test_jhmdbs_own_file_is_the_truth(shared_data: Path, tmp_path: Path) -> None
     assert content["video_map"] == {"0.2": 1.0, "0.5": 1.0, "0.75": 1.0, "0.5:0.95": 1.0}
     with pytest.raises(ConfigError, match="splits 1 to 3, not 4"):
         read_truth(path, split=4)
+
+
+def test_a_published_file_measured_against_itself_is_perfect(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    path = shared_data / "annotations" / "jhmdb" / "JHMDB-GT.pkl"
+    options = FileOptions(
+        detections=path, ground_truth=path, split=2, out=tmp_path / "out", plots=False
+    )
+    content = evaluate_files(options).content
+    assert (content["true_tubes"], content["found_tubes"]) == (270, 270)
+    assert content["frame_map"] == 1.0
+    assert content["video_map"] == {"0.2": 1.0, "0.5": 1.0, "0.75": 1.0, "0.5:0.95": 1.0}
