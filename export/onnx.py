@@ -10,17 +10,24 @@ from __future__ import annotations
 import importlib.util
 import logging
 import platform
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from export.base import Floats, Lowered, OpenProgram, Outputs, Precision, Progress, Target
 from runtime.bundle import OUTPUTS
-from runtime.errors import BackendUnavailableError, EdgeError, ExportError
+from runtime.engines.onnx import OnnxProgram
+from runtime.errors import (
+    ArtifactError,
+    ArtifactMismatchError,
+    BackendUnavailableError,
+    EdgeError,
+    ExportError,
+)
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -179,31 +186,17 @@ def open_onnx(
     Raises:
         ExportError: It does not load or run.
     """
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4  # what it finds is said below, in one sentence
-    try:
-        session = onnxruntime.InferenceSession(
-            program, settings, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # its errors share no class but this
-        raise ExportError(_refused(name, error)) from error
-
-    def run(clip: Floats) -> Outputs:
+    with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(program)
         try:
-            found: list[Any] = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(clip)})
-        except Exception as error:
-            raise ExportError(_refused(name, error)) from error
-        boxes, actor, actions = found
-        return boxes, actor, actions
-
-    yield run
-
-
-def _refused(name: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return f"{name} was made, but ONNX Runtime refuses it: {reason}; nothing was written"
+            loaded = OnnxProgram(path)
+            yield lambda clip: cast(Outputs, loaded.run(clip))
+        except (ArtifactError, ArtifactMismatchError) as error:
+            reason = str(error).removeprefix(f"{folder}/")
+            raise ExportError(
+                f"{name} was made, but ONNX Runtime refuses it: {reason}; nothing was written"
+            ) from error
 
 
 def _int8(

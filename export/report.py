@@ -78,8 +78,5 @@ class ExportReport:
         """Return the report: a row per artifact, the notes, the next commands."""
         rows = [report.line() for report in self.artifacts]
         rows += [f"note: {note}" for note in self.notes]
-        runnable = [report for report in self.artifacts if report.path.suffix == ".pte"]
         then = f"edge run --model {self.out} --source 0"
-        if not runnable:  # the device's runtime has no engine for them
-            then = f"edge val --model {self.artifacts[0].path} --data synthetic-val:200"
         return [*rows, "next:", f"  edge info {self.out}", f"  {then}"]

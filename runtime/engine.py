@@ -1,9 +1,9 @@
 """Choose the artifact of a bundle that runs best here, load it, and test it before it is trusted.
 
 A bundle may hold several programs of one model. Each names its target, the engine it is made for;
-`TARGETS` says which of them this build can run. The choice is by target, then by precision, and is
-said in one line with its reason. A program whose answer to the golden clip differs from the one
-recorded at export is not used: the next one is, with a warning, or loading fails.
+`ENGINES` says which of them can run here. The choice is by engine, then by precision, and is said
+in one line with its reason. A program whose answer to the golden clip differs from the one recorded
+at export is not used: the next one is, with a warning, or loading fails.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 import logging
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import OUTPUTS
+from runtime.engines import ENGINES, Program
 from runtime.errors import (
     ArtifactError,
     ArtifactMismatchError,
@@ -37,66 +37,6 @@ Floats = npt.NDArray[np.float32]
 # Faster first; a precision that is not listed comes last.
 PRECISIONS = ("int8", "fp16", "bf16", "fp32")
 MAX_THREADS = 256  # that of runtime/native/engine.cc
-
-
-class Program(Protocol):
-    """A loaded program of any engine."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of the clip."""
-
-    @property
-    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each output."""
-
-    @property
-    def num_threads(self) -> int:
-        """Threads that compute."""
-
-    @property
-    def load_ms(self) -> float:
-        """How long loading took, milliseconds."""
-
-    @property
-    def shares_steps(self) -> bool:
-        """Whether what clips have in common is computed once."""
-
-    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, ...]:
-        """Run one clip; `first` is the serial number of its first sample, -1 if it has none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """An engine that can run programs.
-
-    Attributes:
-        missing: Says why it cannot run here, or None where it can.
-        load: Loads a program file with a number of threads (0: the engine's choice), for clips that
-            begin so many samples apart (0: clips that do not overlap).
-    """
-
-    missing: Callable[[], str | None]
-    load: Callable[[Path, int, int], Program]
-
-
-def _xnnpack_missing() -> str | None:
-    from runtime import _native
-
-    backends = _native.info()["backends"]
-    return None if "XnnpackBackend" in backends else f"this build has only {backends}"
-
-
-def _load_native(path: Path, num_threads: int, stride: int) -> Program:
-    from runtime import _native
-
-    return _native.Engine(str(path), num_threads, stride)
-
-
-TARGETS: dict[str, Target] = {
-    # The order is the preference.
-    "xnnpack": Target(missing=_xnnpack_missing, load=_load_native),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,15 +125,9 @@ def load_engine(
         return LoadedEngine(
             artifact=candidate, reason=reason, program=program, self_test_share=error
         )
-    if all(file.endswith(".onnx") for file in (a.file for a in bundle.spec.artifacts)):
-        raise BackendUnavailableError(
-            f"{bundle.path} holds .onnx programs only, and the device's runtime runs .pte: export "
-            f"one with --targets xnnpack-int8, or measure these with `edge val --model "
-            f"{bundle.path / bundle.spec.artifacts[0].file}`"
-        )
     raise BackendUnavailableError(
         f"none of the artifacts of {bundle.path} runs here: {'; '.join(skipped)}. Export one for "
-        f"{' or '.join(TARGETS)}"
+        f"{' or '.join(ENGINES)}"
     )
 
 
@@ -203,7 +137,7 @@ def _candidates(bundle: Bundle, name: str | None) -> tuple[list[Artifact], list[
     usable: list[Artifact] = []
     skipped: list[str] = []
     for artifact in wanted:
-        target = TARGETS.get(artifact.target)
+        target = ENGINES.get(artifact.target)
         try:
             missing = "this build has no such engine" if target is None else target.missing()
         except ImportError as error:
@@ -215,7 +149,7 @@ def _candidates(bundle: Bundle, name: str | None) -> tuple[list[Artifact], list[
             usable.append(artifact)
         else:
             skipped.append(f"{artifact.stem} needs {artifact.target}: {missing}")
-    targets = list(TARGETS)
+    targets = list(ENGINES)
     usable.sort(key=lambda a: (targets.index(a.target), _rank(a.precision), a.file))
     return usable, skipped
 
@@ -247,7 +181,7 @@ def _load_checked(
     self_test: bool,
 ) -> tuple[Program, float | None]:
     """Load one program, and hold it against the bundle's shapes and golden clip."""
-    program = TARGETS[artifact.target].load(path, num_threads, stride)
+    program = ENGINES[artifact.target].load(path, num_threads, stride)
     spec = bundle.spec
     tokens, classes = spec.num_tokens, len(spec.class_names)
     outputs = ((1, tokens, 4), (1, tokens), (1, tokens, classes))

@@ -103,30 +103,30 @@ def _program(path: Path, choice: ModelChoice) -> Predictor:
             "keep it in the folder that `edge export` wrote"
         )
     if path.suffix == ".onnx":
-        return _onnx(path, choice.num_threads)
+        with Bundle.load(path.parent) as bundle:
+            spec = bundle.spec
+        if path.name not in [artifact.file for artifact in spec.artifacts]:
+            return _beside(path, spec, choice.num_threads)
     return _bundle(path.parent, path.name, choice.num_threads)
 
 
-def _onnx(path: Path, num_threads: int) -> Predictor:
-    """Load a graph that its bundle lists, or one of the same model that was put beside it."""
-    from edge.evaluation.onnx_model import OnnxProgram
+def _beside(path: Path, spec: BundleSpec, num_threads: int) -> Predictor:
+    """Load a graph of a bundle's model that the bundle does not list."""
+    from edge.evaluation.onnx_model import open_beside
 
-    with Bundle.load(path.parent) as bundle:
-        spec = bundle.spec
-    listed = next((a for a in spec.artifacts if a.file == path.name), None)
-    program = OnnxProgram(path, spec, num_threads=num_threads)
+    program = open_beside(path, spec, num_threads=num_threads)
     config = PreprocessConfig.of(spec.input)
 
     def run(clips: Sequence[Frames]) -> list[Outputs]:
-        return [program.run(normalize(clip, config)) for clip in clips]
+        return [program(normalize(clip, config)) for clip in clips]
 
     return Predictor(
         name=f"{spec.name}/{path.stem}",
         class_names=spec.class_names,
         shape=shape_of(spec),
-        conf=listed.conf if listed is not None else None,
+        conf=None,
         trained=spec.trained,
-        precision=listed.precision if listed is not None else "as the file has it",
+        precision="as the file has it",
         sha256=file_sha256(path),
         run=run,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.evaluation.onnx_model import OnnxProgram
+from edge.evaluation.onnx_model import open_beside
 from edge.evaluation.predictors import ModelChoice, open_predictor
 from runtime.bundle import DEFAULT_BUNDLE, Bundle, BundleSpec
 from runtime.errors import ArtifactError, ArtifactMismatchError
@@ -92,13 +92,13 @@ def test_another_model_is_refused(
     values = {"clip": spec.clip_shape, "classes": len(spec.class_names), **change}
     write_graph(tmp_path / "g.onnx", **values)
     with pytest.raises(ArtifactMismatchError) as error:
-        OnnxProgram(tmp_path / "g.onnx", spec).run(np.zeros(spec.clip_shape, np.float32))
+        open_beside(tmp_path / "g.onnx", spec)(np.zeros(spec.clip_shape, np.float32))
     assert sentence in str(error.value)
 
 
 def test_what_is_no_graph_is_refused(spec: BundleSpec, tmp_path: Path) -> None:
     (tmp_path / "g.onnx").write_bytes(b"no graph")
-    with pytest.raises(ArtifactError, match=r"g\.onnx cannot be loaded"):
-        OnnxProgram(tmp_path / "g.onnx", spec)
+    with pytest.raises(ArtifactError, match=r"g\.onnx does not load"):
+        open_beside(tmp_path / "g.onnx", spec)
     with pytest.raises(ArtifactError, match="there is no file"):
-        OnnxProgram(tmp_path / "absent.onnx", spec)
+        open_beside(tmp_path / "absent.onnx", spec)

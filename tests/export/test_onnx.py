@@ -27,6 +27,7 @@ from export.registry import TARGETS, get_target
 from runtime.bundle import OUTPUTS, Bundle
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ExportError, UnsupportedOpError
+from runtime.preprocess import PreprocessConfig, normalize
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed here")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed here")
@@ -177,18 +178,21 @@ def test_edge_val_reads_them_from_their_bundle(bundled: ExportReport, stem: str)
     assert predictor.conf is not None
 
 
-def test_the_devices_runtime_says_in_one_sentence_what_it_runs(bundled: ExportReport) -> None:
-    with (
-        Bundle.load(bundled.out) as bundle,
-        pytest.raises(BackendUnavailableError, match=r"runs \.pte: export one with .*edge val"),
-    ):
-        load_engine(bundle)
+def test_the_devices_runtime_takes_them_where_nothing_faster_is_there(
+    bundled: ExportReport,
+) -> None:
+    with Bundle.load(bundled.out) as bundle:
+        loaded = load_engine(bundle, num_threads=1)
+    assert loaded.artifact.stem == "onnx-int8"
+    assert "the fastest of the bundle's onnx programs here: 1 thread, self-test" in loaded.reason
+    golden = np.load(bundled.out / "golden.npz")
+    with Bundle.load(bundled.out) as bundle:
+        clip = normalize(golden["frames_rgb"], PreprocessConfig.of(bundle.spec.input))
+    assert np.allclose(loaded.run(clip)[1], golden["onnx-int8/pred_actor"], atol=1e-5)
 
 
 def test_the_next_commands_of_an_onnx_bundle_can_be_run(bundled: ExportReport) -> None:
-    text = "\n".join(bundled.lines())
-    assert f"edge val --model {bundled.out / 'onnx-fp32.onnx'}" in text
-    assert "edge run" not in text
+    assert f"edge run --model {bundled.out} --source 0" in "\n".join(bundled.lines())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -14,7 +14,8 @@ import pytest
 
 from runtime import engine as engine_module
 from runtime.bundle import Bundle
-from runtime.engine import LoadedEngine, Target, load_engine
+from runtime.engine import LoadedEngine, load_engine
+from runtime.engines import EngineKind
 from runtime.errors import (
     ArtifactError,
     ArtifactMismatchError,
@@ -214,12 +215,12 @@ def test_preferred_target_wins_where_it_runs(
     from dataclasses import replace
 
     with_artifacts(folder, (first, replace(second, target="accelerator")))
-    native = engine_module.TARGETS["xnnpack"]
-    missing = Target(missing=lambda: "no device", load=native.load)
-    monkeypatch.setattr(engine_module, "TARGETS", {"accelerator": missing, "xnnpack": native})
+    native = engine_module.ENGINES["xnnpack"]
+    missing = EngineKind(missing=lambda: "no device", load=native.load, device="-")
+    monkeypatch.setattr(engine_module, "ENGINES", {"accelerator": missing, "xnnpack": native})
     without = load(folder, self_test=False)
     assert without.artifact.target == "xnnpack"
     assert "skipped: xnnpack-fp32 needs accelerator: no device" in without.reason
-    present = Target(missing=lambda: None, load=native.load)
-    monkeypatch.setattr(engine_module, "TARGETS", {"accelerator": present, "xnnpack": native})
+    present = EngineKind(missing=lambda: None, load=native.load, device="-")
+    monkeypatch.setattr(engine_module, "ENGINES", {"accelerator": present, "xnnpack": native})
     assert load(folder, self_test=False).artifact.target == "accelerator"

@@ -1,0 +1,13 @@
+"""The engines that can run programs here, one module each; what they need is imported on use."""
+
+from __future__ import annotations
+
+from runtime.engines.base import EngineKind, Program
+from runtime.engines.native import XNNPACK
+from runtime.engines.onnx import ONNX
+
+# By the word that a bundle calls them. The order is the preference: a GPU before the processor;
+# on the processor the one measured to be fastest first (docs/benchmarks.md).
+ENGINES: dict[str, EngineKind] = {"xnnpack": XNNPACK, "onnx": ONNX}
+
+__all__ = ["ENGINES", "EngineKind", "Program"]

@@ -1,0 +1,56 @@
+"""What an engine is to the rest of the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+class Program(Protocol):
+    """A loaded program of any engine."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the clip."""
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each output."""
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that compute."""
+
+    @property
+    def load_ms(self) -> float:
+        """How long loading took, milliseconds."""
+
+    @property
+    def shares_steps(self) -> bool:
+        """Whether what clips have in common is computed once."""
+
+    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, ...]:
+        """Run one clip; `first` is the serial number of its first sample, -1 if it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKind:
+    """An engine that can run programs.
+
+    Attributes:
+        missing: Says why it cannot run here, or None where it can.
+        load: Loads a program file with a number of threads (0: the engine's choice), for clips that
+            begin so many samples apart (0: clips that do not overlap).
+        device: What it computes on, in a word or two.
+    """
+
+    missing: Callable[[], str | None]
+    load: Callable[[Path, int, int], Program]
+    device: str
