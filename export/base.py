@@ -101,6 +101,13 @@ class Target(Protocol):
     def suffix(self) -> str:
         """Suffix of the artifact's file, with its dot."""
 
+    @property
+    def not_run(self) -> str | None:
+        """Why its programs cannot be run on this machine; None where they can.
+
+        Such a program is judged by its graph as torch runs it, and by the device's self-test.
+        """
+
     def check_packages(self) -> None:
         """Check that what lowers, and what runs the program afterwards, is installed.
 
@@ -110,7 +117,7 @@ class Target(Protocol):
 
     @property
     def open(self) -> OpenProgram:
-        """Load one of its programs in the engine that it is verified with."""
+        """Load one of its programs in the engine it is verified with; never asked if `not_run`."""
 
     def lower(
         self,

@@ -47,6 +47,7 @@ class OnnxTarget:
     precision: Precision
     engine: str = "onnx"
     suffix: str = ".onnx"
+    not_run: str | None = None
 
     def check_packages(self) -> None:
         """Check that torch, ONNX's tools and ONNX Runtime are installed.

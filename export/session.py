@@ -16,7 +16,7 @@ from export.base import Delegation, Floats, Lowered, Outputs, Precision, Progres
 from export.bundle_writer import Part
 from export.judge import Judge, Judged, choose_better
 from export.placement import FloatLayers, cost_line
-from export.verify import Verified, run_program, verify_program
+from export.verify import Verified, run_program, simulated, verify_program
 from runtime.bundle import Artifact
 from runtime.errors import CalibrationError, ExportError
 
@@ -157,6 +157,7 @@ class Session:
             weights.model, self.clips, float_layers=layers, progress=self.progress
         )
         file = f"{target.engine}-{target.precision}{target.suffix}"
+        engine = target.open if target.not_run is None else simulated(lowered.simulate)
         verified = verify_program(
             lowered.program,
             self.verify_clips,
@@ -164,12 +165,12 @@ class Session:
             precision=target.precision,
             truth=weights.truth,
             simulate=lowered.simulate,
-            in_steps=bool(lowered.methods),
-            engine=target.open,
+            in_steps=bool(lowered.methods) and target.not_run is None,
+            engine=engine,
             progress=self.progress,
         )
         notes: tuple[str, ...] = ()
-        if layers:
+        if layers and target.not_run is None:
             without = target.lower(weights.model, self.clips, progress=self.progress)
             notes = (
                 cost_line(layers, without, lowered, self.verify_clips, weights.truth, target.open),
@@ -177,7 +178,7 @@ class Session:
         judged = None
         if self.judge is not None:
             judged = self.judge.measure(
-                lowered.program, name=file, engine=target.open, progress=self.progress
+                lowered.program, name=file, engine=engine, progress=self.progress
             )
         artifact = _artifact(target, file, lowered, verified)
         if layers:
@@ -189,7 +190,7 @@ class Session:
             )
         matched = match_detections(verified.outputs, verified.expected, conf=artifact.conf)
         artifact.parity["matched"] = matched.record()
-        golden: Outputs = run_program(lowered.program, [self.golden], name=file, engine=target.open)
+        golden: Outputs = run_program(lowered.program, [self.golden], name=file, engine=engine)
         part = Part(artifact=artifact, program=lowered.program, golden=golden)
         made = Made(
             part=part, delegation=lowered.delegation, verified=verified, seconds=0.0, notes=notes
@@ -214,11 +215,17 @@ def _artifact(target: Target, file: str, lowered: Lowered, verified: Verified) -
             **_delegated(lowered.delegation),
             "methods": {name: _delegated(taken) for name, taken in lowered.methods.items()},
         },
-        parity=verified.parity(),
+        parity={**verified.parity(), **_ran(target)},
         self_test_tolerance={
             name: max(least[name], verified.simulated_max_abs[name]) for name in least
         },
     )
+
+
+def _ran(target: Target) -> dict[str, object]:
+    if target.not_run is None:
+        return {"ran": True}
+    return {"ran": False, "not_run": target.not_run}
 
 
 def _delegated(taken: Delegation) -> dict[str, object]:

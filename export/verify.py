@@ -217,6 +217,24 @@ def open_program(
             ) from error
 
 
+def simulated(simulate: Callable[[Floats], Outputs]) -> OpenProgram:
+    """Return what stands in for an engine that is not on this machine: the lowered graph in torch.
+
+    Whoever uses it says so: the artifact's `parity` then has `ran: false`.
+
+    Args:
+        simulate: The graph that was lowered, run by torch on a clip (1, T, 3, H, W).
+    """
+
+    @contextmanager
+    def open_graph(
+        program: bytes, *, name: str, stride: int = 0
+    ) -> Iterator[Callable[[Floats], Outputs]]:
+        yield simulate
+
+    return open_graph
+
+
 def native_engine() -> Any:
     """Return the native runtime's engine class.
 

@@ -40,6 +40,7 @@ class XnnpackTarget:
     precision: Precision
     engine: str = "xnnpack"
     suffix: str = ".pte"
+    not_run: str | None = None
 
     def check_packages(self) -> None:
         """Check that torch, torchao, ExecuTorch and the native runtime are installed.
