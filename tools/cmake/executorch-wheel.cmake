@@ -3,6 +3,7 @@
 # Its installed form takes 740 MB with its dependencies; the wheel file alone (18 MB) is enough to
 # build against. So, in this order: EDGE_EXECUTORCH_DIR; an installed executorch of the right
 # version; the wheel file, fetched by pip without dependencies and unpacked under the build folder.
+# In a cross build what is installed here is never the target's: its wheel is fetched.
 #
 # Sets EDGE_EXECUTORCH_ROOT (the folder that holds include/ and lib/).
 
@@ -22,13 +23,35 @@ function(edge_executorch_version folder output)
   set(${output} "${found}" PARENT_SCOPE)
 endfunction()
 
+# Refuse libraries of another processor, which a linker calls "in wrong format" or skips.
+function(edge_check_processor library)
+  file(READ "${library}" machine OFFSET 18 LIMIT 2 HEX)  # e_machine of the ELF header
+  set(names "no known processor")
+  if(machine STREQUAL "3e00")
+    set(names x86_64 AMD64)
+  elseif(machine STREQUAL "b700")
+    set(names aarch64 arm64)
+  endif()
+  if(NOT CMAKE_SYSTEM_PROCESSOR IN_LIST names)
+    list(JOIN names ", " names)
+    message(FATAL_ERROR
+      "${library} is for '${names}', this build is for ${CMAKE_SYSTEM_PROCESSOR}: point "
+      "EDGE_EXECUTORCH_DIR at the wheel of that processor, or leave it empty to have it fetched.")
+  endif()
+endfunction()
+
 function(edge_fetch_executorch version folder)
   message(STATUS "Fetching the executorch ${version} wheel (about 18 MB, no dependencies)")
+  set(target "")
+  if(CMAKE_CROSSCOMPILING)
+    # The C++ libraries are the same in the wheels of all Pythons.
+    set(target --python-version 3.11 --platform "manylinux_2_28_${CMAKE_SYSTEM_PROCESSOR}")
+  endif()
   set(download "${folder}-download")
   file(REMOVE_RECURSE "${download}" "${folder}")
   execute_process(
     COMMAND "${Python_EXECUTABLE}" -m pip download --quiet --disable-pip-version-check --no-deps
-            --only-binary :all: --dest "${download}" "executorch==${version}"
+            --only-binary :all: ${target} --dest "${download}" "executorch==${version}"
     RESULT_VARIABLE failed ERROR_VARIABLE reason)
   file(GLOB wheels "${download}/*.whl")
   if(failed OR NOT wheels)
@@ -56,11 +79,14 @@ function(edge_find_executorch version)
         "leave it empty to have the wheel fetched.")
     endif()
   else()
-    execute_process(
-      COMMAND "${Python_EXECUTABLE}" -c
-              "from importlib.util import find_spec; s = find_spec('executorch'); \
+    set(root "")
+    if(NOT CMAKE_CROSSCOMPILING)
+      execute_process(
+        COMMAND "${Python_EXECUTABLE}" -c
+                "from importlib.util import find_spec; s = find_spec('executorch'); \
 print(next(iter(s.submodule_search_locations), '') if s else '')"
-      OUTPUT_VARIABLE root OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+        OUTPUT_VARIABLE root OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    endif()
     edge_executorch_version("${root}" found)
     if(root AND NOT found VERSION_EQUAL version)
       message(WARNING
@@ -85,7 +111,7 @@ endfunction()
 function(edge_define_executorch version)
   set(executorch_DIR "${EDGE_EXECUTORCH_ROOT}/lib/cmake/executorch")
   set(CMAKE_MESSAGE_LOG_LEVEL WARNING)
-  find_package(executorch ${version} EXACT REQUIRED CONFIG NO_DEFAULT_PATH
+  find_package(executorch ${version} EXACT REQUIRED CONFIG NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH
                PATHS "${executorch_DIR}")
   set(libraries executorch executorch_threadpool executorch_kernels_optimized
                 executorch_kernels_quantized executorch_backend_xnnpack)
@@ -100,6 +126,7 @@ function(edge_define_executorch version)
     if(NOT EXISTS "${path}")
       message(FATAL_ERROR "executorch ${version} at ${EDGE_EXECUTORCH_ROOT} lacks lib${name}.so")
     endif()
+    edge_check_processor("${path}")
     list(APPEND paths "${path}")
     # Kernels and delegates register themselves when loaded and export nothing we call, so the
     # linker would drop them.
