@@ -181,7 +181,11 @@ def _load_checked(
     self_test: bool,
 ) -> tuple[Program, float | None]:
     """Load one program, and hold it against the bundle's shapes and golden clip."""
-    program = ENGINES[artifact.target].load(path, num_threads, stride)
+    kind = ENGINES[artifact.target]
+    if kind.load_recorded is None:
+        program = kind.load(path, num_threads, stride)
+    else:
+        program = kind.load_recorded(path, artifact, bundle.path)
     spec = bundle.spec
     tokens, classes = spec.num_tokens, len(spec.class_names)
     outputs = ((1, tokens, 4), (1, tokens), (1, tokens, classes))

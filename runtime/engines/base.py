@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from runtime.bundle import Artifact
 
 Floats = npt.NDArray[np.float32]
 
@@ -49,8 +52,12 @@ class EngineKind:
         load: Loads a program file with a number of threads (0: the engine's choice), for clips that
             begin so many samples apart (0: clips that do not overlap).
         device: What it computes on, in a word or two.
+        load_recorded: In place of `load`, for programs made for one machine: given the file, its
+            artifact's record to hold against this machine, and the bundle's path as the user has
+            it. Raises `ArtifactMismatchError` where they do not fit.
     """
 
     missing: Callable[[], str | None]
     load: Callable[[Path, int, int], Program]
     device: str
+    load_recorded: Callable[[Path, Artifact, Path], Program] | None = None

@@ -195,7 +195,7 @@ def test_program_of_another_model_is_refused(make_bundle: Any) -> None:
 
 def test_no_engine_for_any_artifact_says_which_there_are(make_bundle: Any) -> None:
     foreign = artifacts(make_bundle(artifacts=2), target="vulkan")
-    with pytest.raises(BackendUnavailableError, match=r"needs vulkan: .* Export one for xnnpack"):
+    with pytest.raises(BackendUnavailableError, match=r"needs vulkan: .* Export one for .*xnnpack"):
         load_engine(Bundle.load(with_artifacts(make_bundle(artifacts=2), foreign)))
 
 
