@@ -6,8 +6,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,7 @@ def write_bundle(
     name: str,
     parts: Sequence[Part],
     golden_rgb: npt.NDArray[np.uint8],
+    not_made: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Write `bundle.json`, programs and golden clip to a temporary folder, then rename it.
@@ -83,6 +84,7 @@ def write_bundle(
         name: The bundle's name.
         parts: At least one artifact.
         golden_rgb: The golden clip (T, H, W, 3) uint8 RGB, resized.
+        not_made: Targets that were asked for and could not be made, with the reason.
         overwrite: Replace an older bundle.
 
     Returns:
@@ -97,7 +99,7 @@ def write_bundle(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.part"))
-        _fill(folder, checkpoint, name, parts, golden_rgb)
+        _fill(folder, checkpoint, name, parts, golden_rgb, dict(not_made or {}))
         folder.chmod(0o755)  # mkdtemp's folders are for their owner alone
         _replace(folder, out)
     except OSError as error:
@@ -132,6 +134,7 @@ def _fill(
     name: str,
     parts: Sequence[Part],
     golden_rgb: npt.NDArray[np.uint8],
+    not_made: dict[str, str],
 ) -> None:
     for part in parts:
         _write(folder / part.artifact.file, part.program)
@@ -142,7 +145,7 @@ def _fill(
     with (folder / GOLDEN_FILE).open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     digest = hashlib.sha256((folder / GOLDEN_FILE).read_bytes()).hexdigest()
-    spec = _spec(checkpoint, name, parts, digest)
+    spec = replace(_spec(checkpoint, name, parts, digest), not_made=not_made)
     _write(folder / BUNDLE_FILE, spec.to_json().encode())
 
 

@@ -18,8 +18,14 @@ from export.judge import Judge
 from export.placement import choose_float_layers
 from export.registry import get_target
 from export.report import ArtifactReport, ExportReport
-from export.session import Session, Weights
-from runtime.errors import BackendUnavailableError, CalibrationError, ConfigError
+from export.session import Made, Session, Weights
+from runtime.errors import (
+    BackendUnavailableError,
+    CalibrationError,
+    ConfigError,
+    EdgeError,
+    ExportError,
+)
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViTConfig
@@ -44,9 +50,11 @@ def export_bundle(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Export a checkpoint for one or more targets, and write a bundle if every artifact holds.
+    """Export a checkpoint for one or more targets, and write a bundle of the artifacts that hold.
 
     Checks come in a fixed order, cheap ones first: config, packages, environment, forward, convert.
+    Of several targets, those that cannot be made here do not stop the others: the bundle and the
+    report name each with its reason.
 
     Args:
         checkpoint_path: Float checkpoint.
@@ -69,14 +77,14 @@ def export_bundle(
     Raises:
         ConfigError: A target is unknown, or `out` may not be replaced.
         CalibrationError: int8 without calibration data, or data that cannot stand for anything.
-        BackendUnavailableError: A package or the native runtime is missing here.
+        BackendUnavailableError: A package or engine is missing here for every target.
         ArtifactError: The checkpoint cannot be loaded.
-        ExportError: A target does not take the model, or its artifact is too far from torch.
+        ExportError: No target takes the model, or every artifact is too far from torch.
     """
     out = Path(out)
     chosen = _check_config(targets, calib_data, out, overwrite, verify_clips)
     _check_measuring(chosen, qat_model, val_data, float_layers)
-    _check_environment(chosen)
+    possible, not_made = _check_environment(chosen)
     from edge.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(checkpoint_path)
@@ -97,13 +105,15 @@ def export_bundle(
         progress=progress,
     )
     session.check_forward()
-    made = [session.make(target) for target in chosen]
-    write_bundle(
+    made, failed = _make(session, possible)
+    not_made |= failed
+    bundle = write_bundle(
         out,
         checkpoint=checkpoint,
         name=name or out.name,
         parts=[one.part for one in made],
         golden_rgb=golden,
+        not_made=not_made,
         overwrite=overwrite,
     )
     notes += [*placed.lines, *(note for one in made for note in one.notes)]
@@ -119,7 +129,28 @@ def export_bundle(
         )
         for one in made
     )
-    return ExportReport(out=out, artifacts=reports, notes=tuple(notes))
+    return ExportReport(
+        out=out, artifacts=reports, spec=bundle.spec, notes=tuple(notes), failed=tuple(failed)
+    )
+
+
+def _make(session: Session, targets: Sequence[Target]) -> tuple[list[Made], dict[str, str]]:
+    """Make each artifact; where some hold, return why the others do not."""
+    made: list[Made] = []
+    failed: dict[str, EdgeError] = {}
+    for target in targets:
+        try:
+            made.append(session.make(target))
+        except (ExportError, CalibrationError) as error:
+            failed[target.name] = error
+    if not made:
+        raise next(iter(failed.values()))
+    return made, {name: _one_line(error) for name, error in failed.items()}
+
+
+def _one_line(error: EdgeError) -> str:
+    """Return an error's text fit for a table: tools put line ends into theirs."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
 
 
 def _weights(path: Path, checkpoint: Checkpoint, how: str) -> Weights:
@@ -207,7 +238,7 @@ def _check_config(
 ) -> list[Target]:
     if not targets:
         raise ConfigError("no target given; choose one, such as xnnpack-int8")
-    chosen = [get_target(name) for name in dict.fromkeys(targets)]
+    chosen = list({target.name: target for target in map(get_target, targets)}.values())
     if verify_clips < 1:
         raise ConfigError(f"verify_clips is {verify_clips}, expected 1 or more")
     check_destination(out, overwrite=overwrite)
@@ -221,11 +252,25 @@ def _check_config(
     return chosen
 
 
-def _check_environment(targets: Sequence[Target]) -> None:
+def _check_environment(targets: Sequence[Target]) -> tuple[list[Target], dict[str, str]]:
+    """Return the targets that can be tried here, and why the others cannot.
+
+    Raises:
+        BackendUnavailableError: None can.
+    """
     if importlib.util.find_spec("torch") is None:
         raise BackendUnavailableError(f"export needs torch, not installed here; run: {INSTALL}")
+    possible: list[Target] = []
+    missing: dict[str, BackendUnavailableError] = {}
     for target in targets:
-        target.check_packages()
+        try:
+            target.check_packages()
+            possible.append(target)
+        except BackendUnavailableError as error:
+            missing[target.name] = error
+    if not possible:
+        raise next(iter(missing.values()))
+    return possible, {name: _one_line(error) for name, error in missing.items()}
 
 
 def _clips(

@@ -41,7 +41,7 @@ TARGETS: dict[str, TargetEntry] = {
         extra="export",
         label="ExecuTorch XNNPACK, float32 (any CPU)",
     ),
-    "onnx": TargetEntry(
+    "onnx-fp32": TargetEntry(
         module="export.onnx",
         precision="fp32",
         extra="onnx",
@@ -62,12 +62,17 @@ TARGETS: dict[str, TargetEntry] = {
 }
 
 
+# What people call a target whose precision goes without saying.
+ALIASES = {"onnx": "onnx-fp32"}
+
+
 def get_target(name: str) -> Target:
-    """Return the target of that name.
+    """Return the target of that name, or of that alias.
 
     Raises:
         ConfigError: There is none.
     """
+    name = ALIASES.get(name, name)
     if name not in TARGETS:
         raise ConfigError(
             f"unknown target {name!r}.{did_you_mean(name, TARGETS)} "

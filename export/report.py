@@ -7,7 +7,8 @@ from pathlib import Path
 
 from export.base import Delegation
 from export.verify import Verified
-from runtime.bundle import Artifact
+from runtime.artifact_table import artifact_table
+from runtime.bundle import Artifact, BundleSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,36 +29,24 @@ class ArtifactReport:
     parity: Verified
     seconds: float
 
-    def line(self) -> str:
-        """Return the artifact's row."""
-        error, most = self.parity.mean_abs, self.parity.max_abs
-        errors = ", ".join(
-            f"{name.removeprefix('pred_')} {error[name]:.2g} ({most[name]:.2g})" for name in error
+    def lines(self) -> list[str]:
+        """Return what the table of the bundle does not say of the artifact."""
+        most = ", ".join(
+            f"{name.removeprefix('pred_')} {value:.2g}"
+            for name, value in self.parity.max_abs.items()
         )
         matched = self.artifact.parity["matched"]
-        return (
-            f"{self.path}  {self.artifact.size_bytes / 1e6:.2f} MB  {self._delegated()}"
-            f"mean error (and largest) {errors} on {self.parity.clips} clips  "
-            f"θ {self.artifact.conf:.4g}, {matched['boxes']} of {matched['expected']} "
-            f"detections matched, {matched['found']} found  "
-            f"{self._measured()}{self.seconds:.0f} s"
+        text = (
+            f"{self.artifact.stem}: {matched['boxes']} of {matched['expected']} detections matched "
+            f"at θ {self.artifact.conf:.4g}, {matched['found']} found; largest error {most}"
+            f"{self._f1()}; {self.seconds:.0f} s"
         )
+        outside = self.delegation.fallbacks if self.delegation is not None else ()
+        return [text, *([f"  outside the delegate: {', '.join(outside)}"] if outside else [])]
 
-    def _delegated(self) -> str:
-        taken = self.delegation
-        if taken is None:
-            return ""
-        outside = f", outside: {', '.join(taken.fallbacks)}" if taken.fallbacks else ""
-        return (
-            f"delegated {taken.share:.1%} in {taken.calls} call"
-            f"{'s' if taken.calls != 1 else ''}{outside}  "
-        )
-
-    def _measured(self) -> str:
-        threshold, accuracy = self.artifact.threshold, self.artifact.accuracy
-        if threshold is None or accuracy is None or accuracy["frame_map_50"] is None:
-            return ""
-        return f"F1 {threshold.f1:.3f}  frame-mAP@0.5 {accuracy['frame_map_50']:.4f}  "
+    def _f1(self) -> str:
+        threshold = self.artifact.threshold
+        return "" if threshold is None else f"; F1 {threshold.f1:.3f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +56,21 @@ class ExportReport:
     Attributes:
         out: The bundle's folder.
         artifacts: One entry per artifact.
+        spec: The bundle's `bundle.json`.
         notes: What the user should know: untrained, drawn clips, few clips.
+        failed: Targets that could be tried here, and failed; the bundle says why.
     """
 
     out: Path
     artifacts: tuple[ArtifactReport, ...]
+    spec: BundleSpec
     notes: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Return the report: a row per artifact, the notes, the next commands."""
-        rows = [report.line() for report in self.artifacts]
+        """Return the report: the bundle's table, more of each artifact, notes, next commands."""
+        rows = [*artifact_table(self.spec), ""]
+        rows += [line for report in self.artifacts for line in report.lines()]
         rows += [f"note: {note}" for note in self.notes]
         then = f"edge run --model {self.out} --source 0"
         return [*rows, "next:", f"  edge info {self.out}", f"  {then}"]

@@ -194,11 +194,15 @@ class BundleSpec:
     num_tokens: int
     artifacts: tuple[Artifact, ...]
     golden: GoldenClip
+    not_made: dict[str, str] = field(default_factory=dict)
+    """Targets that its export was asked for and could not make, each with the reason."""
 
     def __post_init__(self) -> None:
         # They are written to terminals and tables: no line ends, no escape sequences.
         for text in (self.name, self.variant, *self.class_names):
             _require(text.isprintable(), f"the name {text[:40]!r} holds unprintable characters")
+        for text in (*self.not_made, *self.not_made.values()):
+            _require(text.isprintable(), f"not_made holds unprintable text: {text[:40]!r}")
         _require(all(self.class_names), "class_names holds an empty name")
         _require(len(self.class_names) > 0, "class_names is empty")
         _require(

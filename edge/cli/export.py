@@ -19,10 +19,13 @@ class ExportOptions:
     targets: tuple[str, ...] | None = option(
         None, "what to make, such as xnnpack-int8 xnnpack-fp32; by default xnnpack-int8"
     )
-    format: str | None = option(None, "engine format, with --backend and --precision",
-                                choices=("executorch", "pte"))  # fmt: skip
-    backend: str = option("xnnpack", "delegate of ExecuTorch", choices=("xnnpack",))
-    precision: str = option("int8", "number format", choices=("fp32", "int8"))
+    format: str | None = option(
+        None, "engine format, with --precision, and --backend for executorch",
+        choices=("executorch", "pte", "onnx", "engine", "tensorrt", "trt", "coreml"),
+    )  # fmt: skip
+    backend: str = option("xnnpack", "delegate of ExecuTorch",
+                          choices=("xnnpack", "vulkan", "openvino"))  # fmt: skip
+    precision: str = option("int8", "number format", choices=("fp32", "fp16", "int8"))
     calib_data: str | None = option(
         None, "folder of videos, one video, a data set such as synthetic-train, or a calibration "
         "file; int8 needs it",
@@ -57,11 +60,15 @@ class ExportOptions:
     @property
     def wanted(self) -> tuple[str, ...]:
         """Target names, from either way of saying them."""
-        return self.targets or (f"{self.backend}-{self.precision}",)
+        if self.targets is not None:
+            return self.targets
+        engine = self.backend if self.format in (None, "executorch", "pte") else self.format
+        engine = "tensorrt" if engine in ("engine", "trt") else engine
+        return (f"{engine}-{self.precision}",)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Export; the bundle appears when every artifact was run and agreed with torch."""
+    """Export; exits 1 where a target that could be tried here failed, though others were made."""
     parser = OptionParser(prog="edge export", description=__doc__)
     options = parser.parse_into(ExportOptions, argv)
     require_export_extra()
@@ -83,4 +90,4 @@ def main(argv: Sequence[str]) -> int:
         )
     for line in report.lines():
         print(line)
-    return 0
+    return 1 if report.failed else 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from runtime.bundle import DEFAULT_BUNDLE, Artifact, Bundle
+from runtime.artifact_table import artifact_table
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import say
 from runtime.options import OptionParser, option
 
@@ -55,30 +55,10 @@ def describe(bundle: Bundle) -> list[str]:
         ("classes", f"{len(spec.class_names)}: {', '.join(spec.class_names)}"),
     ]  # fmt: skip
     lines = [f"{name:<8} {text}" for name, text in rows if text]
-    header = ("artifact", "MB", "delegated", "calls", "θ", "max error", "run at export")
-    table = [header, *(_artifact_row(a) for a in spec.artifacts)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    lines.append("")
-    for row in table:
-        lines.append("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+    lines += ["", *artifact_table(spec)]
     lines.append("")
     lines.append("every file checked: SHA-256 as described")
     return lines
-
-
-def _artifact_row(artifact: Artifact) -> tuple[str, ...]:
-    share, calls = artifact.delegated.get("share"), artifact.delegated.get("calls")
-    errors: dict[str, Any] = artifact.parity.get("max_abs", {})
-    clips = artifact.parity.get("clips", 0)
-    return (
-        artifact.stem,
-        f"{artifact.size_bytes / 1e6:.2f}",
-        "?" if share is None else f"{100 * share:.1f} %",
-        "?" if calls is None else str(calls),
-        f"{artifact.conf:.3f}",
-        ", ".join(f"{k.removeprefix('pred_')} {v:.3g}" for k, v in errors.items()) or "?",
-        f"yes, {clips} clips" if clips else "NO",
-    )
 
 
 def _numbers(values: Sequence[float]) -> str:

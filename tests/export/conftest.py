@@ -13,7 +13,7 @@ from edge.data.demo_clip import write_demo_clip
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from edge.model.variants import build_model
-from export import ExportReport, export_bundle
+from export import ExportReport, export_bundle, program
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -76,4 +76,13 @@ def exported(
         calib_clips=12,
         verify_clips=6,
         out=tmp_path_factory.mktemp("bundle") / "tiny",
+    )
+
+
+@pytest.fixture
+def whole_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the methods for overlapping clips, which take as long again to lower."""
+    methods = program.export_methods
+    monkeypatch.setattr(
+        program, "export_methods", lambda *given: {"forward": methods(*given)["forward"]}
     )

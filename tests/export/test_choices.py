@@ -18,7 +18,7 @@ from edge.data.samples import ClipSample, ClipShape
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from edge.model.variants import build_model
-from export import export_bundle, pipeline, program
+from export import export_bundle, pipeline
 from export.judge import Judged, choose_better
 from export.placement import choose_float_layers, int8_layers
 from runtime.bundle import Bundle, Threshold
@@ -74,15 +74,6 @@ class OwnAnswers:
 @pytest.fixture
 def labelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "open_dataset", lambda spec, shape: OwnAnswers(shape))
-
-
-@pytest.fixture
-def whole_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the methods for overlapping clips, which take as long again to lower."""
-    methods = program.export_methods
-    monkeypatch.setattr(
-        program, "export_methods", lambda *given: {"forward": methods(*given)["forward"]}
-    )
 
 
 @pytest.mark.usefixtures("labelled", "whole_only")

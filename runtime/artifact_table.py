@@ -1,0 +1,73 @@
+"""The table of a bundle's artifacts, as `edge export` prints it and `edge info` prints it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.bundle import Artifact, BundleSpec
+from runtime.engines import ENGINES
+
+HEADER = (
+    "artifact", "precision", "MB", "delegated", "box error", "actor error", "action error",
+    "mAP", "θ", "run at export", "runs here",
+)  # fmt: skip
+
+
+def artifact_table(spec: BundleSpec) -> list[str]:
+    """Return lines: a row per artifact, then each target that was asked for and not made.
+
+    Errors are means over the clips of the export, against the float model in torch: boxes as a
+    share of the frame, scores as logits. mAP is frame-mAP@0.5 by the artifact's own engine, where
+    the export was given labelled clips.
+    """
+    table = [HEADER, *(_row(artifact) for artifact in spec.artifacts)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(HEADER))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    for artifact in spec.artifacts:
+        if artifact.parity.get("ran") is False:
+            why = artifact.parity.get("not_run", "no engine")
+            lines.append(f"{artifact.stem}: exported, not run at export ({why})")
+    lines += [f"{target}: NOT MADE: {why}" for target, why in spec.not_made.items()]
+    return lines
+
+
+def runs_here(artifact: Artifact) -> str:
+    """Return "yes", or "no" and why."""
+    kind = ENGINES.get(artifact.target)
+    try:
+        missing = "no such engine" if kind is None else kind.missing()
+    except ImportError:
+        missing = "the native module does not import"
+    return "yes" if missing is None else f"no: {missing}"
+
+
+def _row(artifact: Artifact) -> tuple[str, ...]:
+    errors: dict[str, Any] = artifact.parity.get("mean_abs", {})
+    clips = artifact.parity.get("clips", 0)
+    ran = artifact.parity.get("ran", clips > 0)
+    found = (artifact.accuracy or {}).get("frame_map_50")
+    return (
+        artifact.stem,
+        artifact.precision,
+        f"{artifact.size_bytes / 1e6:.2f}",
+        _delegated(artifact),
+        *(_error(errors.get(name)) for name in ("pred_boxes", "pred_actor", "pred_actions")),
+        "-" if found is None else f"{found:.4f}",
+        f"{artifact.conf:.3f}",
+        f"yes, {clips} clips" if ran and clips else "NO",
+        runs_here(artifact),
+    )
+
+
+def _delegated(artifact: Artifact) -> str:
+    share, calls = artifact.delegated.get("share"), artifact.delegated.get("calls")
+    if share is None:
+        return "whole"  # an engine without delegates takes a program whole or not at all
+    return f"{share:.1%} in {calls}"
+
+
+def _error(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, int | float) else "?"

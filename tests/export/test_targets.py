@@ -1,0 +1,165 @@
+"""Several targets in one export: what cannot be made here stops nothing else, and is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.cli import main
+from edge.cli.export import ExportOptions
+from export import export_bundle
+from export.registry import ALIASES, TARGETS, get_target
+from export.xnnpack import XnnpackTarget
+from runtime.artifact_table import artifact_table
+from runtime.bundle import Bundle
+from runtime.engine import load_engine
+from runtime.errors import BackendUnavailableError, ConfigError, ExportError
+
+
+class Elsewhere(XnnpackTarget):
+    """XNNPACK under another engine's name, as if that engine were on other machines only."""
+
+
+class Absent(XnnpackTarget):
+    """A target whose package is not installed."""
+
+    def check_packages(self) -> None:
+        raise BackendUnavailableError("target absent needs absence, run:\n  pip install absence")
+
+
+class Unwilling(XnnpackTarget):
+    """A target that does not take the model."""
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        raise ExportError("the delegate does not take aten.roll")
+
+
+ELSEWHERE = Elsewhere(
+    name="elsewhere-fp32", precision="fp32", engine="elsewhere", not_run="it is a phone's"
+)
+
+
+@pytest.fixture
+def targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let names stand for the targets above."""
+    mine = {
+        "elsewhere-fp32": ELSEWHERE,
+        "absent-fp32": Absent(name="absent-fp32", precision="fp32"),
+        "unwilling-fp32": Unwilling(name="unwilling-fp32", precision="fp32"),
+    }
+    monkeypatch.setattr("export.pipeline.get_target", lambda n: mine.get(n) or get_target(n))
+    pytest.importorskip("runtime._native", reason="the native runtime is not built here")
+
+
+@pytest.mark.usefixtures("targets", "whole_only")
+def test_the_rest_is_made_and_every_reason_is_kept(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["absent-fp32", "xnnpack-fp32", "unwilling-fp32", "elsewhere-fp32"]
+    report = export_bundle(checkpoint, targets=names, calib_data=None, out=tmp_path / "b")
+    assert report.failed == ("unwilling-fp32",), "what is not installed has not failed"
+    assert report.spec.not_made == {
+        "absent-fp32": "target absent needs absence, run: pip install absence",
+        "unwilling-fp32": "the delegate does not take aten.roll",
+    }
+    text = "\n".join(report.lines())
+    assert "absent-fp32: NOT MADE: target absent needs absence" in text
+    assert "elsewhere-fp32: exported, not run at export (it is a phone's)" in text
+
+    table = artifact_table(Bundle.load(tmp_path / "b").spec)
+    assert all(line in report.lines() for line in table), "the bundle has the whole table"
+    assert main(["info", str(tmp_path / "b")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in table if line not in printed] == []
+    here, there = table[1:3]
+    assert here.split()[:2] == ["xnnpack-fp32", "fp32"]
+    assert "100.0% in 1" in here
+    assert here.split()[-4:] == ["yes,", "4", "clips", "yes"]
+    assert there.split()[-5:] == ["NO", "no:", "no", "such", "engine"]
+
+    loaded = load_engine(Bundle.load(tmp_path / "b"))
+    assert loaded.artifact.stem == "xnnpack-fp32"
+    assert "skipped: elsewhere-fp32 needs elsewhere" in loaded.reason
+
+
+@pytest.mark.usefixtures("targets")
+def test_what_was_not_run_is_judged_by_its_graph_and_marked(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    export_bundle(checkpoint, targets=["elsewhere-fp32"], calib_data=None, out=tmp_path / "b")
+    spec = Bundle.load(tmp_path / "b").spec
+    (artifact,) = spec.artifacts
+    assert artifact.file == "elsewhere-fp32.pte"
+    assert artifact.parity["ran"] is False
+    assert artifact.parity["not_run"] == "it is a phone's"
+    assert "steps_max_abs" not in artifact.parity, "no engine has computed anything in steps"
+    golden = np.load(tmp_path / "b" / "golden.npz")
+    assert golden["elsewhere-fp32/pred_boxes"].shape == (spec.num_tokens, 4)
+    # On a machine that has the engine, the answers of torch are what it is tested by.
+    mine = replace(artifact, target="xnnpack")
+    (tmp_path / "b" / "bundle.json").write_text(replace(spec, artifacts=(mine,)).to_json())
+    assert load_engine(Bundle.load(tmp_path / "b")).self_test_share is not None
+
+
+@pytest.mark.usefixtures("targets", "whole_only")
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [
+        pytest.param(["absent-fp32"], BackendUnavailableError, id="not installed"),
+        pytest.param(["unwilling-fp32"], ExportError, id="not taken"),
+        pytest.param(["absent-fp32", "unwilling-fp32"], ExportError, id="both"),
+    ],
+)
+def test_nothing_is_written_where_nothing_was_made(
+    checkpoint: Path, tmp_path: Path, names: list[str], error: type
+) -> None:
+    with pytest.raises(error):
+        export_bundle(checkpoint, targets=names, calib_data=None, out=tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("targets", "whole_only")
+@pytest.mark.parametrize(("name", "code"), [("unwilling-fp32", 1), ("absent-fp32", 0)])
+def test_the_command_fails_only_where_work_failed(
+    checkpoint: Path, tmp_path: Path, name: str, code: int
+) -> None:
+    argv = ["export", "--model", str(checkpoint), "--out", str(tmp_path / "b"), "--quiet"]
+    assert main([*argv, "--targets", "xnnpack-fp32", name]) == code
+    assert (tmp_path / "b" / "bundle.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "target"),
+    [
+        pytest.param({}, "xnnpack-int8", id="default"),
+        pytest.param({"format": "pte", "precision": "fp32"}, "xnnpack-fp32", id="pte"),
+        pytest.param(
+            {"format": "executorch", "backend": "vulkan", "precision": "fp16"}, "vulkan-fp16",
+            id="delegate",
+        ),
+        pytest.param({"format": "onnx"}, "onnx-int8", id="onnx"),
+        pytest.param({"format": "onnx", "precision": "fp32"}, "onnx-fp32", id="onnx float"),
+        pytest.param({"format": "engine", "precision": "fp16"}, "tensorrt-fp16", id="engine"),
+        pytest.param({"format": "trt"}, "tensorrt-int8", id="trt"),
+        pytest.param({"targets": ("onnx",)}, "onnx", id="targets"),
+    ],
+)  # fmt: skip
+def test_flags_name_a_target(flags: dict[str, Any], target: str) -> None:
+    assert ExportOptions(model="m.pt", out="b", **flags).wanted == (target,)
+
+
+def test_every_name_and_alias_is_a_target_of_that_name() -> None:
+    for name in TARGETS:
+        assert get_target(name).name == name
+    for alias, name in ALIASES.items():
+        assert get_target(alias).name == name
+        assert alias not in TARGETS
+
+
+def test_a_precision_that_an_engine_lacks_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"unknown target 'xnnpack-fp16'.*Choose from: xnnpack-i"):
+        get_target("xnnpack-fp16")
