@@ -58,6 +58,10 @@ class TrainOptions:
     max_minutes: float | None = option(None, "stop after so many minutes, and save")
     batch: int = option(32, "clips of one step, over all processes and accumulated parts")
     accumulate: int = option(1, "parts that a process cuts its share of a batch into")
+    optimizer: str = option(
+        "adamw", "muon: orthogonal steps for the matrices between channels, AdamW for the rest; it "
+        "learns faster from far away", choices=("adamw", "muon"),
+    )  # fmt: skip
     lr0: float | None = option(None, "highest learning rate; by default 2e-3, with --qat 1e-4")
     lr_final: float = option(0.01, "last learning rate, as a share of --lr0")
     lr_hold: float = option(0.0, "share of the steps at --lr0 before the rate begins to fall")

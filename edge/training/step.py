@@ -66,7 +66,10 @@ class Stepper:
         self.learner.to(device).train()
         self.average: AveragedModel[nn.Module] = AveragedModel(self.learner.trained, options.ema)
         self.optimizer = optimizer_of(
-            self.learner, lr=options.rate, weight_decay=options.weight_decay
+            self.learner,
+            lr=options.rate,
+            weight_decay=options.weight_decay,
+            kind=options.optimizer,
         )
         self._normalize = Normalize(self.config, device)
         self._gradient: _Gradient | None = None
