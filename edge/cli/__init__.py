@@ -26,6 +26,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "explain": ("edge.cli.explain", "see what a model sees: a picture for each keyframe"),
     "calibrate": ("edge.cli.calibrate", "choose calibration clips and record activation ranges"),
     "export": ("edge.cli.export", "turn a checkpoint into a bundle that was run and compared"),
+    "build-engine": (
+        "runtime.cli.build_engine",
+        "build a TensorRT engine on this device, of a bundle's ONNX",
+    ),
     "benchmark": ("edge.cli.benchmark", "measure a bundle on this machine"),
 }
 
@@ -54,6 +58,6 @@ def _dispatch(argv: Sequence[str]) -> int:
 def usage() -> str:
     """Return the list of verbs."""
     lines = ["usage: edge <verb> [flags]   (edge <verb> --help lists a verb's flags)", ""]
-    lines += [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
+    lines += [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
     lines += ["", "  edge run --source 0 --show            # a camera, with the default bundle"]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The device's command line: `run`, `info`, `doctor`, with nothing but the runtime.
+"""The device's command line: `run`, `info`, `doctor`, `build-engine`, with nothing but the runtime.
 
 `python -m runtime` and `edge` share this code. Results go to stdout, everything else to stderr.
 """
@@ -17,6 +17,7 @@ VERBS = {
     "run": "find the people who act in a camera, stream, file or folder",
     "info": "print what a bundle holds and check every byte of it",
     "doctor": "say what this machine has and what is missing",
+    "build-engine": "build a TensorRT engine on this device, of a bundle's ONNX",
 }
 
 
@@ -27,16 +28,16 @@ def main(argv: Sequence[str]) -> int:
 
 def _dispatch(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        say("usage: python -m runtime [run|info|doctor] [flags]")
+        say(f"usage: python -m runtime [{'|'.join(VERBS)}] [flags]")
         for verb, text in VERBS.items():
-            say(f"  {verb:<8} {text}")
+            say(f"  {verb:<12} {text}")
         return EXIT_OK
     verb, rest = (argv[0], argv[1:]) if not argv[0].startswith("-") else ("run", argv)
     if verb not in VERBS:
         raise ConfigError(
             f"unknown verb {verb!r}.{did_you_mean(verb, VERBS)} Choose from: {', '.join(VERBS)}"
         )
-    return int(importlib.import_module(f"runtime.cli.{verb}").main(rest))
+    return int(importlib.import_module(f"runtime.cli.{verb.replace('-', '_')}").main(rest))
 
 
 def say(line: str = "") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -133,15 +132,34 @@ def _default_bundle() -> Finding:
 def _jetson() -> Finding:
     try:
         release = Path("/etc/nv_tegra_release").read_text(encoding="utf-8").splitlines()[0]
-    except OSError:
+    except (OSError, IndexError):
         return OK, "not a Jetson"
-    return OK, f"{release} (TensorRT here has not been run by this project: measure before use)"
+    mode = "power mode not known (sudo nvpmodel -q)"
+    try:
+        found = re.search(r"pmode:(\d+)", Path("/var/lib/nvpmodel/status").read_text("utf-8"))
+    except OSError:
+        found = None
+    if found is not None:
+        mode = f"power mode {int(found.group(1))}"
+    return OK, f"{release}; {mode}; the GPU's way has not been run by this project: measure"
 
 
 def _tensorrt() -> Finding:
-    if importlib.util.find_spec("tensorrt") is None:
-        return WARN, "not installed: only ExecuTorch artifacts run here"
-    return WARN, "installed, but this version of bmvit-edge has no TensorRT engine"
+    from runtime.engines.tensorrt import NOT_RUN, Machine, missing
+    from runtime.trtexec import find_trtexec
+
+    trtexec = find_trtexec()
+    tool = f"; trtexec at {trtexec}" if trtexec else "; no trtexec"
+    lack = missing()
+    if lack is not None:
+        # Only where one would expect it: most machines have no such GPU.
+        return OK if trtexec is None else WARN, f"no engines run here: {lack}{tool}"
+    try:
+        here = Machine.here()
+    except (EdgeError, RuntimeError) as error:
+        return WARN, f"it imports, and then: {error}{tool}"
+    text = f"{here.tensorrt}, CUDA {here.cuda}, {here.gpu} ({here.compute_capability}){tool}"
+    return OK, f"{text}; build engines by edge build-engine BUNDLE; {NOT_RUN}"
 
 
 def _torch() -> Finding:
