@@ -82,9 +82,9 @@ class TrainOptions:
         None, "which tokens become triplets; by default the variant's (halves)",
         choices=("all", "centre", "centre_mean", "halves"),
     )  # fmt: skip
-    box_reference: str = option(
-        "token", "boxes as offsets from the token's place, or as they are (the method's ablation)",
-        choices=("token", "absolute"),
+    box_reference: str | None = option(
+        None, "boxes as offsets from the token's place, or as they are (the method's ablation); by "
+        "default as --init has them, else token", choices=("token", "absolute"),
     )  # fmt: skip
 
     set_cost_class: float = option(2.0, "matching: weight of the actor term")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
+
+from torch import Tensor
 
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.cached import CachedClips
@@ -118,10 +121,10 @@ def clip_shape(config: BMViTConfig) -> ClipShape:
 def _config(options: TrainOptions) -> BMViTConfig:
     config = None if options.init is None else load_checkpoint(options.init).config
     if config is None or config.variant != options.model:  # a smaller one is grown
-        config = with_overrides(variant_config(options.model), box_reference=options.box_reference)
+        config = variant_config(options.model)
     overrides = {
         name: getattr(options, name)
-        for name in ("token_selection", "drop_path")
+        for name in ("token_selection", "box_reference", "drop_path")
         if getattr(options, name) is not None
     }
     return with_overrides(config, **overrides)
@@ -138,15 +141,35 @@ def _load_weights(model: BMViT, path: str, class_names: tuple[str, ...]) -> None
             )
         grow(checkpoint.model, model)
         return
-    weights = checkpoint.model.state_dict()
+    weights, mine = checkpoint.model.state_dict(), model.state_dict()
     if checkpoint.class_names != class_names:
-        mine = model.state_dict()
-        fresh = [n for n in weights if n.startswith("heads.actions") and _last(n, model)]
-        weights.update({name: mine[name] for name in fresh})
+        fresh = [n for n in mine if n.startswith("heads.actions") and _last(n, model)]
+        _begin_anew(weights, mine, fresh)
         logger.warning(
             "%s knows other actions: the last layer of the action head begins anew", path
         )
+    if checkpoint.config.token_selection != model.config.token_selection:
+        _begin_anew(weights, mine, [n for n in (*weights, *mine) if n.startswith("heads.slice_")])
+        logger.warning(
+            "%s has other tokens (%s): what tells slices apart begins anew",
+            path,
+            checkpoint.config.token_selection,
+        )
+    if checkpoint.config.heads.box_reference != model.config.heads.box_reference:
+        _begin_anew(weights, mine, [n for n in mine if n.startswith("heads.box.")])
+        logger.warning("%s has other boxes: the box head begins anew", path)
     model.load_state_dict(weights)
+
+
+def _begin_anew(
+    weights: dict[str, Tensor], mine: Mapping[str, Tensor], names: Iterable[str]
+) -> None:
+    """Put the model's own first values in the place of some weights; what it lacks goes."""
+    for name in names:
+        if name in mine:
+            weights[name] = mine[name]
+        else:
+            weights.pop(name, None)
 
 
 def _last(name: str, model: BMViT) -> bool:

@@ -269,6 +269,36 @@ def test_weights_to_start_from(tmp_path: Path) -> None:
     assert changed == {"heads.actions.layers.2.weight", "heads.actions.layers.2.bias"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "anew", "said"),
+    [
+        pytest.param({"token_selection": "centre"}, set(), "slices apart begins anew", id="one"),
+        pytest.param(
+            {"token_selection": "all"}, {"slice_where", "slice_what"}, "slices apart", id="all"
+        ),
+        pytest.param(
+            {"box_reference": "absolute"}, {"box"}, "the box head begins anew", id="absolute"
+        ),
+    ],
+)
+def test_weights_with_other_tokens_or_boxes_begin_anew_where_they_must(
+    tmp_path: Path, changes: dict[str, str], anew: set[str], said: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    first = teacher_file(tmp_path / "first.pt")
+    weights = load_checkpoint(first).model.state_dict()
+    model = Trainer(options_of(tmp_path / "a", init=first, **changes)).parts.model
+    changed = {
+        name
+        for name, value in model.state_dict().items()
+        if name not in weights
+        or value.shape != weights[name].shape
+        or not torch.equal(value, weights[name])
+    }
+    assert {name.split(".")[1] for name in changed} == anew
+    assert said in caplog.text
+
+
 def test_weights_of_another_form_are_refused(tmp_path: Path) -> None:
     first = teacher_file(tmp_path / "first.pt")
     with pytest.raises(ConfigError, match="a nano cannot be grown from a pico"):
