@@ -33,6 +33,7 @@ NUM_FRAMES, FPS = 60, 28
 # Few enough to be quick, many enough that most of what the network says is compared.
 CONF = 0.05
 # Of the picture's sides. JSON has two digits of a pixel, so 0.01 of 256 is the least that can show.
+# On other videos a clip in twenty has an int8 value that rounds the other way, and differs by more.
 BOX_TOLERANCE = 1e-3
 PROBABILITY_TOLERANCE = 1e-4
 
