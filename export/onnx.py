@@ -99,7 +99,7 @@ class OnnxTarget:
         with quiet_tools():
             graph = export_graph(model, torch.from_numpy(clips[0]))
             if self.precision == "int8":
-                graph = _int8(graph, model, clips, float_layers, progress)
+                graph = int8_graph(graph, model, clips, float_layers, progress)
             elif self.precision == "fp16":
                 from export.onnx_half import half_graph
 
@@ -200,13 +200,22 @@ def open_onnx(
             ) from error
 
 
-def _int8(
+def int8_graph(
     graph: GraphModule,
     model: BMViT,
     clips: Sequence[Floats],
     float_layers: frozenset[str],
     progress: Progress | None,
 ) -> GraphModule:
+    """Quantize an exported graph as TensorRT takes it: symmetric, weights by output channel.
+
+    Args:
+        graph: The exported float graph.
+        model: What it was exported from; names the layers that stay float32.
+        clips: Clips (1, T, 3, H, W) that give the ranges.
+        float_layers: Further layers that stay float32.
+        progress: Told after each clip.
+    """
     import torch
 
     from export.program import head_output_layers

@@ -59,6 +59,18 @@ TARGETS: dict[str, TargetEntry] = {
         extra="onnx",
         label="ONNX, static int8 with explicit Q/DQ (TensorRT, ONNX Runtime)",
     ),
+    "tensorrt-fp16": TargetEntry(
+        module="export.tensorrt",
+        precision="fp16",
+        extra="tensorrt",
+        label="TensorRT engine, float16, for the NVIDIA GPU of this machine",
+    ),
+    "tensorrt-int8": TargetEntry(
+        module="export.tensorrt",
+        precision="int8",
+        extra="tensorrt",
+        label="TensorRT engine, static int8, for the NVIDIA GPU of this machine",
+    ),
 }
 
 
