@@ -34,7 +34,7 @@ def check(code: cudart.cudaError_t, doing: str) -> None:
         ArtifactError: It names what was being done, and CUDA's own word for what went wrong.
     """
     if code != cudart.cudaError_t.cudaSuccess:
-        raise ArtifactError(f"CUDA failed at {doing}: {code.name}; free memory, or restart")
+        raise ArtifactError(f"CUDA failed at {doing}: {code.name}; `edge doctor` says what is here")
 
 
 def why_no_gpu() -> str | None:

@@ -28,6 +28,7 @@ class TensorIOMode(IntEnum):
     OUTPUT = 2
 
 class Dims:
+    # It iterates by __len__ and __getitem__, which mypy does not take for tuple().
     def __iter__(self) -> DimsIterator: ...
 
 class DimsIterator:
