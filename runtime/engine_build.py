@@ -268,7 +268,12 @@ def run_child(asked: Mapping[str, object]) -> dict[str, Any]:
     )  # fmt: skip
     if done.returncode != 0:
         raise ArtifactError(_why(done, "the builder's process", r"^error: (.+)$"))
-    found: dict[str, Any] = json.loads(done.stdout)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        raise ArtifactError(
+            f"the builder's process printed no result: {done.stdout.strip()[-200:]!r}"
+        ) from error
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import shlex
 import threading
 import time
@@ -99,10 +100,15 @@ def check_machine(artifact: Artifact, here: Machine, bundle: Path) -> None:
     )
     if not same:
         raise ArtifactMismatchError(
-            f"{artifact.file} was built for {made['gpu']} (compute capability "
-            f"{made['compute_capability']}) by TensorRT {made['tensorrt']}, and here is {here.gpu} "
-            f"({here.compute_capability}) with TensorRT {here.tensorrt}; {again}"
+            f"{artifact.file} was built for {_shown(made['gpu'])} (compute capability "
+            f"{_shown(made['compute_capability'])}) by TensorRT {_shown(made['tensorrt'])}, and "
+            f"here is {here.gpu} ({here.compute_capability}) with TensorRT {here.tensorrt}; {again}"
         )
+
+
+def _shown(text: str) -> str:
+    """Return a bundle's text as a terminal may have it."""
+    return text[:80] if text.isprintable() else repr(text[:80])
 
 
 def _release(version: str) -> list[str]:
@@ -315,11 +321,11 @@ def _load(path: Path, num_threads: int, stride: int) -> Program:
 
 
 def _load_recorded(path: Path, artifact: Artifact, bundle: Path) -> Program:
-    check_machine(artifact, Machine.here(), bundle)
     core = artifact.made_with.get("dla_core", "0")
-    if not core.isdecimal():
-        raise ArtifactMismatchError(f"{artifact.file} names the DLA core {core!r}, not a number")
+    if not re.fullmatch(r"[0-7]", core):
+        raise ArtifactMismatchError(f"{artifact.file} names the DLA core {core[:20]!r}, not 0 to 7")
     try:
+        check_machine(artifact, Machine.here(), bundle)
         return TensorRTProgram(path, dla_core=int(core))
     except EdgeError:
         raise

@@ -32,7 +32,7 @@ from runtime.engine_build import (
 )
 from runtime.engine_build import _why as why
 from runtime.engine_choice import Candidate, choose, record
-from runtime.engines.tensorrt import Machine, check_machine, missing
+from runtime.engines.tensorrt import TENSORRT, Machine, check_machine, missing
 from runtime.errors import (
     ArtifactError,
     ArtifactMismatchError,
@@ -369,6 +369,7 @@ def test_edge_runner_takes_its_own_program_of_such_a_bundle(
         pytest.param({"compute_capability": "9.0"}, "and here is Orin (8.7)", id="capability"),
         pytest.param({"tensorrt": "10.7.0"}, "by TensorRT 10.7.0", id="release"),
         pytest.param({"gpu": ""}, "does not say for which GPU", id="no word of it"),
+        pytest.param({"gpu": "\x1b[2J"}, r"built for '\x1b[2J'", id="hostile"),
     ],
 )
 def test_an_engine_of_another_machine_is_refused(changes: dict[str, str], said: str) -> None:
@@ -379,6 +380,13 @@ def test_an_engine_of_another_machine_is_refused(changes: dict[str, str], said: 
         check_machine(artifact, ORIN, Path("my bundle"))
     assert said in str(stop.value)
     assert str(stop.value).endswith("edge build-engine 'my bundle'")
+
+
+def test_a_dla_core_that_is_none_is_refused_before_tensorrt_is_asked() -> None:
+    artifact = replace(onnx("fp16"), made_with={**ORIN.record(), "dla_core": "0; x"})
+    assert TENSORRT.load_recorded is not None
+    with pytest.raises(ArtifactMismatchError, match="names the DLA core '0; x', not 0 to 7"):
+        TENSORRT.load_recorded(Path("e"), artifact, Path("b"))
 
 
 @pytest.mark.parametrize("version", ["10.3.0", "10.3.0.30"])
