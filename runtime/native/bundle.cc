@@ -105,9 +105,18 @@ Bundle Read(const Json& content, const std::string& folder) {
   bundle.artifact = artifact.At("file").String();
   bundle.precision = artifact.At("precision").String();
   bundle.conf = artifact.At("conf").Number();
-  if (bundle.artifact.find('/') != std::string::npos) {
-    throw ArtifactError("file '" + bundle.artifact + "' is no plain name");
+  const Json& tolerance = artifact.At("self_test_tolerance");
+  bundle.self_test_tolerance = {tolerance.At("pred_boxes").Number(),
+                                tolerance.At("pred_actor").Number(),
+                                tolerance.At("pred_actions").Number()};
+  const Json& golden = content.At("golden");
+  for (const std::string& file : {bundle.artifact, golden.At("file").String()}) {
+    if (file.find('/') != std::string::npos) {
+      throw ArtifactError("file '" + file + "' is no plain name");
+    }
   }
+  bundle.golden_path = folder + "/" + golden.At("file").String();
+  bundle.golden_sha256 = golden.At("sha256").String();
   bundle.path = folder + "/" + bundle.artifact;
   const std::string expected = artifact.At("sha256").String();
   const std::string found = FileSha256(bundle.path);

@@ -25,6 +25,9 @@ struct Bundle {
   std::string precision;
   std::string path;
   double conf;
+  std::array<double, 3> self_test_tolerance;  // of boxes, actor, actions
+  std::string golden_path;
+  std::string golden_sha256;
 
   // Reads bundle.json in a folder, checks its seal and the artifact's SHA-256.
   // Throws ArtifactError.

@@ -6,6 +6,7 @@
 
 #include "runtime/native/errors.h"
 #include "runtime/native/json.h"
+#include "runtime/native/self-test.h"
 
 namespace edge {
 namespace {
@@ -68,6 +69,7 @@ Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
                         " tokens: it is the program of another model; export it again");
   }
   for (const Shape& shape : outputs) outputs_.emplace_back(ElementCount(shape));
+  self_test_ = SelfTest(bundle, &engine_);
 }
 
 std::string Runner::Describe() const {
@@ -80,6 +82,8 @@ std::string Runner::Describe() const {
       Fixed(bundle_.fps, 2) + " fps, " + threads +
       ", ExecuTorch " EDGE_EXECUTORCH_VERSION ", loaded in " + Fixed(engine_.load_ms(), 0) + " ms";
   if (engine_.shares_steps()) text += ", overlapping clips share their steps";
+  text += self_test_ ? ", self-test passed at " + Fixed(100.0 * *self_test_, 0) + "% of its limit"
+                     : ", not self-tested (the golden clip is compressed; export the bundle again)";
   if (!bundle_.trained) text += "\nwarning: the weights are untrained: results mean nothing";
   return text;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ class Runner {
   int width_ = 0;
   int height_ = 0;
   double preprocess_pending_ms_ = 0.0;
+  std::optional<double> self_test_;  // largest error at the golden clip, as a share of its limit
   std::vector<double> preprocess_ms_;
   std::vector<double> inference_ms_;
   std::vector<double> decode_ms_;

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +245,87 @@ def test_broken_bundle_is_one_sentence_and_exit_1(
     bundle = make_bundle()
     damage(bundle)
     check_failure(run("--model", bundle, *RAW, frames=bytes(192)), words)
+
+
+def with_golden(bundle: Path, save: Any = np.savez, **changes: Any) -> Path:
+    """Write the golden clip anew with other arrays (None leaves one out), and seal the bundle."""
+    from runtime.bundle import Bundle, GoldenClip
+
+    with np.load(bundle / "golden.npz") as golden:
+        content = {**golden, **changes}
+    save(bundle / "golden.npz", **{k: v for k, v in content.items() if v is not None})
+    return sealed(bundle, Bundle, GoldenClip)
+
+
+def sealed(bundle: Path, opened: Any, golden: Any) -> Path:
+    digest = hashlib.sha256((bundle / "golden.npz").read_bytes()).hexdigest()
+    spec = opened.load(bundle).spec
+    spec = replace(spec, golden=golden(file="golden.npz", sha256=digest))
+    (bundle / "bundle.json").write_text(spec.to_json(), encoding="utf-8")
+    return bundle
+
+
+def test_it_tests_itself_as_python_does(make_bundle: Any) -> None:
+    bundle = make_bundle()
+    done = run("--model", bundle, "--raw", f"{WIDTH}x{HEIGHT}@30", frames=video(30).tobytes())
+    assert done.returncode == 0, done.stderr
+    assert "self-test passed at 0% of its limit" in done.stderr
+    with np.load(bundle / "golden.npz") as golden:
+        off = golden["xnnpack-int8/pred_actor"] + 0.5e-4
+    done = run(
+        *("--model", with_golden(bundle, **{"xnnpack-int8/pred_actor": off}), *RAW),
+        frames=bytes(192),
+    )
+    assert "self-test passed at 50% of its limit" in done.stderr, "of the tolerance of 1e-4"
+
+
+def test_a_compressed_golden_clip_is_said(make_bundle: Any) -> None:
+    bundle = with_golden(make_bundle(), np.savez_compressed)
+    done = run("--model", bundle, "--raw", f"{WIDTH}x{HEIGHT}@30", frames=video(30).tobytes())
+    assert done.returncode == 0, done.stderr
+    assert "not self-tested (the golden clip is compressed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param(
+            {"pred_actor": np.full(4, 9.0, np.float32)}, "pred_actor of the golden clip is off by",
+            id="other answers",
+        ),
+        pytest.param({"pred_actor": np.full(4, np.nan, np.float32)}, "off by nan", id="NaN"),
+        pytest.param({"pred_boxes": None}, "lacks xnnpack-int8/pred_boxes", id="no answer"),
+        pytest.param(
+            {"pred_boxes": np.zeros((5, 4), np.float32)}, "expected <f4 (4, 4)", id="other tokens"
+        ),
+        pytest.param({"pred_boxes": np.zeros((4, 4))}, "expected <f4 (4, 4)", id="float64"),
+    ],
+)  # fmt: skip
+def test_a_failed_self_test_is_one_sentence(
+    make_bundle: Any, changes: dict[str, Any], words: str
+) -> None:
+    named = {f"xnnpack-int8/{name}": value for name, value in changes.items()}
+    done = run("--model", with_golden(make_bundle(), **named), *RAW, frames=bytes(192))
+    check_failure(done, words)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9, 0.98, 0.999])
+def test_a_golden_clip_that_is_no_archive_is_refused(make_bundle: Any, share: float) -> None:
+    from runtime.bundle import Bundle, GoldenClip
+
+    bundle = make_bundle()
+    content = (bundle / "golden.npz").read_bytes()
+    (bundle / "golden.npz").write_bytes(content[: int(share * len(content))])
+    sealed(bundle, Bundle, GoldenClip)
+    done = run("--model", bundle, *RAW, frames=bytes(192))
+    check_failure(done, "no whole archive of arrays")
+
+
+def test_a_changed_golden_clip_is_refused(make_bundle: Any) -> None:
+    bundle = make_bundle()
+    flip(bundle / "golden.npz", 0.3)
+    done = run("--model", bundle, *RAW, frames=bytes(192))
+    check_failure(done, "not the golden clip that the bundle describes")
 
 
 def test_program_of_another_model_is_refused(make_bundle: Any) -> None:
