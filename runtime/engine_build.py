@@ -165,7 +165,7 @@ def build_engines(
         text = meminfo.read_text(encoding="utf-8") if meminfo.is_file() else ""
         check_memory(text, settings.workspace_mb, largest)
         with tempfile.TemporaryDirectory(prefix="bmvit-engine-") as work:
-            candidates = []
+            candidates: list[Candidate] = []
             for source in sources:
                 say(f"building tensorrt-{source.precision} from {source.file} by {way} ...")
                 program = trtexec if way == "trtexec" else None
