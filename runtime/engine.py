@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from runtime.bundle import OUTPUTS
 from runtime.engines import ENGINES, Program
+from runtime.engines.base import DEVICES
 from runtime.errors import (
     ArtifactError,
     ArtifactMismatchError,
@@ -82,6 +83,7 @@ def load_engine(
     num_threads: int = 0,
     stride: int = 0,
     self_test: bool = True,
+    device: str = "auto",
 ) -> LoadedEngine:
     """Load the best artifact of a bundle that runs here.
 
@@ -93,12 +95,15 @@ def load_engine(
             clips have steps in common, and the program has the methods for it, each step is
             computed once.
         self_test: Compare the program's answer to the golden clip with the recorded one.
+        device: Which artifacts come into question: those that compute on the `cpu`, on `cuda`, or
+            `auto`, on any, a GPU first.
 
     Returns:
         The loaded engine; its `reason` is also logged.
 
     Raises:
-        ConfigError: The bundle has no artifact of that name, or `num_threads` is not in [0, 256].
+        ConfigError: The bundle has no artifact of that name, `num_threads` is not in [0, 256], or
+            there is no such device.
         BackendUnavailableError: No artifact can run with this build.
         ArtifactError: A file is missing or does not load.
         ArtifactMismatchError: A file is not the one described, or the self-test failed.
@@ -108,7 +113,11 @@ def load_engine(
             f"num_threads is {num_threads}, expected 1 to {MAX_THREADS}, or 0 for one thread per "
             "fast core"
         )
-    candidates, skipped = _candidates(bundle, artifact)
+    if device not in ("auto", *DEVICES):
+        raise ConfigError(
+            f"--device {device!r} is not known; choose from: auto, {', '.join(DEVICES)}"
+        )
+    candidates, skipped = _candidates(bundle, artifact, device)
     for i, candidate in enumerate(candidates):
         # Outside the fallback below: a changed file means that the bundle cannot be trusted.
         path = bundle.artifact_path(candidate)
@@ -131,13 +140,16 @@ def load_engine(
     )
 
 
-def _candidates(bundle: Bundle, name: str | None) -> tuple[list[Artifact], list[str]]:
+def _candidates(bundle: Bundle, name: str | None, device: str) -> tuple[list[Artifact], list[str]]:
     """Return the artifacts that can run here, best first, and why each other cannot."""
     wanted = bundle.spec.artifacts if name is None else (bundle.artifact(name),)
     usable: list[Artifact] = []
     skipped: list[str] = []
     for artifact in wanted:
         target = ENGINES.get(artifact.target)
+        if target is not None and device not in ("auto", target.device):
+            skipped.append(f"{artifact.stem} runs on {target.device}, not on {device} as asked")
+            continue
         try:
             missing = "this build has no such engine" if target is None else target.missing()
         except ImportError as error:

@@ -28,7 +28,6 @@ from runtime.tubes import PersonTracks
 
 logger = logging.getLogger(__name__)
 
-DEVICES = ("cpu",)
 DEFAULT_STRIDE_SAMPLES = 2
 
 
@@ -46,7 +45,7 @@ class ClipRunner:
         conf: float | None = None,
         action_conf: float = 0.5,
         stride: int | None = None,
-        device: str = "cpu",
+        device: str = "auto",
         num_threads: int = 0,
         max_age_ms: float = 500.0,
         self_test: bool = True,
@@ -60,7 +59,8 @@ class ClipRunner:
             action_conf: Threshold on each action's probability.
             stride: Frames, at the bundle's fps, from one decision to the next; rounded up to a
                 multiple of `sampling_rate`. None takes two samples.
-            device: Where to run; `cpu`.
+            device: Where to run: `cpu`, `cuda`, or `auto`, the best that the bundle has a program
+                for.
             num_threads: Threads of the engine; 0 takes one per core.
             max_age_ms: Live sources: a newest frame older than this is reported as stale.
             self_test: Compare with the bundle's golden clip before the first result.
@@ -71,10 +71,6 @@ class ClipRunner:
             BackendUnavailableError: No artifact of the bundle runs here.
         """
         self._state: ClipStream | None = None
-        if device not in DEVICES:
-            raise ConfigError(
-                f"--device {device!r} is not known; choose from: {', '.join(DEVICES)}"
-            )
         for name, value in (("conf", conf), ("action_conf", action_conf)):
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ConfigError(f"{name} is {value}; it must be from 0 to 1")
@@ -91,6 +87,7 @@ class ClipRunner:
                 num_threads=num_threads,
                 stride=stride_samples,
                 self_test=self_test,
+                device=device,
             )
         except BaseException:
             self.bundle.close()

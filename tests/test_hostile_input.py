@@ -58,7 +58,7 @@ def bundle(tmp_path: Path) -> Path:
         pytest.param(["--source", "x", "--conf", "7"], "--conf is 7", id="conf 7"),
         pytest.param(["--source", "x", "--conf", "nan"], "--conf is nan", id="conf not a number"),
         pytest.param(["--source", "x", "--iou", "0.5"], "there is no NMS", id="iou"),
-        pytest.param(["--source", "x", "--device", "cuda"], "Choose from: cpu", id="device"),
+        pytest.param(["--source", "x", "--device", "gpu"], "Choose from: auto, cpu", id="device"),
         pytest.param(["--source", "x", "--stride", "0"], "--stride is 0", id="stride 0"),
         pytest.param(["--source", "x", "--stride", "-3"], "--stride is -3", id="stride -3"),
     ],

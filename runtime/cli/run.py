@@ -51,7 +51,10 @@ class RunOptions:
         "frames between two decisions, at the bundle's fps; else two samples of the clip",
         aliases=("--vid-stride",),
     )
-    device: str = option("cpu", "where to run", choices=("cpu",))
+    device: str = option(
+        "auto", "where to run; auto takes the best that the bundle has a program for",
+        choices=("auto", "cpu", "cuda"),
+    )  # fmt: skip
     num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
     fps: float | None = option(None, "frames a second of a folder of images")
     max_age_ms: float = option(500.0, "live sources: oldest frame that is not stale, ms")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runtime.bundle import Artifact
 
 Floats = npt.NDArray[np.float32]
+DEVICES = ("cpu", "cuda")
 
 
 class Program(Protocol):
@@ -51,7 +52,7 @@ class EngineKind:
         missing: Says why it cannot run here, or None where it can.
         load: Loads a program file with a number of threads (0: the engine's choice), for clips that
             begin so many samples apart (0: clips that do not overlap).
-        device: What it computes on, in a word or two.
+        device: What it computes on: one of `DEVICES`.
         load_recorded: In place of `load`, for programs made for one machine: given the file, its
             artifact's record to hold against this machine, and the bundle's path as the user has
             it. Raises `ArtifactMismatchError` where they do not fit.

@@ -20,4 +20,4 @@ def _load(path: Path, num_threads: int, stride: int) -> Program:
     return _native.Engine(str(path), num_threads, stride)
 
 
-XNNPACK = EngineKind(missing=_xnnpack_missing, load=_load, device="processor")
+XNNPACK = EngineKind(missing=_xnnpack_missing, load=_load, device="cpu")

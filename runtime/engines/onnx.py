@@ -117,4 +117,4 @@ def _load(path: Path, num_threads: int, stride: int) -> Program:
     return OnnxProgram(path, num_threads)
 
 
-ONNX = EngineKind(missing=_missing, load=_load, device="processor")
+ONNX = EngineKind(missing=_missing, load=_load, device="cpu")

@@ -333,6 +333,4 @@ def _load_recorded(path: Path, artifact: Artifact, bundle: Path) -> Program:
         raise ArtifactError(f"{path} does not load in TensorRT: {error}") from error
 
 
-TENSORRT = EngineKind(
-    missing=missing, load=_load, load_recorded=_load_recorded, device="NVIDIA GPU"
-)
+TENSORRT = EngineKind(missing=missing, load=_load, load_recorded=_load_recorded, device="cuda")

@@ -207,6 +207,28 @@ def with_artifacts(folder: Path, listed: tuple[Any, ...]) -> Path:
     return folder
 
 
+def test_a_device_that_was_asked_for_is_kept(
+    make_bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_bundle(artifacts=2)
+    first, second = artifacts(folder)
+    from dataclasses import replace
+
+    with_artifacts(folder, (first, replace(second, target="gpu")))
+    native = engine_module.ENGINES["xnnpack"]
+    gpu = EngineKind(missing=lambda: None, load=native.load, device="cuda")
+    monkeypatch.setattr(engine_module, "ENGINES", {"gpu": gpu, "xnnpack": native})
+    assert load(folder, self_test=False).artifact.target == "gpu"
+    assert load(folder, self_test=False, device="cuda").artifact.target == "gpu"
+    cpu = load(folder, self_test=False, device="cpu")
+    assert cpu.artifact.target == "xnnpack"
+    assert "skipped: xnnpack-fp32 runs on cuda, not on cpu as asked" in cpu.reason
+    with pytest.raises(BackendUnavailableError, match="int8 runs on cpu, not on cuda as asked"):
+        load(folder, artifact="xnnpack-int8", device="cuda")
+    with pytest.raises(ConfigError, match="'tpu' is not known; choose from: auto, cpu, cuda"):
+        load(folder, device="tpu")
+
+
 def test_preferred_target_wins_where_it_runs(
     make_bundle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,11 +238,11 @@ def test_preferred_target_wins_where_it_runs(
 
     with_artifacts(folder, (first, replace(second, target="accelerator")))
     native = engine_module.ENGINES["xnnpack"]
-    missing = EngineKind(missing=lambda: "no device", load=native.load, device="-")
+    missing = EngineKind(missing=lambda: "no device", load=native.load, device="cpu")
     monkeypatch.setattr(engine_module, "ENGINES", {"accelerator": missing, "xnnpack": native})
     without = load(folder, self_test=False)
     assert without.artifact.target == "xnnpack"
     assert "skipped: xnnpack-fp32 needs accelerator: no device" in without.reason
-    present = EngineKind(missing=lambda: None, load=native.load, device="-")
+    present = EngineKind(missing=lambda: None, load=native.load, device="cpu")
     monkeypatch.setattr(engine_module, "ENGINES", {"accelerator": present, "xnnpack": native})
     assert load(folder, self_test=False).artifact.target == "accelerator"

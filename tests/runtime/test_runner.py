@@ -121,7 +121,7 @@ def test_stride_is_frames_between_decisions(
         pytest.param({"conf": 7.0}, "conf is 7", id="conf"),
         pytest.param({"action_conf": -0.1}, "action_conf", id="action-conf"),
         pytest.param({"stride": 0}, "stride is 0", id="stride"),
-        pytest.param({"device": "cuda:0"}, "choose from: cpu", id="device"),
+        pytest.param({"device": "cuda:0"}, "choose from: auto, cpu, cuda", id="device"),
         pytest.param({"num_threads": -1}, "num_threads", id="threads"),
         pytest.param({"num_threads": 10**14}, "num_threads", id="threads-huge"),
         pytest.param({"artifact": "vulkan"}, "choose from", id="artifact"),
