@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from export.base import (
-    INSTALL,
-    Delegation,
-    Floats,
-    Lowered,
-    OpenProgram,
-    Precision,
-    Progress,
-    Target,
-)
+from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.executorch_program import check_executorch, lower_methods, made_with
 from export.verify import native_engine, open_program
-from runtime.errors import BackendUnavailableError, EdgeError, ExportError
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
     from export.program import Method
-
-logger = logging.getLogger(__name__)
-
-_PACKAGES = ("torch", "torchao", "executorch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +31,7 @@ class XnnpackTarget:
         Raises:
             BackendUnavailableError: One is not.
         """
-        missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise BackendUnavailableError(
-                f"target {self.name} needs {', '.join(missing)}, not installed here; run: {INSTALL}"
-            )
+        check_executorch(self.name)
         native_engine()
 
     @property
@@ -83,16 +62,22 @@ class XnnpackTarget:
         """
         import torch
 
+        from export.layout import shortest_layouts
         from export.program import export_methods, graph_outputs
         from quantize._quiet import quiet_tools
 
         with quiet_tools():
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
+                XnnpackPartitioner,
+            )
+
             methods = export_methods(model, torch.from_numpy(clips[0]))
             if self.precision == "int8":
                 methods = self._quantize(model, methods, clips, float_layers, progress)
             if progress is not None:
                 progress(f"lowering {self.name}", 0, 1)
-            program, delegations = _lower(methods, self.name)
+            with shortest_layouts():
+                program, delegations = lower_methods(methods, XnnpackPartitioner, name=self.name)
         if progress is not None:
             progress(f"lowering {self.name}", 1, 1)
         return Lowered(
@@ -134,40 +119,3 @@ class XnnpackTarget:
 def build(name: str, precision: Precision) -> Target:
     """Return the target; called by the registry."""
     return XnnpackTarget(name=name, precision=precision)
-
-
-def made_with() -> dict[str, str]:
-    """Return the versions that make a program."""
-    found = {name: version(name) for name in _PACKAGES}
-    return {**found, "python": platform.python_version()}
-
-
-def _lower(methods: dict[str, Method], name: str) -> tuple[bytes, dict[str, Delegation]]:
-    import torch
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
-
-    from export.delegation import check_delegation, measure_delegation
-    from export.layout import shortest_layouts
-
-    try:
-        with shortest_layouts():
-            edge = to_edge_transform_and_lower(
-                {key: torch.export.export(m.graph, (m.example,)) for key, m in methods.items()},
-                partitioner={key: [XnnpackPartitioner()] for key in methods},
-                # The validity check knows no quantized operators outside a delegate.
-                compile_config=EdgeCompileConfig(_check_ir_validity=False),
-            )
-        delegations = {
-            key: measure_delegation(edge.exported_program(key).graph_module) for key in methods
-        }
-        for delegation in delegations.values():
-            check_delegation(delegation)
-        program = bytes(edge.to_executorch().buffer)
-    except EdgeError:
-        raise
-    except Exception as error:  # ExecuTorch raises AssertionError, RuntimeError and its own kinds
-        raise ExportError(
-            f"{name}: ExecuTorch could not lower the graph ({type(error).__name__}: {error})"
-        ) from error
-    return program, delegations

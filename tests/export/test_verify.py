@@ -87,7 +87,7 @@ def test_every_target_of_the_registry_can_be_had() -> None:
 
 
 def test_a_missing_package_is_named_with_its_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.xnnpack._PACKAGES", ("torch", "no_such_package"))
+    monkeypatch.setattr("export.executorch_program.PACKAGES", ("torch", "no_such_package"))
     target = XnnpackTarget(name="xnnpack-int8", precision="int8")
     with pytest.raises(BackendUnavailableError, match=r"no_such_package.*pip install"):
         target.check_packages()
