@@ -48,6 +48,9 @@ class HalfRules:
 # is a place in the frame to a fraction of a pixel, and float16 near 1 has steps of 1/2048 or more.
 TENSORRT_HALF = HalfRules()
 
+# What an engine does that has no such choice: its inner values are float16, every one.
+ALL_HALF = HalfRules(float_modules=(), float_operations=())
+
 
 def half_graph(graph: GraphModule, rules: HalfRules = TENSORRT_HALF) -> GraphModule:
     """Return a graph that computes in float16, weights included.

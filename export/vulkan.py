@@ -1,0 +1,149 @@
+"""ExecuTorch programs for the Vulkan delegate (GPUs of phones and boards), ahead of time.
+
+The graph is the one that every target gets, its batches stacked (`export.one_batch`). float16 is a
+choice of the delegate's, for every value between input and output. int8 is the scheme of XNNPACK:
+each convolution between quantized values becomes one int8 operation of the delegate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.executorch_program import check_executorch, lower_methods, made_with, quiet_delegate
+from runtime.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+    from edge.model.bmvit import BMViT
+
+NOT_RUN = "the ExecuTorch package holds no Vulkan engine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VulkanConfig:
+    """What the delegate is asked for.
+
+    Attributes:
+        least_share: Share of the multiply-adds that it must take.
+    """
+
+    least_share: float = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VulkanTarget:
+    """Vulkan at one precision."""
+
+    name: str
+    precision: Precision
+    config: VulkanConfig = VulkanConfig()
+    engine: str = "vulkan"
+    suffix: str = ".pte"
+    not_run: str | None = NOT_RUN
+
+    def check_packages(self) -> None:
+        """Check that torch, torchao and ExecuTorch are installed.
+
+        Raises:
+            BackendUnavailableError: One is not.
+        """
+        check_executorch(self.name)
+
+    @property
+    def open(self) -> OpenProgram:
+        """Refuse: there is no engine for it here.
+
+        Raises:
+            BackendUnavailableError: Always.
+        """
+        raise BackendUnavailableError(f"{self.name} cannot be run here: {self.not_run}")
+
+    def lower(
+        self,
+        model: BMViT,
+        clips: Sequence[Floats],
+        *,
+        float_layers: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
+    ) -> Lowered:
+        """Export, stack batches, quantize where asked, and lower a model.
+
+        Args:
+            model: The float model in evaluation mode.
+            clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
+            float_layers: Layers, by their names in the exported module, that int8 leaves out
+                beside those of its scheme.
+            progress: Told of each step.
+
+        Raises:
+            ExportError: torch or the delegate does not take the model.
+            PartitionError: Too much of it stayed outside the delegate.
+        """
+        import torch
+
+        from export.one_batch import stack_batches
+        from export.program import Method, export_graph, graph_outputs
+        from quantize._quiet import quiet_tools
+
+        example = torch.from_numpy(clips[0])
+        with quiet_tools():
+            graph = stack_batches(export_graph(model, example))
+            if self.precision == "int8":
+                graph = _int8(graph, model, clips, float_layers, progress)
+            if progress is not None:
+                progress(f"lowering {self.name}", 0, 1)
+            with quiet_delegate():
+                from executorch.backends.vulkan.partitioner.vulkan_partitioner import (
+                    VulkanPartitioner,
+                )
+
+                program, delegations = lower_methods(
+                    {"forward": Method(graph=graph, example=example)},
+                    lambda: VulkanPartitioner({"force_fp16": self.precision == "fp16"}),
+                    name=self.name,
+                    least=self.config.least_share,
+                )
+            if self.precision == "fp16":
+                from export.onnx_half import ALL_HALF, half_graph
+
+                graph = half_graph(graph, ALL_HALF)
+        if progress is not None:
+            progress(f"lowering {self.name}", 1, 1)
+        return Lowered(
+            program=program,
+            delegation=delegations["forward"],
+            simulate=graph_outputs(graph),
+            made_with=made_with(),
+        )
+
+
+def build(name: str, precision: Precision) -> Target:
+    """Return the target; called by the registry."""
+    return VulkanTarget(name=name, precision=precision)
+
+
+def _int8(
+    graph: GraphModule,
+    model: BMViT,
+    clips: Sequence[Floats],
+    float_layers: frozenset[str],
+    progress: Progress | None,
+) -> GraphModule:
+    import torch
+
+    from export.program import head_output_layers
+    from quantize.ptq import quantize_static
+    from quantize.schemes import XNNPACK_INT8
+
+    return quantize_static(
+        graph,
+        (torch.from_numpy(clip) for clip in clips),
+        scheme=XNNPACK_INT8,
+        float_names=head_output_layers(model) | float_layers,
+        total=len(clips),
+        progress=progress,
+    )

@@ -1,0 +1,144 @@
+"""Vulkan programs: all of the network inside one delegate call, int8 in int8 operations."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edge.model.checkpoint import load_checkpoint
+from export.base import Lowered, Precision
+from export.executorch_program import lower_methods, quiet_delegate
+from export.one_batch import stack_batches
+from export.program import Method
+from export.registry import TARGETS, get_target
+from export.vulkan import VulkanConfig, VulkanTarget
+from quantize._quiet import quiet_tools
+from runtime.errors import BackendUnavailableError, PartitionError
+
+pytest.importorskip("executorch.backends.vulkan", reason="ExecuTorch is not installed here")
+
+torch.set_num_threads(1)
+
+
+def lower(
+    checkpoint: Path, precision: Precision, config: VulkanConfig | None = None
+) -> tuple[Lowered, list[float]]:
+    """Lower the tiny model; the errors are means against the float model."""
+    from export.program import float_outputs
+
+    model = load_checkpoint(checkpoint).model.eval()
+    clips = [
+        np.random.default_rng(i).normal(size=(1, 4, 3, 64, 64)).astype(np.float32) for i in range(3)
+    ]
+    target = VulkanTarget(
+        name=f"vulkan-{precision}", precision=precision, config=config or VulkanConfig()
+    )
+    lowered = target.lower(model, clips)
+    found, truth = lowered.simulate(clips[0]), float_outputs(model)(clips[0])
+    errors = [float(np.abs(a - b).mean()) for a, b in zip(found, truth, strict=True)]
+    return lowered, errors
+
+
+def delegate_operations(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count, from now on, the operations that reach the delegate's file."""
+    with quiet_tools(), quiet_delegate():
+        from executorch.backends.vulkan import vulkan_preprocess
+
+    found: Counter[str] = Counter()
+    serialize = vulkan_preprocess.serialize_vulkan_graph
+
+    def counting(graph, *others):
+        found.update(call.name for call in graph.chain)
+        return serialize(graph, *others)
+
+    monkeypatch.setattr(vulkan_preprocess, "serialize_vulkan_graph", counting)
+    return found
+
+
+@pytest.mark.slow
+def test_int8_takes_all_in_one_call_and_its_convolutions_are_int8_operations(
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    level = logging.getLogger().level
+    operations = delegate_operations(monkeypatch)
+    lowered, errors = lower(checkpoint, "int8")
+    assert lowered.delegation is not None
+    assert (lowered.delegation.share, lowered.delegation.calls) == (1.0, 1)
+    assert lowered.delegation.fallbacks == ()
+    convolutions = {name: n for name, n in operations.items() if "conv" in name}
+    quantized = sum(n for name, n in convolutions.items() if name.startswith("et_vk.q8ta_conv2d"))
+    assert quantized == 29
+    assert convolutions["aten.convolution.default"] == 3, "the last layer of each head"
+    assert 0 < max(errors) < 0.02
+    assert b"VulkanBackend" in lowered.program
+    assert "Vulkan" not in capfd.readouterr().err, "the partitioner's own log is kept off"
+    assert logging.getLogger().level == level
+    assert logging.root.manager.disable == 0
+
+
+def test_a_batch_is_delegated_once_it_is_stacked(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet_tools(), quiet_delegate():
+        from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+
+    module = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+    example = torch.zeros(3, 4, 8, 8)
+    with quiet_tools():
+        graph = torch.export.export(module, (example,)).module()
+        methods = {"forward": Method(graph=graph, example=example)}
+        with quiet_delegate(), pytest.raises(PartitionError, match=r"convolution\.default x 2"):
+            lower_methods(methods, VulkanPartitioner, name="v", least=0.99)
+        methods = {"forward": Method(graph=stack_batches(graph), example=example)}
+        with quiet_delegate():
+            program, found = lower_methods(methods, VulkanPartitioner, name="v", least=0.99)
+    assert (found["forward"].share, found["forward"].calls) == (1.0, 1)
+    assert b"VulkanBackend" in program
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_float_takes_all_in_one_call(checkpoint: Path, precision: Precision) -> None:
+    lowered, errors = lower(checkpoint, precision)
+    assert lowered.delegation is not None
+    assert (lowered.delegation.share, lowered.delegation.calls) == (1.0, 1)
+    assert lowered.methods == {}
+    weights = sum(p.numel() for p in load_checkpoint(checkpoint).model.parameters())
+    if precision == "fp32":
+        assert max(errors) < 1e-6
+        assert len(lowered.program) > 4 * weights
+    else:
+        assert 1e-6 < max(errors) < 0.01
+        assert len(lowered.program) < 4 * weights, "weights are stored in float16"
+
+
+@pytest.mark.slow
+def test_a_graph_that_is_not_stacked_is_refused_and_what_stayed_outside_is_named(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.one_batch.stack_batches", lambda graph: graph)
+    with pytest.raises(PartitionError, match=r"took 0\.\d%.*at least 99%.*convolution"):
+        lower(checkpoint, "fp32")
+
+
+def test_it_says_that_it_is_not_run_here() -> None:
+    names = [name for name in TARGETS if name.startswith("vulkan")]
+    assert names == ["vulkan-fp32", "vulkan-fp16", "vulkan-int8"]
+    for name in names:
+        target = get_target(name)
+        assert target.not_run == "the ExecuTorch package holds no Vulkan engine"
+        with pytest.raises(BackendUnavailableError, match="cannot be run here"):
+            _ = target.open
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.executorch_program.PACKAGES", ("torch", "no_such_package"))
+    with pytest.raises(BackendUnavailableError, match=r"no_such_package.*bmvit-edge\[export\]"):
+        get_target("vulkan-fp16").check_packages()
