@@ -71,11 +71,47 @@ TARGETS: dict[str, TargetEntry] = {
         extra="tensorrt",
         label="TensorRT engine, static int8, for the NVIDIA GPU of this machine",
     ),
+    "openvino-fp32": TargetEntry(
+        module="export.openvino",
+        precision="fp32",
+        extra="openvino",
+        label="OpenVINO, float32 (processors, x86-64 foremost)",
+    ),
+    "openvino-int8": TargetEntry(
+        module="export.openvino",
+        precision="int8",
+        extra="openvino",
+        label="OpenVINO, static int8 (processors, x86-64 foremost)",
+    ),
+    "vulkan-fp32": TargetEntry(
+        module="export.vulkan",
+        precision="fp32",
+        extra="export",
+        label="ExecuTorch Vulkan, float32 (GPUs of phones and boards)",
+    ),
+    "vulkan-fp16": TargetEntry(
+        module="export.vulkan",
+        precision="fp16",
+        extra="export",
+        label="ExecuTorch Vulkan, float16 (GPUs of phones and boards)",
+    ),
+    "vulkan-int8": TargetEntry(
+        module="export.vulkan",
+        precision="int8",
+        extra="export",
+        label="ExecuTorch Vulkan, static int8 (GPUs of phones and boards)",
+    ),
+    "coreml-fp16": TargetEntry(
+        module="export.coreml",
+        precision="fp16",
+        extra="coreml",
+        label="ExecuTorch Core ML, float16 (Apple devices)",
+    ),
 }
 
 
 # What people call a target whose precision goes without saying.
-ALIASES = {"onnx": "onnx-fp32"}
+ALIASES = {"coreml": "coreml-fp16", "onnx": "onnx-fp32"}
 
 
 def get_target(name: str) -> Target:

@@ -24,6 +24,7 @@ def quantize_static(
     float_names: frozenset[str] = frozenset(),
     total: int = 0,
     progress: Progress | None = None,
+    fold_weights: bool = True,
 ) -> GraphModule:
     """Quantize an exported module after training.
 
@@ -34,6 +35,7 @@ def quantize_static(
         float_names: Further modules, by exact name, that stay in float32.
         total: Number of clips, for `progress`.
         progress: Told after each clip.
+        fold_weights: Store weights in int8; else as floats in front of a quantize and a dequantize.
 
     Returns:
         The module with explicit quantize and dequantize nodes, ready to be lowered.
@@ -49,6 +51,7 @@ def quantize_static(
         float_names=float_names,
         total=total,
         progress=progress,
+        fold_weights=fold_weights,
     )
     return whole
 
@@ -62,6 +65,7 @@ def quantize_with_parts(
     float_names: frozenset[str] = frozenset(),
     total: int = 0,
     progress: Progress | None = None,
+    fold_weights: bool = True,
 ) -> tuple[GraphModule, list[GraphModule]]:
     """Quantize an exported module and, with the same ranges, the parts that it consists of.
 
@@ -73,6 +77,7 @@ def quantize_with_parts(
         float_names: Further modules, by exact name, that stay in float32.
         total: Number of clips, for `progress`.
         progress: Told after each clip.
+        fold_weights: As for `quantize_static`.
 
     Returns:
         The whole, and its parts.
@@ -98,5 +103,8 @@ def quantize_with_parts(
     pieces = [prepare_pt2e(part, build_quantizer(scheme, float_names)) for part in parts]
     if pieces:
         share_ranges(prepared, pieces)
-    whole = cast(GraphModule, convert_pt2e(prepared))
-    return whole, [cast(GraphModule, convert_pt2e(piece)) for piece in pieces]
+
+    def converted(module: nn.Module) -> GraphModule:
+        return cast(GraphModule, convert_pt2e(module, fold_quantize=fold_weights))
+
+    return converted(prepared), [converted(piece) for piece in pieces]

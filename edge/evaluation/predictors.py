@@ -28,6 +28,7 @@ Frames = npt.NDArray[np.uint8]
 Outputs = tuple[Floats, Floats, Floats]
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
+PROGRAMS = (".pte", ".onnx", ".ir", ".engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def open_predictor(choice: ModelChoice) -> Predictor:
         raise ConfigError(
             f"--device {choice.device} is for checkpoints; the programs of a bundle choose theirs"
         )
-    if path.suffix in (".pte", ".onnx"):
+    if path.suffix in PROGRAMS:
         return _program(path, choice)
     return _bundle(path, choice.artifact, choice.num_threads)
 

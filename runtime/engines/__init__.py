@@ -5,10 +5,16 @@ from __future__ import annotations
 from runtime.engines.base import EngineKind, Program
 from runtime.engines.native import XNNPACK
 from runtime.engines.onnx import ONNX
+from runtime.engines.openvino import OPENVINO
 from runtime.engines.tensorrt import TENSORRT
 
 # By the word that a bundle calls them. The order is the preference: a GPU before the processor;
 # on the processor the one measured to be fastest first (docs/benchmarks.md).
-ENGINES: dict[str, EngineKind] = {"tensorrt": TENSORRT, "xnnpack": XNNPACK, "onnx": ONNX}
+ENGINES: dict[str, EngineKind] = {
+    "tensorrt": TENSORRT,
+    "xnnpack": XNNPACK,
+    "openvino": OPENVINO,
+    "onnx": ONNX,
+}
 
 __all__ = ["ENGINES", "EngineKind", "Program"]

@@ -1,0 +1,209 @@
+"""OpenVINO programs in float32 and static int8, made and verified by OpenVINO itself.
+
+The graph is the one that every target gets, int8 by the scheme of XNNPACK. ExecuTorch has a
+delegate for OpenVINO; why it is not the way taken is in docs/adr/0016-more-engines.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import platform
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from export.base import Floats, Lowered, OpenProgram, Outputs, Precision, Progress, Target
+from runtime.bundle import OUTPUTS
+from runtime.engines.openvino import GRAPH, WEIGHTS, OpenVinoProgram
+from runtime.errors import (
+    ArtifactError,
+    ArtifactMismatchError,
+    BackendUnavailableError,
+    ExportError,
+)
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+    from edge.model.bmvit import BMViT
+
+_TORCH = ("torch", "torchao", "executorch")  # the last for the quantizer that places int8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVinoTarget:
+    """OpenVINO at one precision."""
+
+    name: str
+    precision: Precision
+    engine: str = "openvino"
+    suffix: str = ".ir"
+    not_run: str | None = None
+
+    def check_packages(self) -> None:
+        """Check that torch and OpenVINO, for int8 the quantizer as well, are installed.
+
+        Raises:
+            BackendUnavailableError: One is not.
+        """
+        wanted = (*(_TORCH if self.precision == "int8" else _TORCH[:1]), "openvino")
+        missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+        if missing:
+            raise BackendUnavailableError(
+                f"target {self.name} needs {', '.join(missing)}, not installed here; run: "
+                "pip install 'bmvit-edge[export,openvino]'"
+            )
+
+    @property
+    def open(self) -> OpenProgram:
+        """Load a program by OpenVINO."""
+        return open_openvino
+
+    def lower(
+        self,
+        model: BMViT,
+        clips: Sequence[Floats],
+        *,
+        float_layers: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
+    ) -> Lowered:
+        """Export, quantize where asked, and convert a model.
+
+        Args:
+            model: The float model in evaluation mode.
+            clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
+            float_layers: Layers, by their names in the exported module, that int8 leaves out
+                beside those of its scheme.
+            progress: Told of each step.
+
+        Raises:
+            ExportError: torch or OpenVINO does not take the model.
+        """
+        import torch
+
+        from export.program import export_graph, graph_outputs
+        from quantize._quiet import quiet_tools
+
+        with quiet_tools():
+            graph = export_graph(model, torch.from_numpy(clips[0]))
+            if self.precision == "int8":
+                graph = _int8(graph, model, clips, float_layers, progress)
+            if progress is not None:
+                progress(f"converting {self.name}", 0, 1)
+            program = convert(graph, clips[0], name=self.name)
+        if progress is not None:
+            progress(f"converting {self.name}", 1, 1)
+        return Lowered(
+            program=program,
+            delegation=None,
+            simulate=graph_outputs(graph),
+            made_with=made_with(),
+        )
+
+
+def build(name: str, precision: Precision) -> Target:
+    """Return the target; called by the registry."""
+    return OpenVinoTarget(name=name, precision=precision)
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions that make a program."""
+    found = {name: version(name) for name in (*_TORCH[:2], "openvino")}
+    return {**found, "python": platform.python_version()}
+
+
+def convert(graph: GraphModule, clip: Floats, *, name: str) -> bytes:
+    """Convert an exported graph to the two files of OpenVINO's IR, in one zip.
+
+    Args:
+        graph: Takes a clip (1, T, 3, H, W), gives the three outputs.
+        clip: One clip, for its shape.
+        name: The artifact's name, for messages.
+
+    Raises:
+        ExportError: It cannot be converted.
+    """
+    import openvino
+    import torch
+
+    try:
+        program = torch.export.export(graph, (torch.from_numpy(clip),))
+        model = openvino.convert_model(program)
+        model.reshape(list(clip.shape))  # it comes with free sizes
+        model.inputs[0].get_tensor().set_names({"clip"})
+        for port, output in zip(model.outputs, OUTPUTS, strict=True):
+            port.get_tensor().set_names({output})
+        with tempfile.TemporaryDirectory(prefix="bmvit-openvino-") as folder:
+            path = Path(folder) / GRAPH
+            openvino.save_model(model, str(path), compress_to_fp16=False)
+            parts = {GRAPH: path.read_bytes(), WEIGHTS: path.with_name(WEIGHTS).read_bytes()}
+    except Exception as error:  # its converter raises RuntimeError, ValueError and its own kinds
+        text = re.sub(r"\s+", " ", str(error))[:300]
+        raise ExportError(
+            f"{name}: OpenVINO could not convert the graph ({type(error).__name__}: {text})"
+        ) from error
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part, content in parts.items():
+            # A fixed date, so that the same model gives the same file.
+            archive.writestr(zipfile.ZipInfo(part), content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+@contextmanager
+def open_openvino(
+    program: bytes, *, name: str, stride: int = 0
+) -> Iterator[Callable[[Floats], Outputs]]:
+    """Load a program by OpenVINO on the processor; the value runs one clip (1, T, 3, H, W).
+
+    Args:
+        program: The file's content.
+        name: The artifact's name, for messages.
+        stride: Of no meaning here: these programs compute clips whole.
+
+    Raises:
+        ExportError: It does not load or run.
+    """
+    with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(program)
+        try:
+            loaded = OpenVinoProgram(path)
+            yield lambda clip: cast(Outputs, loaded.run(clip))
+        except (ArtifactError, ArtifactMismatchError) as error:
+            reason = str(error).removeprefix(f"{folder}/")
+            raise ExportError(
+                f"{name} was made, but OpenVINO refuses it: {reason}; nothing was written"
+            ) from error
+
+
+def _int8(
+    graph: GraphModule,
+    model: BMViT,
+    clips: Sequence[Floats],
+    float_layers: frozenset[str],
+    progress: Progress | None,
+) -> GraphModule:
+    import torch
+
+    from export.program import head_output_layers
+    from quantize.ptq import quantize_static
+    from quantize.schemes import XNNPACK_INT8
+
+    return quantize_static(
+        graph,
+        (torch.from_numpy(clip) for clip in clips),
+        scheme=XNNPACK_INT8,
+        float_names=head_output_layers(model) | float_layers,
+        total=len(clips),
+        progress=progress,
+        # Its converter makes a FakeQuantize of a quantize with its dequantize, and stores int8.
+        fold_weights=False,
+    )
