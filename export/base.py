@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -73,6 +73,8 @@ class Lowered:
         methods: The same of each further method: the parts of a network that overlapping clips use.
         simulate: The graph that was lowered, run by torch on a clip (1, T, 3, H, W).
         made_with: Versions that made it.
+        finish: Returns the same program with facts of the model inside, by name, for programs
+            that can hold them; θ is one of the facts, and is found by running the program.
     """
 
     program: bytes
@@ -80,6 +82,7 @@ class Lowered:
     simulate: Callable[[Floats], Outputs]
     made_with: dict[str, str] = field(default_factory=dict)
     methods: dict[str, Delegation] = field(default_factory=dict)
+    finish: Callable[[Mapping[str, object]], bytes] | None = None
 
 
 class Target(Protocol):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,12 +147,39 @@ def _fill(
         # Not compressed: edge_runner tests itself with it, and has no inflate.
         np.savez(stream, **arrays)  # type: ignore[arg-type]
     digest = hashlib.sha256((folder / GOLDEN_FILE).read_bytes()).hexdigest()
-    spec = replace(_spec(checkpoint, name, parts, digest), not_made=not_made)
+    spec = replace(
+        _spec(checkpoint, name, [part.artifact for part in parts], digest), not_made=not_made
+    )
     _write(folder / BUNDLE_FILE, spec.to_json().encode())
 
 
+def program_facts(checkpoint: Checkpoint, name: str, artifact: Artifact) -> dict[str, object]:
+    """Return what a program says of its model: constant methods of a `.pte`.
+
+    `bundle_json` is `bundle.json` without seal and golden clip, and with this artifact alone, as
+    far as it is known before the file is written; the rest are the facts that a runner of
+    somebody else's would ask for.
+    """
+    spec = asdict(_spec(checkpoint, name, [artifact], ""))
+    for gone in ("golden", "not_made", "artifacts"):
+        del spec[gone]
+    kept = ("file", "target", "precision", "conf")
+    spec["artifact"] = {key: getattr(artifact, key) for key in kept}
+    return {
+        "bundle_json": json.dumps(spec, ensure_ascii=False),
+        "num_frames": spec["clip"]["num_frames"],
+        "sampling_rate": spec["clip"]["sampling_rate"],
+        "fps": spec["clip"]["fps"],
+        "height": spec["input"]["height"],
+        "width": spec["input"]["width"],
+        "num_tokens": spec["num_tokens"],
+        "num_classes": len(spec["class_names"]),
+        "conf": artifact.conf,
+    }
+
+
 def _spec(
-    checkpoint: Checkpoint, name: str, parts: Sequence[Part], golden_sha256: str
+    checkpoint: Checkpoint, name: str, artifacts: Sequence[Artifact], golden_sha256: str
 ) -> BundleSpec:
     config = checkpoint.config
     model: BMViT = checkpoint.model
@@ -177,7 +205,7 @@ def _spec(
         ),
         token_selection=config.token_selection,
         num_tokens=model.num_tokens,
-        artifacts=tuple(part.artifact for part in parts),
+        artifacts=tuple(artifacts),
         golden=GoldenClip(file=GOLDEN_FILE, sha256=golden_sha256),
     )
 

@@ -116,7 +116,7 @@ class CoreMLTarget:
             if progress is not None:
                 progress(f"lowering {self.name}", 0, 1)
             with quiet_delegate():
-                program, delegations = lower_methods(
+                emitted = lower_methods(
                     {"forward": Method(graph=graph, example=example)},
                     self.config.partitioner,
                     name=self.name,
@@ -126,8 +126,9 @@ class CoreMLTarget:
         if progress is not None:
             progress(f"lowering {self.name}", 1, 1)
         return Lowered(
-            program=program,
-            delegation=delegations["forward"],
+            program=emitted.program,
+            finish=emitted.finish,
+            delegation=emitted.delegations["forward"],
             simulate=graph_outputs(simulated),
             made_with=made_with("coremltools"),
         )

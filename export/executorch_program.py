@@ -9,6 +9,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,28 @@ def made_with(*packages: str) -> dict[str, str]:
     return {**found, "python": platform.python_version()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emitted:
+    """A program, and how to write it once more.
+
+    Attributes:
+        program: The file's content.
+        delegations: What the delegate took of each method.
+        finish: Returns the program with constant methods: a name, and what a call of it gives.
+    """
+
+    program: bytes
+    delegations: dict[str, Delegation]
+    finish: Callable[[Mapping[str, object]], bytes]
+
+
 def lower_methods(
     methods: Mapping[str, Method],
     partitioner: Callable[[], Any],
     *,
     name: str,
     least: float | None = None,
-) -> tuple[bytes, dict[str, Delegation]]:
+) -> Emitted:
     """Lower graphs to one program.
 
     Args:
@@ -58,9 +74,6 @@ def lower_methods(
         name: The target's name, for messages.
         least: Share of the multiply-adds that the delegate must take of each method; None is
             `export.delegation.MIN_SHARE`.
-
-    Returns:
-        The program, and what the delegate took of each method.
 
     Raises:
         PartitionError: The delegate took less than `least`.
@@ -90,7 +103,15 @@ def lower_methods(
         raise ExportError(
             f"{name}: ExecuTorch could not lower the graph ({type(error).__name__}: {error})"
         ) from error
-    return program, delegations
+
+    def finish(constants: Mapping[str, object]) -> bytes:
+        # Where to_edge_transform_and_lower keeps its argument `constant_methods`: θ, which is one
+        # of them, is not known before the program has run.
+        edge._config_methods = dict(constants)
+        with quiet_delegate():
+            return bytes(edge.to_executorch().buffer)
+
+    return Emitted(program=program, delegations=delegations, finish=finish)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipShape
 from export.base import INSTALL, Floats, Progress, Target
-from export.bundle_writer import check_destination, write_bundle
+from export.bundle_writer import check_destination, program_facts, write_bundle
 from export.judge import Judge
 from export.placement import choose_float_layers
 from export.registry import get_target
@@ -102,6 +103,7 @@ def export_bundle(
         golden=golden_clip,
         judge=judge,
         float_layers=placed,
+        facts=partial(program_facts, checkpoint, name or out.name),
         progress=progress,
     )
     session.check_forward()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,6 +80,7 @@ class Session:
         golden: The clip that devices test themselves with.
         judge: Measures on labelled clips, where there are some.
         float_layers: Which layers int8 leaves in float32.
+        facts: What a program is to say of its model, once its artifact is known.
         progress: Told of each step.
     """
 
@@ -90,6 +91,7 @@ class Session:
     golden: Floats
     judge: Judge | None
     float_layers: FloatLayers
+    facts: Callable[[Artifact], Mapping[str, object]]
     progress: Progress | None
 
     def check_forward(self) -> None:
@@ -191,7 +193,17 @@ class Session:
         matched = match_detections(verified.outputs, verified.expected, conf=artifact.conf)
         artifact.parity["matched"] = matched.record()
         golden: Outputs = run_program(lowered.program, [self.golden], name=file, engine=engine)
-        part = Part(artifact=artifact, program=lowered.program, golden=golden)
+        program = lowered.program
+        if lowered.finish is not None:
+            program = lowered.finish(self.facts(artifact))
+            finished: Outputs = run_program(program, [self.golden], name=file, engine=engine)
+            if not all(np.array_equal(a, b) for a, b in zip(finished, golden, strict=True)):
+                raise ExportError(
+                    f"{file} answers otherwise once facts of the model are written into it; "
+                    "nothing was written. This is a fault of the exporter: please report it"
+                )
+            artifact = replace(artifact, **_content_of(program))
+        part = Part(artifact=artifact, program=program, golden=golden)
         made = Made(
             part=part, delegation=lowered.delegation, verified=verified, seconds=0.0, notes=notes
         )
@@ -203,8 +215,7 @@ def _artifact(target: Target, file: str, lowered: Lowered, verified: Verified) -
     least = _SELF_TEST_LEAST[target.precision]
     return Artifact(
         file=file,
-        sha256=hashlib.sha256(lowered.program).hexdigest(),
-        size_bytes=len(lowered.program),
+        **_content_of(lowered.program),
         target=target.engine,
         precision=target.precision,
         conf=quantile_threshold(verified.outputs[1]),
@@ -220,6 +231,10 @@ def _artifact(target: Target, file: str, lowered: Lowered, verified: Verified) -
             name: max(least[name], verified.simulated_max_abs[name]) for name in least
         },
     )
+
+
+def _content_of(program: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(program).hexdigest(), "size_bytes": len(program)}
 
 
 def _ran(target: Target) -> dict[str, object]:

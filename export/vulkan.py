@@ -101,7 +101,7 @@ class VulkanTarget:
                     VulkanPartitioner,
                 )
 
-                program, delegations = lower_methods(
+                emitted = lower_methods(
                     {"forward": Method(graph=graph, example=example)},
                     lambda: VulkanPartitioner({"force_fp16": self.precision == "fp16"}),
                     name=self.name,
@@ -114,8 +114,9 @@ class VulkanTarget:
         if progress is not None:
             progress(f"lowering {self.name}", 1, 1)
         return Lowered(
-            program=program,
-            delegation=delegations["forward"],
+            program=emitted.program,
+            finish=emitted.finish,
+            delegation=emitted.delegations["forward"],
             simulate=graph_outputs(graph),
             made_with=made_with(),
         )

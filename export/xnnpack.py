@@ -77,13 +77,14 @@ class XnnpackTarget:
             if progress is not None:
                 progress(f"lowering {self.name}", 0, 1)
             with shortest_layouts():
-                program, delegations = lower_methods(methods, XnnpackPartitioner, name=self.name)
+                emitted = lower_methods(methods, XnnpackPartitioner, name=self.name)
         if progress is not None:
             progress(f"lowering {self.name}", 1, 1)
         return Lowered(
-            program=program,
-            delegation=delegations.pop("forward"),
-            methods=delegations,
+            program=emitted.program,
+            finish=emitted.finish,
+            delegation=emitted.delegations.pop("forward"),
+            methods=emitted.delegations,
             simulate=graph_outputs(methods["forward"].graph),
             made_with=made_with(),
         )

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "runtime/native/engine.h"
 #include "runtime/native/errors.h"
 #include "runtime/native/json.h"
 #include "runtime/native/sha256.h"
@@ -71,12 +72,16 @@ void CheckVersion(const Json& content) {
                         std::to_string(kSchemaVersion) +
                         (version > kSchemaVersion ? "; update bmvit-edge" : "; export it again"));
   }
+}
+
+void CheckSeal(const Json& content) {
   if (TextSha256(content.Canonical("content_sha256")) != content.At("content_sha256").String()) {
     throw ArtifactError("it was changed after export: its seal does not fit; export it again");
   }
 }
 
-Bundle Read(const Json& content, const std::string& folder) {
+// What bundle.json and a program's own facts have alike.
+Bundle ReadModel(const Json& content) {
   CheckVersion(content);
   Bundle bundle;
   bundle.name = content.At("name").String();
@@ -100,11 +105,20 @@ Bundle Read(const Json& content, const std::string& folder) {
   Require(input, "colour", "rgb");
   Require(input, "resize", "triangle-q14");
   bundle.num_tokens = Within(content, "num_tokens", 1, 1 << 20);
+  return bundle;
+}
 
+void ReadArtifact(const Json& artifact, Bundle* bundle) {
+  bundle->artifact = artifact.At("file").String();
+  bundle->precision = artifact.At("precision").String();
+  bundle->conf = artifact.At("conf").Number();
+}
+
+Bundle ReadFolder(const Json& content, const std::string& folder) {
+  Bundle bundle = ReadModel(content);
+  CheckSeal(content);
   const Json& artifact = Choose(content.At("artifacts"));
-  bundle.artifact = artifact.At("file").String();
-  bundle.precision = artifact.At("precision").String();
-  bundle.conf = artifact.At("conf").Number();
+  ReadArtifact(artifact, &bundle);
   const Json& tolerance = artifact.At("self_test_tolerance");
   bundle.self_test_tolerance = {tolerance.At("pred_boxes").Number(),
                                 tolerance.At("pred_actor").Number(),
@@ -130,12 +144,21 @@ Bundle Read(const Json& content, const std::string& folder) {
 
 }  // namespace
 
-Bundle Bundle::Load(const std::string& folder) {
-  const std::string text = ReadFile(folder + "/bundle.json");
+Bundle Bundle::Load(const std::string& path) {
+  const bool alone = path.size() > 4 && path.compare(path.size() - 4, 4, ".pte") == 0;
+  const std::string text =
+      alone ? ProgramText(path, "bundle_json") : ReadFile(path + "/bundle.json");
   try {
-    return Read(Json::Parse(text), folder);
+    const Json content = Json::Parse(text);
+    if (!alone) return ReadFolder(content, path);
+    Bundle bundle = ReadModel(content);
+    const Json& artifact = content.At("artifact");
+    Require(artifact, "target", "xnnpack");
+    ReadArtifact(artifact, &bundle);
+    bundle.path = path;
+    return bundle;
   } catch (const ArtifactError& error) {
-    throw ArtifactError("bundle " + folder + ": " + error.what());
+    throw ArtifactError("bundle " + path + ": " + error.what());
   }
 }
 

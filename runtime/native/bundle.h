@@ -26,12 +26,12 @@ struct Bundle {
   std::string path;
   double conf;
   std::array<double, 3> self_test_tolerance;  // of boxes, actor, actions
-  std::string golden_path;
+  std::string golden_path;                    // empty for a program alone, which has no golden clip
   std::string golden_sha256;
 
-  // Reads bundle.json in a folder, checks its seal and the artifact's SHA-256.
-  // Throws ArtifactError.
-  static Bundle Load(const std::string& folder);
+  // Reads bundle.json in a folder, checks its seal and the artifact's SHA-256; or what a program
+  // (.pte) says of itself. Throws ArtifactError.
+  static Bundle Load(const std::string& path);
 };
 
 }  // namespace edge

@@ -228,6 +228,25 @@ void Engine::RunMethod(const char* name, const Shape& shape, const float* input,
   }
 }
 
+std::string ProgramText(const std::string& path, const char* name) {
+  const LogCapture log;
+  et::module::Module module(path, et::module::Module::LoadMode::File);
+  const rt::Error error = module.load(rt::Program::Verification::InternalConsistency);
+  if (error != rt::Error::Ok) Fail(path, "load", error, log);
+  const auto names = module.method_names();
+  if (!names.ok() || names->count(name) == 0) {
+    throw ArtifactError(path +
+                        " does not say what model it is; give the folder of its bundle, or " +
+                        "export it again");
+  }
+  const auto results = module.execute(name);
+  if (!results.ok()) Fail(path, "run", results.error(), log);
+  if (results->size() != 1 || !results->at(0).isString()) {
+    throw ArtifactError(path + " has a method " + name + " that gives no text; export it again");
+  }
+  return std::string(results->at(0).toString());
+}
+
 std::vector<std::string> RegisteredBackends() {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < rt::get_num_registered_backends(); ++i) {

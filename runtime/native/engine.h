@@ -78,6 +78,10 @@ class Engine {
   double load_ms_ = 0.0;
 };
 
+// What the method `name` of a program says, a text. Throws ArtifactError when it has no such
+// method.
+std::string ProgramText(const std::string& path, const char* name);
+
 // Names of the delegates that are linked in.
 std::vector<std::string> RegisteredBackends();
 

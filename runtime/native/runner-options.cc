@@ -37,11 +37,11 @@ double ToProbability(const std::string& flag, const std::string& text) {
 }  // namespace
 
 const char* RunnerOptions::Usage() {
-  return "usage: edge_runner --model BUNDLE_DIR (--source FILE | --raw WxH@FPS) [options]\n"
+  return "usage: edge_runner --model BUNDLE (--source FILE | --raw WxH@FPS) [options]\n"
          "\n"
          "Finds who acts in a video and what each does, without Python. Results are JSON Lines.\n"
          "\n"
-         "  --model DIR         bundle folder\n"
+         "  --model BUNDLE      bundle folder, or one XNNPACK program (.pte) of it\n"
          "  --source FILE       video file or stream (only where built with OpenCV)\n"
          "  --raw WxH@FPS       raw BGR24 frames on stdin, as in --raw 640x480@29.97\n"
          "  --conf X            threshold on p(actor), 0..1; default: the artifact's own\n"

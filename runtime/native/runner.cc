@@ -82,8 +82,13 @@ std::string Runner::Describe() const {
       Fixed(bundle_.fps, 2) + " fps, " + threads +
       ", ExecuTorch " EDGE_EXECUTORCH_VERSION ", loaded in " + Fixed(engine_.load_ms(), 0) + " ms";
   if (engine_.shares_steps()) text += ", overlapping clips share their steps";
-  text += self_test_ ? ", self-test passed at " + Fixed(100.0 * *self_test_, 0) + "% of its limit"
-                     : ", not self-tested (the golden clip is compressed; export the bundle again)";
+  if (self_test_) {
+    text += ", self-test passed at " + Fixed(100.0 * *self_test_, 0) + "% of its limit";
+  } else if (bundle_.golden_path.empty()) {
+    text += ", not self-tested (a program alone has no golden clip)";
+  } else {
+    text += ", not self-tested (the golden clip is compressed; export the bundle again)";
+  }
   if (!bundle_.trained) text += "\nwarning: the weights are untrained: results mean nothing";
   return text;
 }

@@ -9,8 +9,8 @@
 
 namespace edge {
 
-// Returns the largest error as a share of its tolerance; nothing where the golden clip is
-// compressed, as bundles of older exports have it.
+// Returns the largest error as a share of its tolerance; nothing where there is no golden clip, or
+// a compressed one, as bundles of older exports have it.
 // Throws ArtifactError when an output is off by more than is allowed, or the golden clip does not
 // fit the bundle.
 std::optional<double> SelfTest(const Bundle& bundle, Engine* engine);

@@ -97,9 +97,10 @@ def test_a_batch_is_delegated_once_it_is_stacked(capfd: pytest.CaptureFixture[st
             lower_methods(methods, VulkanPartitioner, name="v", least=0.99)
         methods = {"forward": Method(graph=stack_batches(graph), example=example)}
         with quiet_delegate():
-            program, found = lower_methods(methods, VulkanPartitioner, name="v", least=0.99)
-    assert (found["forward"].share, found["forward"].calls) == (1.0, 1)
-    assert b"VulkanBackend" in program
+            emitted = lower_methods(methods, VulkanPartitioner, name="v", least=0.99)
+    found = emitted.delegations["forward"]
+    assert (found.share, found.calls) == (1.0, 1)
+    assert b"VulkanBackend" in emitted.program
     assert capfd.readouterr().err == ""
 
 
