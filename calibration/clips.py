@@ -86,7 +86,9 @@ class CalibrationClips:
 
     def lines(self) -> list[str]:
         """Return the report, one sentence a line."""
-        report = [f"{len(self.sources)} clips of {self.wanted} wanted, {len(self.videos)} videos"]
+        count, of = len(self.videos), self.videos[0].name if self.videos else ""
+        origin = f"from {of}" if count == 1 else f"from {count} videos"
+        report = [f"{len(self.sources)} clips of {self.wanted} wanted, {origin}"]
         report += [f"not used: {name}: {why}" for name, why in self.unreadable.items()]
         if self.constant:
             report.append(f"{self.constant} clips left out: one flat colour throughout")
