@@ -266,7 +266,7 @@ def test_libraries_of_another_processor_are_refused(
     library.write_bytes(content)
     script = tmp_path / "check.cmake"
     script.write_text(
-        "cmake_policy(VERSION 3.28)\n"
+        "cmake_policy(VERSION 3.20)\n"
         f'include("{REPOSITORY}/tools/cmake/executorch-wheel.cmake")\n'
         f"set(CMAKE_SYSTEM_PROCESSOR {processor})\n"
         f'edge_check_processor("{library}")\n',

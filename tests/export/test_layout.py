@@ -108,7 +108,7 @@ def test_program_is_shorter_and_answers_the_same(
 ) -> None:
     """Equal bit for bit, with fewer operators."""
     pytest.importorskip("runtime._native", reason="the native runtime is not built here")
-    from export import xnnpack
+    from export.executorch_program import lower_methods
     from export.program import Method, export_graph
     from quantize._quiet import quiet_tools
     from quantize.ptq import quantize_static
@@ -128,11 +128,14 @@ def test_program_is_shorter_and_answers_the_same(
 
     with quiet_tools():
         graph = quantize_static(export_graph(model, tensors[0]), tensors, scheme=XNNPACK_INT8)
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
         methods = {"forward": Method(graph=graph, example=tensors[0])}
         monkeypatch.setattr(layout, "shorten", counted)
-        short, _ = xnnpack._lower(methods, "short")
-        monkeypatch.setattr(layout, "shorten", lambda graph: graph)
-        plain, _ = xnnpack._lower(methods, "plain")
+        with layout.shortest_layouts():
+            short = lower_methods(methods, XnnpackPartitioner, name="short").program
+            monkeypatch.setattr(layout, "shorten", lambda graph: graph)
+            plain = lower_methods(methods, XnnpackPartitioner, name="plain").program
     found, expected = (run_program(p, clips, name="x.pte") for p in (short, plain))
     for one, other in zip(found, expected, strict=True):
         assert np.array_equal(one, other)
