@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from runtime.bundle import Bundle
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPT = REPOSITORY / "tools" / "cross_build_aarch64.sh"
 BUILD = REPOSITORY / "build" / "aarch64"
@@ -36,6 +38,8 @@ CONF = 0.05
 # On other videos a clip in twenty has an int8 value that rounds the other way, and differs by more.
 BOX_TOLERANCE = 1e-3
 PROBABILITY_TOLERANCE = 1e-4
+# Where a value rounds the other way.
+ROUNDED_BOX, ROUNDED_PROBABILITY = 0.02, 0.05
 
 # Without instructions of int8 dot products (Raspberry Pi 3, 4), with them (Pi 5; Jetson Orin's
 # A78AE), and with int8 matrix products. Not plain `max`: qemu before 10 computes SME wrongly.
@@ -111,26 +115,54 @@ def results(text: str) -> list[dict[str, Any]]:
 def check_same(
     found: list[dict[str, Any]], expected: list[dict[str, Any]], size_wh: tuple[int, int]
 ) -> int:
-    """Compare results of the same frames; return how many detections there were."""
+    """Compare results of the same frames; return how many detections were equal.
+
+    Three clips of four must be equal in all that is above a threshold of 0.05. Where one float
+    rounds to the next int8 step on one processor and not on the other, more than a last digit
+    moves: there, what is above the bundle's own threshold must be the same people.
+    """
     when = ("frame", "t", "keyframe", "keyframe_t")
     assert [[one[key] for key in when] for one in found] == [
         [one[key] for key in when] for one in expected
     ]
-    sides = np.array([*size_wh, *size_wh])
-    count = 0
+    with Bundle.load(NANO) as bundle:
+        theta = bundle.spec.artifacts[0].conf
+    count = equal = 0
     for ours, theirs in zip(found, expected, strict=True):
-        left = list(ours["detections"])
-        assert len(left) == len(theirs["detections"])
-        for actor in theirs["detections"]:
-            # Scores that are equal but for rounding may change places.
-            off = [np.abs(np.subtract(one["xyxy"], actor["xyxy"])) / sides for one in left]
-            nearest = int(np.argmin([distance.max() for distance in off]))
-            assert off[nearest].max() <= BOX_TOLERANCE
-            same = left.pop(nearest)
-            assert same["actor"] == pytest.approx(actor["actor"], abs=PROBABILITY_TOLERANCE)
-            assert same["actions"] == pytest.approx(actor["actions"], abs=PROBABILITY_TOLERANCE)
-            count += 1
+        mine, others = ours["detections"], theirs["detections"]
+        if differences(mine, others, size_wh, BOX_TOLERANCE, PROBABILITY_TOLERANCE) is None:
+            equal += 1
+            count += len(mine)
+            continue
+        sure = [[one for one in all_ if one["actor"] >= theta] for all_ in (mine, others)]
+        assert differences(*sure, size_wh, ROUNDED_BOX, ROUNDED_PROBABILITY) is None
+    assert equal >= 0.75 * len(expected)
     return count
+
+
+def differences(
+    found: list[dict[str, Any]],
+    expected: list[dict[str, Any]],
+    size_wh: tuple[int, int],
+    box: float,
+    probability: float,
+) -> str | None:
+    """Return where two clips differ by more than is allowed; boxes as shares of the picture."""
+    left = list(found)
+    if len(left) != len(expected):
+        return f"{len(left)} detections for {len(expected)}"
+    sides = np.array([*size_wh, *size_wh])
+    for actor in expected:
+        # Scores that are equal but for rounding may change places.
+        off = [np.abs(np.subtract(one["xyxy"], actor["xyxy"])).max() / sides.min() for one in left]
+        same = left.pop(int(np.argmin(off)))
+        if min(off) > box:
+            return f"a box is off by {min(off):.2g}"
+        scores = [same["actor"] - actor["actor"]]
+        scores += [same["actions"][name] - value for name, value in actor["actions"].items()]
+        if max(map(abs, scores)) > probability:
+            return f"a probability is off by {max(map(abs, scores)):.2g}"
+    return None
 
 
 @pytest.mark.slow
