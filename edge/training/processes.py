@@ -64,7 +64,12 @@ class OneProcess:
         """Return where and how the model runs."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"one process on {self.device} ({name}{threads}), {self.precision}, plain torch"
+        hint = ""
+        if self.device.type == "cpu" and self.precision == "fp32" and has_bf16_units():
+            hint = " (this processor has AMX: --precision bf16 trains twice as fast)"
+        return (
+            f"one process on {self.device} ({name}{threads}), {self.precision}{hint}, plain torch"
+        )
 
     def setup(
         self, model: nn.Module, optimizer: torch.optim.Optimizer
@@ -147,6 +152,15 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ConfigError(f"--device {name}: this machine has {count} CUDA devices that torch sees")
     return device
+
+
+def has_bf16_units() -> bool:
+    """Tell whether this processor multiplies matrices in bf16 (AMX).
+
+    With them a step of `nano` takes 0.45 of its time in fp32; with AVX-512 alone, 1.2 of it. It is
+    not what "auto" means on a CPU: in bf16 two processes give one's losses to 1e-2, not 1e-4.
+    """
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def is_first_process() -> bool:

@@ -13,7 +13,7 @@ from edge.model.compact import (
     CompactConfig,
     CompactMViT,
 )
-from edge.model.compact_layers import shift_time
+from edge.model.compact_layers import PoolConv, shift_time
 from runtime.errors import ConfigError
 
 torch.set_num_threads(1)
@@ -247,3 +247,16 @@ def test_a_batch_has_the_embedding_of_each_clip(settled: CompactMViT) -> None:
 def test_local_kernel_is_checked() -> None:
     with pytest.raises(ConfigError, match="local_kernel must be 0, 3 or 5, got 4"):
         replace(TINY, local_kernel=4)
+
+
+def test_pooling_stays_in_float32_in_mixed_precision_on_a_cpu() -> None:
+    """The gradient of its depth-wise convolutions is 25 times as slow in bf16 there."""
+    pool = PoolConv(8, 4, taps=3)
+    seen: list[torch.dtype] = []
+    pool.taps[0].register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    x = torch.randn(4, 8, 16, 16)
+    plain = pool(x, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = pool(x.bfloat16(), 1)
+    assert seen == [torch.float32] * 2
+    torch.testing.assert_close(mixed, plain, atol=0.05, rtol=0.05)
