@@ -1,0 +1,195 @@
+"""From videos to a data set: detect, follow, write; what is finished is not done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge.data.media import Media
+from edge.labelling.clip_labels import class_names, clip_labels, read_groups
+from edge.labelling.dataset import (
+    ANNOTATIONS,
+    next_commands,
+    split_videos,
+    summary,
+    told,
+    write_tables,
+)
+from edge.labelling.detectors import Detector
+from edge.labelling.frames import sampled_frames
+from edge.labelling.fuse import Boxes
+from edge.labelling.looks import find_people
+from edge.labelling.packages import scipy_optimize, scipy_signal
+from edge.labelling.page import PAGE, write_page
+from edge.labelling.plan import LabelJob
+from edge.labelling.review import Rejected, read_review
+from edge.labelling.rows import as_csv, video_label_rows
+from edge.labelling.sources import (
+    Video,
+    find_sources,
+    open_sources,
+    place_videos,
+    refuse_many_lost,
+    refuse_nested,
+)
+from edge.labelling.store import (
+    FORMAT,
+    SUMMARY,
+    TRACKS,
+    VideoLabels,
+    read_summary,
+    read_video,
+    refuse_other_flags,
+    tracks_path,
+    write_video,
+    write_whole,
+)
+from edge.labelling.tracks import make_tracks
+from runtime.errors import CaptureError, ConfigError
+
+Progress = Callable[[str, int, int], None]
+
+VIDEO_LABELS = "video_labels.csv"
+_WRITTEN = (*ANNOTATIONS, VIDEO_LABELS, "classes.txt", "fps.txt", PAGE, SUMMARY)
+
+
+def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
+    """Label all videos and write the data set; return the lines to print.
+
+    Raises:
+        ConfigError: A flag cannot be used, or is another than the folder was begun with.
+        ArtifactError: The detector cannot be used, or a finished file is damaged.
+        BackendUnavailableError: A package is missing.
+        CaptureError: More than a tenth of the videos cannot be used.
+    """
+    refuse_nested(job.source, job.out)
+    videos = find_sources(job.source)
+    files = {video.name: video.file for video in videos}
+    classes = class_names("person" if job.person_class.isdecimal() else job.person_class,
+                          job.present, job.absent)  # fmt: skip
+    labels = clip_labels(files, job.present, job.absent)
+    groups = None if job.groups is None else read_groups(job.groups, files)
+    scipy_optimize()
+    scipy_signal()
+    detector = Detector(job.detector, person_class=job.person_class, threads=job.threads)
+    flags = job.detection_flags(detector.sha256)
+    before = _begin(job, flags)
+    good, lost = open_sources(videos, job.fps)
+    done, damaged = _finished(job, good, detector, before, progress)
+    lost += damaged
+    refuse_many_lost(lost, len(videos))
+    rejected = Rejected() if job.review is None else read_review(job.review, done)
+    used = [video for video, _ in good if video.name in done]
+    kept = [video for video in used if video.name not in rejected.videos]
+    if not kept:
+        raise ConfigError(f"--review {job.review} rejects every video; nothing is left to write")
+    place_videos(job.out, kept, copy=job.copy)
+    names = [video.name for video in kept]
+    lines, parts = split_videos(job, names, groups, labels)
+    counts = write_tables(job, parts, done, rejected)
+    write_whole(job.out / "classes.txt", "".join(f"{name}\n" for name in classes))
+    if len(classes) > 1:
+        rows = video_label_rows(names, labels, classes)
+        write_whole(job.out / VIDEO_LABELS, as_csv(rows))
+    else:
+        (job.out / VIDEO_LABELS).unlink(missing_ok=True)
+    if any(video.path.is_dir() for video in kept):
+        write_whole(job.out / "fps.txt", f"{job.fps:g}\n")
+    if job.page_tracks:
+        media = {video.name: one for video, one in good}
+        lines += write_page(job.out, media, done, labels=labels, rejected=rejected,
+                            most=job.page_tracks, progress=progress)  # fmt: skip
+    _write_summary(job.out, summary(job, flags, detector, parts, counts, lost, rejected))
+    return [*told(job, counts, lost, rejected, before), *lines, *next_commands(job, parts)]
+
+
+def _begin(job: LabelJob, flags: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Look at what is in the folder, and note the flags before the first video is done."""
+    out = job.out
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file, expected a folder")
+    if job.overwrite and (out / SUMMARY).is_file():
+        # Only what a run writes: whatever else a person put there stays.
+        shutil.rmtree(out / TRACKS, ignore_errors=True)
+        for name in _WRITTEN:
+            (out / name).unlink(missing_ok=True)
+        before = None
+    else:
+        before = read_summary(out)
+    if before is not None:
+        advice = "give the same, name another --out, or add --overwrite to begin again"
+        refuse_other_flags(out, before.get("detection", {}), flags, advice)
+    same = before is not None and before.get("tracking") == job.track_flags()
+    if job.review is not None:
+        if before is None:
+            raise ConfigError(f"--review: {out} holds no labels yet; label first, look at "
+                              "review.html, then give its review.csv")  # fmt: skip
+        advice = "a review fits the tracks that it was made of; give the same"
+        refuse_other_flags(out, before.get("tracking", {}), job.track_flags(), advice)
+    if not same:
+        _write_summary(out, {"detection": flags, "tracking": None})
+    return before
+
+
+def _write_summary(out: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps({"format": FORMAT, **content}, indent=1, ensure_ascii=False)
+    write_whole(out / SUMMARY, text + "\n")
+
+
+def _finished(
+    job: LabelJob,
+    good: Sequence[tuple[Video, Media]],
+    detector: Detector,
+    before: Mapping[str, Any] | None,
+    progress: Progress | None,
+) -> tuple[dict[str, VideoLabels], list[tuple[Video, str]]]:
+    """Return every video's labels, from its file or made now; and those that broke on the way."""
+    same = before is not None and before.get("tracking") == job.track_flags()
+    total = sum(max(1, round(media.num_frames / media.fps / job.every_s)) for _, media in good)
+    past = 0
+    done: dict[str, VideoLabels] = {}
+    lost: list[tuple[Video, str]] = []
+    for video, media in good:
+        length = max(1, round(media.num_frames / media.fps / job.every_s))
+        path = tracks_path(job.out, video.name)
+        kept = read_video(path) if path.is_file() else None
+        if kept is not None and kept.bytes == video.bytes and kept.file == video.file:
+            samples, size_wh = list(kept.samples), kept.size_wh
+        else:
+            kept = None
+            try:
+                samples = _samples(job, media, detector, past, total, progress)
+            except CaptureError as error:
+                lost.append((video, str(error)))
+                continue
+            size_wh = media.size_wh
+        past += length
+        if kept is not None and same:
+            done[video.name] = kept
+            continue
+        done[video.name] = VideoLabels(
+            video=video.name, file=video.file, bytes=video.bytes, size_wh=size_wh,
+            every_s=job.every_s, samples=samples,
+            tracks=make_tracks(samples, job.every_s, job.tracks),
+        )  # fmt: skip
+        write_video(job.out, done[video.name])
+    return done, lost
+
+
+def _samples(
+    job: LabelJob, media: Media, detector: Detector, past: int, total: int,
+    progress: Progress | None,
+) -> list[Boxes]:  # fmt: skip
+    samples: list[Boxes] = []
+    newest = None
+    for frame in sampled_frames(media, job.every_s):
+        if frame is not newest:
+            found = find_people(detector, frame, job.looks)
+            newest = frame
+        samples.append(found)
+        if progress is not None:
+            progress("label", min(past + len(samples), total), total)
+    return samples
