@@ -10,24 +10,17 @@ from __future__ import annotations
 import importlib.util
 import logging
 import platform
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Outputs, Precision, Progress, Target
+from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.verify import opened_by
 from runtime.bundle import OUTPUTS
 from runtime.engines.onnx import OnnxProgram
-from runtime.errors import (
-    ArtifactError,
-    ArtifactMismatchError,
-    BackendUnavailableError,
-    EdgeError,
-    ExportError,
-)
+from runtime.errors import BackendUnavailableError, EdgeError, ExportError
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -93,13 +86,22 @@ class OnnxTarget:
         """
         import torch
 
-        from export.program import export_graph, graph_outputs
+        from export.program import export_graph, graph_outputs, int8_graph
         from quantize._quiet import quiet_tools
 
         with quiet_tools():
             graph = export_graph(model, torch.from_numpy(clips[0]))
             if self.precision == "int8":
-                graph = int8_graph(graph, model, clips, float_layers, progress)
+                from quantize.schemes import TENSORRT_INT8
+
+                graph = int8_graph(
+                    graph,
+                    model,
+                    clips,
+                    TENSORRT_INT8,
+                    float_layers=float_layers,
+                    progress=progress,
+                )
             elif self.precision == "fp16":
                 from export.onnx_half import half_graph
 
@@ -173,63 +175,7 @@ def convert(graph: GraphModule, clip: Floats, *, name: str) -> bytes:
     return content
 
 
-@contextmanager
-def open_onnx(
-    program: bytes, *, name: str, stride: int = 0
-) -> Iterator[Callable[[Floats], Outputs]]:
-    """Load a program by ONNX Runtime on the processor; the value runs one clip (1, T, 3, H, W).
-
-    Args:
-        program: The file's content.
-        name: The artifact's name, for messages.
-        stride: Of no meaning here: these programs compute clips whole.
-
-    Raises:
-        ExportError: It does not load or run.
-    """
-    with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(program)
-        try:
-            loaded = OnnxProgram(path)
-            yield lambda clip: cast(Outputs, loaded.run(clip))
-        except (ArtifactError, ArtifactMismatchError) as error:
-            reason = str(error).removeprefix(f"{folder}/")
-            raise ExportError(
-                f"{name} was made, but ONNX Runtime refuses it: {reason}; nothing was written"
-            ) from error
-
-
-def int8_graph(
-    graph: GraphModule,
-    model: BMViT,
-    clips: Sequence[Floats],
-    float_layers: frozenset[str],
-    progress: Progress | None,
-) -> GraphModule:
-    """Quantize an exported graph as TensorRT takes it: symmetric, weights by output channel.
-
-    Args:
-        graph: The exported float graph.
-        model: What it was exported from; names the layers that stay float32.
-        clips: Clips (1, T, 3, H, W) that give the ranges.
-        float_layers: Further layers that stay float32.
-        progress: Told after each clip.
-    """
-    import torch
-
-    from export.program import head_output_layers
-    from quantize.ptq import quantize_static
-    from quantize.schemes import TENSORRT_INT8
-
-    return quantize_static(
-        graph,
-        (torch.from_numpy(clip) for clip in clips),
-        scheme=TENSORRT_INT8,
-        float_names=head_output_layers(model) | float_layers,
-        total=len(clips),
-        progress=progress,
-    )
+open_onnx = opened_by(lambda path, _: OnnxProgram(path), "ONNX Runtime")
 
 
 @contextmanager

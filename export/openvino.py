@@ -12,22 +12,17 @@ import platform
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Outputs, Precision, Progress, Target
+from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.verify import opened_by
 from runtime.bundle import OUTPUTS
 from runtime.engines.openvino import GRAPH, WEIGHTS, OpenVinoProgram
-from runtime.errors import (
-    ArtifactError,
-    ArtifactMismatchError,
-    BackendUnavailableError,
-    ExportError,
-)
+from runtime.errors import BackendUnavailableError, ExportError
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -88,13 +83,24 @@ class OpenVinoTarget:
         """
         import torch
 
-        from export.program import export_graph, graph_outputs
+        from export.program import export_graph, graph_outputs, int8_graph
         from quantize._quiet import quiet_tools
 
         with quiet_tools():
             graph = export_graph(model, torch.from_numpy(clips[0]))
             if self.precision == "int8":
-                graph = _int8(graph, model, clips, float_layers, progress)
+                from quantize.schemes import XNNPACK_INT8
+
+                graph = int8_graph(
+                    graph,
+                    model,
+                    clips,
+                    XNNPACK_INT8,
+                    float_layers=float_layers,
+                    # Its converter makes a FakeQuantize of a quantize with its dequantize.
+                    fold_weights=False,
+                    progress=progress,
+                )
             if progress is not None:
                 progress(f"converting {self.name}", 0, 1)
             program = convert(graph, clips[0], name=self.name)
@@ -157,53 +163,4 @@ def convert(graph: GraphModule, clip: Floats, *, name: str) -> bytes:
     return packed.getvalue()
 
 
-@contextmanager
-def open_openvino(
-    program: bytes, *, name: str, stride: int = 0
-) -> Iterator[Callable[[Floats], Outputs]]:
-    """Load a program by OpenVINO on the processor; the value runs one clip (1, T, 3, H, W).
-
-    Args:
-        program: The file's content.
-        name: The artifact's name, for messages.
-        stride: Of no meaning here: these programs compute clips whole.
-
-    Raises:
-        ExportError: It does not load or run.
-    """
-    with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(program)
-        try:
-            loaded = OpenVinoProgram(path)
-            yield lambda clip: cast(Outputs, loaded.run(clip))
-        except (ArtifactError, ArtifactMismatchError) as error:
-            reason = str(error).removeprefix(f"{folder}/")
-            raise ExportError(
-                f"{name} was made, but OpenVINO refuses it: {reason}; nothing was written"
-            ) from error
-
-
-def _int8(
-    graph: GraphModule,
-    model: BMViT,
-    clips: Sequence[Floats],
-    float_layers: frozenset[str],
-    progress: Progress | None,
-) -> GraphModule:
-    import torch
-
-    from export.program import head_output_layers
-    from quantize.ptq import quantize_static
-    from quantize.schemes import XNNPACK_INT8
-
-    return quantize_static(
-        graph,
-        (torch.from_numpy(clip) for clip in clips),
-        scheme=XNNPACK_INT8,
-        float_names=head_output_layers(model) | float_layers,
-        total=len(clips),
-        progress=progress,
-        # Its converter makes a FakeQuantize of a quantize with its dequantize, and stores int8.
-        fold_weights=False,
-    )
+open_openvino = opened_by(lambda path, _: OpenVinoProgram(path), "OpenVINO")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from export.base import Floats, Outputs
+from export.base import Floats, Outputs, Progress
 from export.rewrite import cancel_permutes, rewrite_for_export
 from runtime.bundle import OUTPUTS
 from runtime.errors import ExportError, UnsupportedOpError
@@ -18,6 +18,7 @@ from runtime.errors import ExportError, UnsupportedOpError
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
     from edge.model.compact import CompactMViT
+    from quantize.schemes import Scheme
 
 
 class DeployedModel(nn.Module):
@@ -183,3 +184,37 @@ def head_output_layers(model: BMViT) -> frozenset[str]:
         if isinstance(module, TokenMLP):
             names.add(f"model.{name}.layers.{len(module.layers) - 1}")
     return frozenset(names)
+
+
+def int8_graph(
+    graph: GraphModule,
+    model: BMViT,
+    clips: Sequence[Floats],
+    scheme: Scheme,
+    *,
+    float_layers: frozenset[str] = frozenset(),
+    fold_weights: bool = True,
+    progress: Progress | None = None,
+) -> GraphModule:
+    """Quantize an exported graph; the last layers of the heads stay in float32.
+
+    Args:
+        graph: The exported float graph.
+        model: What it was exported from; names the layers that stay float32.
+        clips: Clips (1, T, 3, H, W) that give the ranges.
+        scheme: What is in int8, and how.
+        float_layers: Further layers that stay float32.
+        fold_weights: As `quantize_static` takes it.
+        progress: Told after each clip.
+    """
+    from quantize.ptq import quantize_static
+
+    return quantize_static(
+        graph,
+        (torch.from_numpy(clip) for clip in clips),
+        scheme=scheme,
+        float_names=head_output_layers(model) | float_layers,
+        total=len(clips),
+        progress=progress,
+        fold_weights=fold_weights,
+    )

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Outputs, Precision, Progress, Target
+from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.verify import opened_by
 from runtime.engines.tensorrt import TensorRTProgram, missing
-from runtime.errors import ArtifactError, BackendUnavailableError, ExportError
+from runtime.errors import BackendUnavailableError, ExportError
 
 if TYPE_CHECKING:
     import torch
@@ -150,10 +148,13 @@ def precise_graph(
         from export.onnx_half import half_graph
 
         return half_graph(graph)
-    from export.onnx import int8_graph
+    from export.program import int8_graph
     from export.tensorrt_int8 import paired_graph
+    from quantize.schemes import TENSORRT_INT8
 
-    return paired_graph(int8_graph(graph, model, clips, float_layers, progress))
+    return paired_graph(
+        int8_graph(graph, model, clips, TENSORRT_INT8, float_layers=float_layers, progress=progress)
+    )
 
 
 def build_engine(graph: GraphModule, example: torch.Tensor, *, name: str) -> bytes:
@@ -208,28 +209,4 @@ def made_with() -> dict[str, str]:
     }
 
 
-@contextmanager
-def open_engine(
-    program: bytes, *, name: str, stride: int = 0
-) -> Iterator[Callable[[Floats], Outputs]]:
-    """Load an engine by the runtime's own module; the value runs one clip (1, T, 3, H, W).
-
-    Args:
-        program: The file's content.
-        name: The artifact's name, for messages.
-        stride: Of no meaning here: engines compute clips whole.
-
-    Raises:
-        ExportError: It does not load or run.
-    """
-    with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(program)
-        try:
-            loaded = TensorRTProgram(path)
-            yield lambda clip: cast(Outputs, loaded.run(clip))
-        except ArtifactError as error:
-            reason = str(error).removeprefix(f"{folder}/")
-            raise ExportError(
-                f"{name} was built, but TensorRT refuses it: {reason}; nothing was written"
-            ) from error
+open_engine = opened_by(lambda path, _: TensorRTProgram(path), "TensorRT")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from export.base import Floats, OpenProgram, Outputs, Precision, Progress
 from runtime.bundle import OUTPUTS
+from runtime.engines.base import Program
 from runtime.errors import ArtifactError, BackendUnavailableError, ExportError
 
 
@@ -189,32 +190,39 @@ def run_program(
     return _stack(rows)
 
 
-@contextmanager
-def open_program(
-    program: bytes, *, name: str, stride: int = 0
-) -> Iterator[Callable[[Floats], Outputs]]:
-    """Load a program by the native runtime; the value runs one clip (1, T, 3, H, W).
+def opened_by(load: Callable[[Path, int], Program], engine: str) -> OpenProgram:
+    """Return what loads a program by an engine of the runtime, from a file as a device has it.
 
     Args:
-        program: The file's content.
-        name: The artifact's name, for messages.
-        stride: For the methods of overlapping clips, as `runtime.engine.load_engine` takes it.
-
-    Raises:
-        ExportError: It does not load or run.
-        BackendUnavailableError: The native runtime is not built here.
+        load: Loads a file, for clips that begin so many samples apart (0: that do not overlap).
+        engine: What messages call it.
     """
-    engine_type = native_engine()
-    with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(program)
-        try:
-            engine = engine_type(str(path), 0, stride)
-            yield lambda clip: cast(Outputs, engine.run(np.ascontiguousarray(clip)))
-        except ArtifactError as error:
-            raise ExportError(
-                f"{name} was lowered, but the runtime refuses it: {error}; nothing was written"
-            ) from error
+
+    @contextmanager
+    def open_file(
+        program: bytes, *, name: str, stride: int = 0
+    ) -> Iterator[Callable[[Floats], Outputs]]:
+        with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
+            path = Path(folder) / name
+            path.write_bytes(program)
+            try:
+                loaded = load(path, stride)
+                yield lambda clip: cast(Outputs, loaded.run(np.ascontiguousarray(clip)))
+            except ArtifactError as error:
+                reason = str(error).replace(f"{folder}/", "")
+                raise ExportError(
+                    f"{name} was made, but {engine} refuses it: {reason}; nothing was written"
+                ) from error
+
+    return open_file
+
+
+def _load_native(path: Path, stride: int) -> Program:
+    program: Program = native_engine()(str(path), 0, stride)
+    return program
+
+
+open_program = opened_by(_load_native, "the runtime")
 
 
 def simulated(simulate: Callable[[Floats], Outputs]) -> OpenProgram:

@@ -16,8 +16,6 @@ from export.executorch_program import check_executorch, lower_methods, made_with
 from runtime.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
-    from torch.fx import GraphModule
-
     from edge.model.bmvit import BMViT
 
 NOT_RUN = "the ExecuTorch package holds no Vulkan engine"
@@ -86,14 +84,23 @@ class VulkanTarget:
         import torch
 
         from export.one_batch import stack_batches
-        from export.program import Method, export_graph, graph_outputs
+        from export.program import Method, export_graph, graph_outputs, int8_graph
         from quantize._quiet import quiet_tools
 
         example = torch.from_numpy(clips[0])
         with quiet_tools():
             graph = stack_batches(export_graph(model, example))
             if self.precision == "int8":
-                graph = _int8(graph, model, clips, float_layers, progress)
+                from quantize.schemes import XNNPACK_INT8
+
+                graph = int8_graph(
+                    graph,
+                    model,
+                    clips,
+                    XNNPACK_INT8,
+                    float_layers=float_layers,
+                    progress=progress,
+                )
             if progress is not None:
                 progress(f"lowering {self.name}", 0, 1)
             with quiet_delegate():
@@ -125,26 +132,3 @@ class VulkanTarget:
 def build(name: str, precision: Precision) -> Target:
     """Return the target; called by the registry."""
     return VulkanTarget(name=name, precision=precision)
-
-
-def _int8(
-    graph: GraphModule,
-    model: BMViT,
-    clips: Sequence[Floats],
-    float_layers: frozenset[str],
-    progress: Progress | None,
-) -> GraphModule:
-    import torch
-
-    from export.program import head_output_layers
-    from quantize.ptq import quantize_static
-    from quantize.schemes import XNNPACK_INT8
-
-    return quantize_static(
-        graph,
-        (torch.from_numpy(clip) for clip in clips),
-        scheme=XNNPACK_INT8,
-        float_names=head_output_layers(model) | float_layers,
-        total=len(clips),
-        progress=progress,
-    )

@@ -12,11 +12,11 @@ from torch.fx import GraphModule
 
 from edge.model.bmvit import BMViT
 from edge.model.variants import build_model
-from export.onnx import int8_graph
-from export.program import export_graph, graph_outputs
+from export.program import export_graph, graph_outputs, int8_graph
 from export.registry import TARGETS, get_target
 from export.tensorrt import precise_graph
 from export.tensorrt_int8 import FAKE_INT8, paired_graph
+from quantize.schemes import TENSORRT_INT8
 from runtime.engines.tensorrt import missing
 from runtime.errors import BackendUnavailableError, ExportError
 from tests.export.conftest import clips_of
@@ -49,7 +49,7 @@ def clips(model: BMViT) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def converted(model: BMViT, clips: list[np.ndarray]) -> GraphModule:
     graph = export_graph(model, torch.from_numpy(clips[0]))
-    return int8_graph(graph, model, clips, frozenset(), None)
+    return int8_graph(graph, model, clips, TENSORRT_INT8)
 
 
 def targets(graph: torch.nn.Module) -> list[str]:
