@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from edge.data.samples import ClipDataset, ClipSample, Wrapped
+from edge.data.samples import Certainty, ClipDataset, ClipSample, Wrapped
 from edge.data.transforms import (
     Colours,
     Window,
@@ -96,6 +96,8 @@ class Augmented(Wrapped):
     Index `epoch * len(dataset) + i` is clip `i` as pass `epoch` changes it, so an order that counts
     on from pass to pass resumes exactly; an index below `len(dataset)` is the first pass.
     """
+
+    by_pass = True
 
     def __init__(
         self, dataset: ClipDataset, config: AugmentConfig, *, seed: int = 0,
@@ -195,10 +197,12 @@ def _placed(
 ) -> Window:  # fmt: skip
     """Place a window at random: inside the frame, or around it where it is larger.
 
-    A window that would lose everybody is drawn again a few times.
+    A window that would lose everybody is drawn again a few times; and, where somebody does what
+    nobody knows who, one that would lose anybody, since then nobody knows whether.
     """
     width, height = (max(1, round(side)) for side in box_wh)
     window = None
+    whole = bool((sample.known == Certainty.SOMEBODY).any())
     for _ in range(_TRIES):
         left, top = (
             int(random.integers(min(0, free), max(0, free) + 1))
@@ -206,7 +210,8 @@ def _placed(
         )
         window = Window(x=left, y=top, width=width, height=height)
         shares = shares_kept(sample.boxes, window, size_wh)
-        if not len(shares) or (shares >= keep).any():
+        stay = (shares > 0) & (shares >= keep)
+        if not len(shares) or (stay.all() if whole else (shares >= keep).any()):
             break
     assert window is not None
     return window

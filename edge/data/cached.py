@@ -2,18 +2,22 @@
 
 One file of fixed slots, written where a clip is first asked for, by whichever process asks; a byte
 for each says whether it is there. A clip that two processes make at once is written twice alike.
+
+Where the truth is known without the frames, as that of videos is, the frames alone are taken from
+the file, so that labels may be mended while the frames are kept.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset, ClipSample, ClipShape
+from edge.data.samples import ClipDataset, ClipSample, ClipShape, Wrapped, without_frames
 from edge.model._files import write_atomically
 from runtime.errors import ArtifactError, ConfigError
 
@@ -23,7 +27,7 @@ LONGEST_ID = 240
 _ABOUT, _THERE, _TRUTH, _FRAMES = "about.json", "there.bin", "truth.bin", "frames.bin"
 
 
-class CachedClips:
+class CachedClips(Wrapped):
     """A data set whose clips are kept in a folder.
 
     The folder may be deleted at any time that no process uses it. It grows to
@@ -45,7 +49,7 @@ class CachedClips:
             ConfigError: The folder belongs to other clips.
             ArtifactError: It cannot be written.
         """
-        self._dataset = dataset
+        super().__init__(dataset)
         self._shape = (shape.num_frames, shape.height, shape.width, 3)
         classes = len(dataset.class_names)
         self._slot = np.dtype(
@@ -94,7 +98,7 @@ class CachedClips:
         self._open_maps()
 
     def _open_maps(self) -> None:
-        clips = len(self._dataset)
+        clips = len(self.dataset)
         self._there = self._map(_THERE, np.dtype(np.uint8), (clips,))
         self._truth = self._map(_TRUTH, self._slot, (clips,))
         self._frames = self._map(_FRAMES, np.dtype(np.uint8), (clips, *self._shape))
@@ -118,22 +122,18 @@ class CachedClips:
                 file.truncate(size)  # sparse: a slot takes room when it is written
         return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the actions, those of the kept data set."""
-        return self._dataset.class_names
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self._dataset)
-
     def __getitem__(self, index: int) -> ClipSample:
         """Return clip `index`, from the file where it is there."""
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
         if self._there[index]:
-            return self._read(index)
-        sample = self._dataset[index]
+            kept, truth = self._read(index), without_frames(self.dataset, index)
+            if truth is None:
+                return kept
+            if truth.clip_id == kept.clip_id:
+                return replace(truth, frames_rgb=kept.frames_rgb)
+            # Another clip stood in for it, or the table has changed.
+        sample = self.dataset[index]
         self._write(index, sample)
         return sample
 
@@ -153,14 +153,18 @@ class CachedClips:
     def _write(self, index: int, sample: ClipSample) -> None:
         name = sample.clip_id.encode()
         actors, bystanders = len(sample.boxes), len(sample.bystanders)
-        if max(actors, bystanders) > MOST_PEOPLE or len(name) > LONGEST_ID or b"\0" in name:
+        if len(name) > LONGEST_ID or b"\0" in name:
             return  # made anew each time
+        if without_frames(self.dataset, index) is not None:
+            actors = bystanders = 0  # their truth is not read from here
+        elif max(actors, bystanders) > MOST_PEOPLE or sample.certainty is not None:
+            return
         slot = np.zeros((), self._slot)
         slot["counts"] = actors, bystanders
         slot["size_wh"] = sample.size_wh
-        slot["boxes"][:actors] = sample.boxes
-        slot["labels"][:actors] = sample.labels
-        slot["bystanders"][:bystanders] = sample.bystanders
+        slot["boxes"][:actors] = sample.boxes[:actors]
+        slot["labels"][:actors] = sample.labels[:actors]
+        slot["bystanders"][:bystanders] = sample.bystanders[:bystanders]
         slot["clip_id"] = name
         self._frames[index] = sample.frames_rgb
         self._truth[index] = slot

@@ -5,6 +5,8 @@
       annotations.csv          video,timestamp,x1,y1,x2,y2,label[,person]
       classes.txt              one action a line; the first one is label 1
       excluded.csv             optional: video,timestamp of keyframes that do not count
+      video_labels.csv         optional: what somebody does in a video, or nobody
+      groups.csv               optional: which recording a video is from
       fps.txt                  optional: frames a second of the folders of pictures (else 30)
 
 `annotations_train.csv` and `annotations_val.csv` in place of the one table make two parts.
@@ -23,6 +25,7 @@ from edge.data.samples import ClipShape
 from edge.data.table import I64, Table, TableRules, read_table, repeated_rows
 from edge.data.table_clips import clips_of_table
 from edge.data.video_clips import VideoClips
+from edge.data.video_labels import read_video_labels
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
 
@@ -61,13 +64,15 @@ def open_folder(
     class_of = np.full(max(ids), -1, np.int64)
     class_of[np.array(ids) - 1] = np.arange(len(ids))
     _check_rows(path, table, class_of, report)
+    video_labels = read_video_labels(root, folder, table, class_of, report)
     if strict:
         report.refuse_wrong_rows(f"edge data check {root}")
     media = _open_videos(base, folder, read_fps(root, DEFAULT_FPS), table, report)
     keep, keep_empty = rows_in_reach(path, table, media, report, _excluded(root))
     clips = clips_of_table(table, media, keep, keep_empty, class_of.tolist())
     return VideoClips(
-        report, shape, clips, media, class_names=names, label_ids=ids, by_frame=False
+        report, shape, clips, media, class_names=names, label_ids=ids, by_frame=False,
+        video_labels=video_labels,
     )  # fmt: skip
 
 

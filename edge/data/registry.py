@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Part = Literal["train", "val"]
 
 DEFAULT_LENGTH = 2000
+_MOST_DIGITS = 6  # of how often a part of several occurs
 _SYNTHETIC = {"synthetic-train": "train", "synthetic-val": "val"}
 _REAL = ("ava", "ucf101-24", "jhmdb")
 # What a spec may have behind the folder; the first one of a column is what a caller's part means.
@@ -27,6 +28,7 @@ _PARTS = {
     "jhmdb": ("train", "test", "test-annotated", "val"),
     "folder": ("train", "val", "test"),
 }
+_BEHIND = {part for parts in _PARTS.values() for part in parts} | {"split1", "split2", "split3"}
 SPECS = (
     "synthetic-train, synthetic-val (with :LENGTH for another number of clips), ava:FOLDER[:PART], "
     "ucf101-24:FOLDER[:PART], jhmdb:FOLDER[:split1][:PART], or a folder with videos, "
@@ -57,6 +59,51 @@ class RealSpec:
             return f"{self.root} {part}" if parted else str(self.root)
         split = f" split {self.split}" if self.kind == "jhmdb" else ""
         return f"{self.kind} {self.root}{split} {part}"
+
+
+def split_mix(text: str) -> list[tuple[str, int]]:
+    """Take apart several data sets in one text: `A+B*8` is A once and B eight times.
+
+    What exists as it is written wins: a folder may have `+` and `*` in its name.
+
+    Raises:
+        ConfigError: A part is empty, or occurs less than once.
+    """
+    words, parts, start = text.split("+"), [], 0
+    while start < len(words):
+        stop = next(
+            (end for end in range(len(words), start + 1, -1)
+             if _is_there(_times("+".join(words[start:end]))[0])),
+            start + 1,
+        )  # fmt: skip
+        word, times = _times("+".join(words[start:stop]))
+        if not word or times < 1:
+            raise ConfigError(
+                f"data {text[:120]!r}: {'a part is empty' if not word else 'a part occurs 0 times'}"
+                ", expected data sets with + between them, each with *NUMBER where it is to occur "
+                "several times"
+            )
+        parts.append((word, times))
+        start = stop
+    return parts
+
+
+def _times(word: str) -> tuple[str, int]:
+    """Take `*NUMBER` off the end of a part, unless a folder is called so."""
+    head, star, number = word.rpartition("*")
+    digits = number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS
+    if star and digits and not _is_there(word):
+        return head, int(number)
+    return word, 1
+
+
+def _is_there(word: str) -> bool:
+    """Tell whether a part is a folder, perhaps with its kind before and its part behind."""
+    kind, colon, rest = word.partition(":")
+    rest = rest if colon and kind in _REAL else word
+    while not _is_folder(rest) and rest.rpartition(":")[2] in _BEHIND:
+        rest = rest.rpartition(":")[0]
+    return _is_folder(rest)
 
 
 def names_data_set(word: str) -> bool:
@@ -102,8 +149,8 @@ def _open_real(spec: str, shape: ClipShape, limit: int | None, part: Part) -> Cl
     real = parse_real(spec)
     if real is None:
         raise ConfigError(_unknown(spec, spec.partition(":")[0]))
+    from edge.data.chosen import NextWhereBroken, Spread
     from edge.data.problems import DataReport
-    from edge.data.video_clips import NextWhereBroken, Spread
 
     chosen = part_of(real, part)
     report = DataReport(name=real.name(chosen))

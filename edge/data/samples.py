@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,18 @@ logger = logging.getLogger(__name__)
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+
+class Certainty(IntEnum):
+    """What is known of one person and one action."""
+
+    KNOWN = 0
+    """The label says it."""
+    SOMEBODY = 1
+    """Somebody of the person's bag does it; who is unknown. The label is 0."""
+    UNKNOWN = 2
+    """Nothing is known. The label is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +87,10 @@ class ClipSample:
             never targets; reports count how often a model takes them for actors.
         clip_id: Stable name, unique within the data set.
         size_wh: Width and height of the original frame, px.
+        certainty: uint8 (M, C), a `Certainty` for each label; None where all are known. Whether a
+            person without a label acts at all is unknown, too, where somebody of the bag does.
+        bags: int64 (M,), the bag of each person: those who were seen together, of whom one label
+            speaks. None is one bag.
     """
 
     frames_rgb: U8
@@ -82,16 +99,37 @@ class ClipSample:
     bystanders: F32
     clip_id: str
     size_wh: tuple[int, int]
+    certainty: U8 | None = None
+    bags: I64 | None = None
+
+    @property
+    def known(self) -> U8:
+        """Return the certainty of every label, (M, C)."""
+        if self.certainty is None:
+            return np.zeros(self.labels.shape, np.uint8)
+        return self.certainty
+
+    @property
+    def together(self) -> I64:
+        """Return the bag of every person, (M,)."""
+        return np.zeros(len(self.boxes), np.int64) if self.bags is None else self.bags
 
 
 # What data sets of videos have beside their clips (`annotations.py`).
 _OF_VIDEOS = frozenset(
-    {"video_lengths", "video_sizes_wh", "media", "tubes", "label_ids", "report", "where"}
-)
+    {
+        "video_lengths", "video_sizes_wh", "media", "tubes", "label_ids", "report", "where",
+        "video_labels", "class_counts",
+    }
+)  # fmt: skip
 
 
 class ClipDataset(Protocol):
-    """Clips by index; the same index gives the same clip, in whatever order and process."""
+    """Clips by index; the same index gives the same clip, in whatever order and process.
+
+    One that has `by_pass` set takes `pass * len(dataset) + i`, too, and changes clip `i` anew in
+    each pass.
+    """
 
     @property
     def class_names(self) -> tuple[str, ...]:

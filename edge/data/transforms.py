@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge.data.clips import resize_rgb
-from edge.data.samples import F32, U8, ClipSample
+from edge.data.samples import F32, U8, Certainty, ClipSample
 from runtime.errors import ConfigError
 
 # About the mean of training pixels (0.45 of 255): what lies outside of a frame.
@@ -93,6 +94,9 @@ def flip(sample: ClipSample, pairs: Sequence[tuple[int, int]] = ()) -> ClipSampl
         boxes=_mirrored(sample.boxes),
         bystanders=_mirrored(sample.bystanders),
         labels=np.ascontiguousarray(sample.labels[:, order]),
+        certainty=None
+        if sample.certainty is None
+        else np.ascontiguousarray(sample.certainty[:, order]),
     )
 
 
@@ -144,9 +148,20 @@ def crop(
         frames_rgb=resize_rgb(_cut(sample.frames_rgb, window), height, width),
         boxes=boxes,
         labels=sample.labels[stays],
+        certainty=_still_certain(sample, stays),
+        bags=None if sample.bags is None else sample.bags[stays],
         bystanders=bystanders,
         size_wh=size_wh,
     )
+
+
+def _still_certain(sample: ClipSample, stays: npt.NDArray[np.bool_]) -> U8 | None:
+    """Return what is known of those who stay: who left may have been the one who did it."""
+    if sample.certainty is None:
+        return None
+    left = np.isin(sample.together, sample.together[~stays])
+    doubtful = left[:, None] & (sample.certainty == Certainty.SOMEBODY)
+    return np.where(doubtful, np.uint8(Certainty.UNKNOWN), sample.certainty)[stays]
 
 
 def shares_kept(boxes: F32, window: Window, size_wh: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -259,6 +274,21 @@ def mosaic(
         frames_rgb=canvas,
         boxes=np.concatenate([part.boxes for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
+        **_doubts(parts),
         bystanders=np.concatenate([part.bystanders for part in parts]),
         clip_id="+".join(sample.clip_id for sample in samples),
     )
+
+
+def _doubts(parts: Sequence[ClipSample]) -> dict[str, Any]:
+    """Return certainty and bags of clips side by side: a bag stays with the people of its clip."""
+    if all(part.certainty is None for part in parts):
+        return {"certainty": None, "bags": None}
+    bags, first = [], 0
+    for part in parts:
+        bags.append(part.together + first)
+        first = int(bags[-1].max(initial=first - 1)) + 1
+    return {
+        "certainty": np.concatenate([part.known for part in parts]),
+        "bags": np.concatenate(bags),
+    }

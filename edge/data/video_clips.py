@@ -6,7 +6,6 @@ copy. Files are opened while a clip is read, and nothing of them is kept.
 
 from __future__ import annotations
 
-import logging
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,17 +19,13 @@ from edge.data.annotations import ClipPlace, Tube
 from edge.data.clips import resize_frames
 from edge.data.media import Media
 from edge.data.problems import DataReport
-from edge.data.samples import ClipDataset, ClipSample, ClipShape, Wrapped
+from edge.data.samples import ClipSample, ClipShape
+from edge.data.video_labels import NO_ROW, VideoLabels
 from runtime.errors import CaptureError, ConfigError
-
-logger = logging.getLogger(__name__)
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
-
-# So many clips in a row that cannot be decoded are no accident.
-_MOST_SKIPPED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +105,7 @@ class VideoClips:
         label_ids: The number of each action in the annotation's own files, as a row of detections
             names it.
         report: What was found on the way, and what is left out.
+        video_labels: What is said of whole videos; None where nothing is.
     """
 
     def __init__(
@@ -124,6 +120,7 @@ class VideoClips:
         by_frame: bool,
         sizes_wh: Mapping[str, tuple[int, int]] | None = None,
         tubes: Sequence[Tube] = (),
+        video_labels: VideoLabels | None = None,
     ) -> None:
         """Hold what a reader found.
 
@@ -137,6 +134,7 @@ class VideoClips:
             by_frame: Whether the annotation counts frames; else it gives times.
             sizes_wh: Frame sizes that tubes are measured in, where these are not the videos' own.
             tubes: True tubes.
+            video_labels: What is said of whole videos.
 
         Raises:
             ConfigError: There is no clip.
@@ -145,7 +143,7 @@ class VideoClips:
             why = f"; the first fault: {report.skipped[0]}" if len(report.skipped) else ""
             raise ConfigError(f"{report.name} has no clip that can be used{why}")
         self.class_names, self.label_ids = tuple(class_names), tuple(label_ids)
-        self.shape, self.report = shape, report
+        self.shape, self.report, self.video_labels = shape, report, video_labels
         self._clips, self._tubes, self._by_frame = clips, tuple(tubes), by_frame
         self._names, self._media = tuple(media), tuple(media.values())
         own = {name: one.size_wh for name, one in media.items()}
@@ -160,6 +158,31 @@ class VideoClips:
         report.tubes = len(self._tubes)
         counts = np.bincount(clips.labels, minlength=len(self.class_names))
         report.per_class = dict(zip(self.class_names, counts.tolist(), strict=True))
+        if self.video_labels is not None:
+            weak = self.video_labels.weak
+            for label in np.flatnonzero(weak).tolist():
+                state = self._states()[:, label]
+                report.notes.append(
+                    f"{self.class_names[label]} is said of whole videos; clips in which somebody "
+                    f"does it: {(state == 1).sum()}, nobody: {(state == 0).sum()}, unknown: "
+                    f"{(state == NO_ROW).sum()}"
+                )
+
+    def _states(self) -> npt.NDArray[np.int8]:
+        """Return what is said of the video of each clip, (K, C)."""
+        assert self.video_labels is not None
+        rows = np.stack([self.video_labels.state(name) for name in self._names])
+        return rows[self._clips.video]
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Return how many people do each action; somebody whom nobody knows is one."""
+        counts = dict(self.report.per_class)
+        if self.video_labels is not None:
+            somebody = (self._states() == 1) & (np.diff(self._clips.actor_start) > 0)[:, None]
+            for name, more in zip(self.class_names, somebody.sum(axis=0).tolist(), strict=True):
+                counts[name] += more
+        return counts
 
     @property
     def video_lengths(self) -> dict[str, int]:
@@ -199,8 +222,19 @@ class VideoClips:
         return list(self._tubes)
 
     def truth(self, index: int) -> tuple[F32, F32, F32]:
-        """Return actors, labels and bystanders of a clip, without reading its frames."""
-        return self._clips.people(self._checked(index), len(self.class_names))
+        """Return actors, labels and bystanders of a clip, without reading its frames.
+
+        Where somebody in the video acts and nobody knows who, those without a label are among the
+        actors, behind the others: whether they act is unknown.
+        """
+        index = self._checked(index)
+        boxes, labels, bystanders = self._clips.people(index, len(self.class_names))
+        weak = self.video_labels
+        if weak is not None and weak.somebody_acts(self._names[self._clips.video[index]]):
+            nothing = np.zeros((len(bystanders), labels.shape[1]), np.float32)
+            boxes, labels = np.concatenate([boxes, bystanders]), np.concatenate([labels, nothing])
+            bystanders = bystanders[:0]
+        return boxes, labels, bystanders
 
     def __getitem__(self, index: int) -> ClipSample:
         """Read clip `index`.
@@ -233,6 +267,9 @@ class VideoClips:
             bystanders=bystanders,
             clip_id=f"{place.video}/{mark}",
             size_wh=self._sizes_wh[place.video],
+            certainty=None
+            if self.video_labels is None
+            else self.video_labels.certainty(place.video, labels),
         )
 
     def _checked(self, index: int) -> int:
@@ -240,76 +277,3 @@ class VideoClips:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
         return index
-
-
-class Spread(Wrapped):
-    """So many clips of a data set, spread evenly over it: its first ones may be all of one video.
-
-    True tubes go on through clips that are left out, so there are none here.
-    """
-
-    def __init__(self, dataset: ClipDataset, count: int) -> None:
-        """Choose `count` clips, or all where there are no more."""
-        super().__init__(dataset)
-        count = min(count, len(dataset))
-        self._chosen = (np.arange(count) * len(dataset) // max(count, 1)).astype(np.int64)
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self._chosen)
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return the `index`th of the chosen clips."""
-        return self.dataset[self._inner(index)]
-
-    def without_frames(self, index: int) -> ClipSample | None:
-        """Return the `index`th of the chosen clips with black frames, if its truth is known so."""
-        return super().without_frames(self._inner(index))
-
-    def where(self, index: int) -> ClipPlace:
-        """Return where the `index`th of the chosen clips lies."""
-        place: ClipPlace = getattr(self.dataset, "where")(self._inner(index))  # noqa: B009
-        return place
-
-    def tubes(self) -> list[Tube]:
-        """Return no tubes."""
-        return []
-
-    def _inner(self, index: int) -> int:
-        index = operator.index(index)
-        if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
-        return int(self._chosen[index])
-
-
-class NextWhereBroken(Wrapped):
-    """For learning: the next clip in place of one that cannot be decoded, said and counted.
-
-    A data set leaves out videos that do not open; damage in the middle of one shows only when the
-    clip is read, and must not end a run of days. The same files give the same clips each time.
-    Evaluation does not do this: there a clip that cannot be decoded counts as missed.
-    """
-
-    def __init__(self, dataset: ClipDataset) -> None:
-        """Stand in front of `dataset`."""
-        super().__init__(dataset)
-        self._broken: set[int] = set()
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`, or the next that can be decoded.
-
-        Raises:
-            CaptureError: Many clips in a row cannot.
-        """
-        error: CaptureError | None = None
-        for step in range(min(_MOST_SKIPPED, len(self.dataset))):
-            at = (operator.index(index) + step) % len(self.dataset) if step else index
-            try:
-                return self.dataset[at]
-            except CaptureError as why:
-                error = why
-                if at not in self._broken:
-                    self._broken.add(at)
-                    logger.warning("clip %d is skipped, the %d. of this process: %s",
-                                   at, len(self._broken), why)  # fmt: skip
-        raise CaptureError(f"no clip from {index} on can be decoded; the last: {error}")

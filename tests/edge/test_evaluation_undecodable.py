@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edge.cli import main
+from edge.data.chosen import Spread
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen, Wrapped, without_frames
-from edge.data.video_clips import Spread
 from edge.evaluation import undecodable
 from edge.evaluation import validate as validate_module
 from edge.evaluation.ava import read_detections, read_ground_truth

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edge.data.augment import AugmentConfig, Augmented
-from edge.data.samples import ClipSample
+from edge.data.samples import Certainty, ClipSample
 from edge.data.transforms import (
     FILL,
     Colours,
@@ -312,3 +312,65 @@ def test_pairs_to_flip_are_classes() -> None:
     assert len(Augmented(Rectangles(), named)) == 5
     with pytest.raises(IndexError, match="clip -1"):
         Augmented(Rectangles(), named)[-1]
+
+
+def doubtful(code: int, *boxes_px: tuple[int, int, int, int]) -> ClipSample:
+    """Return a clip of people of whom the first class is not known."""
+    scale = np.array([COLUMNS, ROWS] * 2)
+    certainty = np.zeros((len(boxes_px), 3), np.uint8)
+    certainty[:, 0] = code
+    return replace(
+        drawn(boxes_px[0]), boxes=(np.array(boxes_px) / scale).astype(np.float32),
+        labels=np.zeros((len(boxes_px), 3), np.float32), certainty=certainty,
+    )  # fmt: skip
+
+
+def test_what_is_not_known_turns_with_its_class() -> None:
+    turned = flip(doubtful(Certainty.UNKNOWN, (4, 4, 20, 40)), ((0, 1),))
+    assert turned.known.tolist() == [[0, int(Certainty.UNKNOWN), 0]]
+
+
+def test_who_leaves_may_have_been_the_one() -> None:
+    both = doubtful(Certainty.SOMEBODY, (4, 4, 20, 40), (40, 4, 60, 40))
+    whole = crop(both, Window(x=0, y=0, width=64, height=48), keep=0.4)
+    assert whole.known[:, 0].tolist() == [int(Certainty.SOMEBODY)] * 2
+    left = crop(both, Window(x=0, y=0, width=32, height=48), keep=0.4)
+    assert left.known.tolist() == [[int(Certainty.UNKNOWN), 0, 0]]
+    apart = crop(replace(both, bags=np.array([0, 1])), Window(x=0, y=0, width=32, height=48),
+                 keep=0.4)  # fmt: skip
+    assert apart.known[:, 0].tolist() == [int(Certainty.SOMEBODY)]
+
+
+def test_bags_stay_with_the_people_of_their_clip() -> None:
+    everything = Window(x=0, y=0, width=COLUMNS, height=ROWS)
+    two = doubtful(Certainty.SOMEBODY, (4, 4, 20, 40), (40, 4, 60, 40))
+    known, one = drawn((8, 8, 30, 30)), doubtful(Certainty.UNKNOWN, (8, 8, 30, 30))
+    set_of_four = mosaic([two, known, two, one], [everything] * 4, (30, 20), keep=0.4)
+    assert set_of_four.together.tolist() == [0, 0, 1, 2, 2, 3]
+    assert set_of_four.known[:, 0].tolist() == [1, 1, 0, 1, 1, 2]
+    again = mosaic([set_of_four, known, set_of_four, known], [everything] * 4, (30, 20), keep=0.4)
+    assert again.together.tolist() == [0, 0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 7, 8, 9]
+    plain = mosaic([known] * 4, [everything] * 4, (30, 20), keep=0.4)
+    assert plain.certainty is None
+    assert plain.bags is None
+
+
+def test_a_window_keeps_all_of_whom_somebody_does_it() -> None:
+    class Two:
+        class_names = CLASSES
+
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, index: int) -> ClipSample:
+            return doubtful(self.code, (4, 14, 20, 34), (34, 14, 50, 34))
+
+        def __init__(self, code: int) -> None:
+            self.code = code
+
+    config = AugmentConfig(flip=0, mosaic=0, scale_low=1.1, scale_high=1.3)
+    counts = [
+        sum(len(Augmented(Two(code), config)[i].boxes) for i in range(40))
+        for code in (Certainty.SOMEBODY, Certainty.UNKNOWN)
+    ]
+    assert counts[0] > counts[1]
