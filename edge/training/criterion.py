@@ -19,9 +19,11 @@ from torch import Tensor
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets
+from edge.training.weak import Doubtful, bag_logits, likeliest, tokens_a_person
 from runtime.errors import ConfigError
 
 LossForm = Literal["focal", "bce"]
+WeakLoss = Literal["mil", "copy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,9 @@ class CriterionConfig:
         rival_weight: How many times more a silent token counts whose box covers a person (IoU of
             at least a half) that another token answers for. Such tokens become duplicates; 1 treats
             them as any other.
+        weak_loss: What "somebody of these does it" asks: "mil", of the bag as a whole; "copy", of
+            each of them.
+        class_weights: Weight of a positive of each class in the action loss; none are 1.
     """
 
     loss_actor: float = 2.0
@@ -53,6 +58,8 @@ class CriterionConfig:
     alpha: float = 0.25
     gamma: float = 2.0
     rival_weight: float = 1.0
+    weak_loss: WeakLoss = "mil"
+    class_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -66,6 +73,10 @@ class CriterionConfig:
         for name in ("actor_loss", "action_loss"):
             if getattr(self, name) not in ("focal", "bce"):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected 'focal' or 'bce'")
+        if self.weak_loss not in ("mil", "copy"):
+            raise ConfigError(f"weak_loss is {self.weak_loss!r}, expected 'mil' or 'copy'")
+        if not all(math.isfinite(weight) and weight > 0 for weight in self.class_weights):
+            raise ConfigError(f"class_weights are {self.class_weights}, expected numbers above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,22 +154,49 @@ class SetCriterion:
         self, outputs: Mapping[str, Tensor], targets: PackedTargets, matches: Matches
     ) -> dict[str, Tensor]:
         """Return the sum of each loss over a batch, given who answers for whom."""
-        config = self.config
         pair = (matches.clip, matches.token)
         boxes, actions = outputs["pred_boxes"][pair], outputs["pred_actions"][pair]
         wanted_boxes = targets.boxes[matches.clip, matches.person]
         wanted_actions = targets.labels[matches.clip, matches.person]
         _, giou = generalized_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(wanted_boxes))
-        action = _classify(actions, wanted_actions, config.action_loss, config)
+        doubtful = Doubtful.of(targets, matches)
         return {
-            "actor": self._actor_loss(outputs, targets, pair),
+            "actor": self._actor_loss(outputs, targets, pair, doubtful),
             "bbox": (boxes - wanted_boxes).abs().sum(),
             "giou": (1 - giou).sum(),
-            "action": action.sum(),
+            "action": self._action_loss(actions, wanted_actions, doubtful),
         }
 
+    def _action_loss(self, logits: Tensor, wanted: Tensor, doubtful: Doubtful | None) -> Tensor:
+        """Return the sum over what is known of each person, and over what is known of bags."""
+        config = self.config
+        if doubtful is None:
+            return self._weighed(logits, wanted).sum()
+        if config.weak_loss == "copy":
+            wanted = torch.maximum(wanted, doubtful.somebody.to(wanted.dtype))
+            return (self._weighed(logits, wanted) * (doubtful.known | doubtful.somebody)).sum()
+        loss = (self._weighed(logits, wanted) * doubtful.known).sum()
+        bags = bag_logits(logits, doubtful.somebody, doubtful.bag, doubtful.size)
+        there = torch.isfinite(bags)
+        bags = bags.masked_fill(~there, 0.0)
+        loss_of_bags = self._weighed(bags, torch.ones_like(bags)) * tokens_a_person(doubtful)
+        return loss + (loss_of_bags * there).sum()
+
+    def _weighed(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Return the loss of each logit (K, C), positives by the weight of their class."""
+        config = self.config
+        loss = _classify(logits, wanted, config.action_loss, config)
+        if config.class_weights:
+            weights = torch.tensor(config.class_weights, device=loss.device)
+            loss = torch.where(wanted > 0.5, loss * weights, loss)
+        return loss
+
     def _actor_loss(
-        self, outputs: Mapping[str, Tensor], targets: PackedTargets, pair: tuple[Tensor, Tensor]
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: PackedTargets,
+        pair: tuple[Tensor, Tensor],
+        doubtful: Doubtful | None,
     ) -> Tensor:
         config = self.config
         actor = outputs["pred_actor"]
@@ -172,6 +210,14 @@ class SetCriterion:
             covers = _covers_somebody(outputs["pred_boxes"].detach(), targets)
             weight = torch.where(covers, weight * config.rival_weight, weight)
         weight[pair] = 1.0
+        if doubtful is not None and config.weak_loss == "mil":
+            # Of those of whom nobody knows whether they act, the likeliest of a bag is to speak;
+            # the others are asked nothing.
+            actions = outputs["pred_actions"][pair].detach()
+            doing = torch.where(doubtful.somebody, actions.sigmoid(), -1.0).amax(1)
+            score = torch.where(doing >= 0, actor[pair].detach().sigmoid() * doing, -1.0)
+            chosen = likeliest(score, doubtful) & (score >= 0)
+            weight[pair] = (~doubtful.undecided | chosen).to(weight.dtype)
         return (loss * weight).sum()
 
 

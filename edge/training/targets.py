@@ -16,7 +16,16 @@ from runtime.errors import ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
 
 
-class Target(TypedDict):
+class Doubts(TypedDict, total=False):
+    """What is not known of the actors of one clip; where it is missing, all is known."""
+
+    certainty: Tensor
+    """(M, C) uint8, a `Certainty` for each label."""
+    bags: Tensor
+    """(M,) int64, the bag of each person: whose people are spoken of together."""
+
+
+class Target(Doubts):
     """The actors of one clip at its keyframe."""
 
     boxes: Tensor
@@ -43,12 +52,16 @@ class PackedTargets:
         labels: (B, M, C) float32.
         counts: People of each clip, on the host.
         clip_ids: One name per clip.
+        certainty: (B, M, C) uint8, a `Certainty` for each label; None where all are known.
+        bags: (B, M) int64, numbers that tell the bags of all clips apart; None as above.
     """
 
     boxes: Tensor
     labels: Tensor
     counts: tuple[int, ...]
     clip_ids: tuple[str, ...]
+    certainty: Tensor | None = None
+    bags: Tensor | None = None
 
     @property
     def num_people(self) -> int:
@@ -64,13 +77,15 @@ def collate(samples: Sequence[ClipSample]) -> Batch:
         low, high = sample.boxes[:, :2], sample.boxes[:, 2:]
         boxes = np.concatenate([(low + high) * np.float32(0.5), high - low], axis=1)
         labels = np.ascontiguousarray(sample.labels, dtype=np.float32)
-        targets.append(
-            {
-                "boxes": torch.from_numpy(boxes.astype(np.float32)),
-                "labels": torch.from_numpy(labels),
-                "clip_id": sample.clip_id,
-            }
-        )
+        target: Target = {
+            "boxes": torch.from_numpy(boxes.astype(np.float32)),
+            "labels": torch.from_numpy(labels),
+            "clip_id": sample.clip_id,
+        }
+        if sample.certainty is not None:
+            target["certainty"] = torch.from_numpy(sample.certainty.astype(np.uint8))
+            target["bags"] = torch.from_numpy(sample.together.astype(np.int64))
+        targets.append(target)
     return Batch(frames, targets)
 
 
@@ -98,7 +113,30 @@ def pack(targets: Sequence[Target], num_classes: int, device: torch.device) -> P
         labels=block[..., 4:],
         counts=counts,
         clip_ids=tuple(target["clip_id"] for target in targets),
+        **_doubts(targets, counts, num_classes, device),
     )
+
+
+def _doubts(
+    targets: Sequence[Target], counts: Sequence[int], num_classes: int, device: torch.device
+) -> dict[str, Tensor]:
+    """Return certainty and bags of a batch; nothing where every label is known."""
+    if not any("certainty" in target and bool(target["certainty"].any()) for target in targets):
+        return {}
+    most = max(counts)
+    certainty = torch.zeros(len(targets), most, num_classes, dtype=torch.uint8)
+    bags = torch.zeros(len(targets), most, dtype=torch.int64)
+    first = 0
+    for row, (target, count) in enumerate(zip(targets, counts, strict=True)):
+        bags[row] = first
+        if "certainty" in target and count:
+            certainty[row, :count] = target["certainty"]
+            bags[row, :count] = torch.unique(target["bags"], return_inverse=True)[1] + first
+        first = int(bags[row].max()) + 1
+    return {
+        "certainty": certainty.to(device, non_blocking=True),
+        "bags": bags.to(device, non_blocking=True),
+    }
 
 
 class Normalize:

@@ -1,0 +1,122 @@
+"""Labels of a clip that do not say who: somebody of these people does it, or nobody knows.
+
+"Somebody" is one statement about a bag of people, so it costs once: the negative logarithm of the
+probability that not all of them leave it be (noisy-or). Its gradient is shared by p(action), so it
+lifts the likeliest and leaves the others nearly alone; a bag of one person is an ordinary label.
+(Multiple-instance learning: Maron and Lozano-Perez, 1998.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor
+
+from edge.data.samples import Certainty
+from edge.training.matcher import Matches
+from edge.training.targets import PackedTargets
+
+# Below it softplus(x) = exp(x) to float32, and the sum of a bag is taken in logarithms.
+_TINY_LOGIT = -20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """What is not known of the people that the tokens of K pairs answer for.
+
+    Attributes:
+        known: (K, C) bool, whether the label says it.
+        somebody: (K, C) bool, whether somebody of the bag does it.
+        undecided: (K,) bool, whether it is not known that the person acts at all.
+        bag: (K,) the bag of each pair, from 0.
+        person: (K,) a number for each person of the batch.
+        size: More than any of these numbers.
+    """
+
+    known: Tensor
+    somebody: Tensor
+    undecided: Tensor
+    bag: Tensor
+    person: Tensor
+    size: int
+
+    @staticmethod
+    def of(targets: PackedTargets, matches: Matches) -> Doubtful | None:
+        """Return what is not known; None where every label of the batch is known."""
+        if targets.certainty is None or targets.bags is None:
+            return None
+        pair = (matches.clip, matches.person)
+        certainty, labels = targets.certainty[pair], targets.labels[pair]
+        clips, most = targets.bags.shape
+        return Doubtful(
+            known=certainty == int(Certainty.KNOWN),
+            somebody=certainty == int(Certainty.SOMEBODY),
+            # Whoever has a label acts, whatever else is unknown.
+            undecided=~(labels > 0.5).any(1) & (certainty != int(Certainty.KNOWN)).any(1),
+            bag=targets.bags[pair],
+            person=matches.clip * most + matches.person,
+            size=clips * most,
+        )
+
+
+def bag_logits(logits: Tensor, member: Tensor, bag: Tensor, num_bags: int) -> Tensor:
+    """Return the logit of "at least one of the bag does it", for each bag and class.
+
+    With p = sigmoid(x): 1 - prod(1 - p) has the logit log(exp(sum softplus(x)) - 1).
+
+    Args:
+        logits: (K, C).
+        member: (K, C) bool, which entries the bags are made of.
+        bag: (K,) the bag of each row.
+        num_bags: G.
+
+    Returns:
+        (G, C); minus infinity, without a gradient, where a bag has no entry.
+    """
+    shape = (num_bags, logits.shape[1])
+    index = bag[:, None].expand_as(logits)
+    low = torch.finfo(logits.dtype).min
+    masked = logits.masked_fill(~member, low)
+    highest = torch.full(shape, low, dtype=logits.dtype, device=logits.device)
+    highest = highest.scatter_reduce(0, index, masked.detach(), "amax")
+    empty = highest == low
+    # In logarithms, for bags of which every p is tiny.
+    top = highest.masked_fill(empty, 0.0)
+    shares = torch.where(member, (masked - top[bag]).clamp(max=0.0).exp(), 0.0)
+    summed = torch.zeros_like(highest).index_add(0, bag, shares)
+    small = top + summed.masked_fill(empty, 1.0).log()
+    # As it stands, for all others.
+    is_tiny = highest < _TINY_LOGIT
+    terms = torch.where(member, F.softplus(logits), 0.0)
+    none = torch.zeros_like(highest).index_add(0, bag, terms).masked_fill(is_tiny | empty, 1.0)
+    large = none + torch.log(-torch.expm1(-none))
+    return torch.where(is_tiny, small, large).masked_fill(empty, -torch.inf)
+
+
+def likeliest(score: Tensor, doubtful: Doubtful) -> Tensor:
+    """Return which pairs are of the person with the highest score of their bag, (K,) bool."""
+    best = torch.full((doubtful.size,), -torch.inf, device=score.device)
+    best = best.scatter_reduce(0, doubtful.bag, score, "amax")
+    top = score == best[doubtful.bag]
+    # All tokens of that person, where several answer for one.
+    persons = torch.zeros(doubtful.size, dtype=torch.bool, device=score.device)
+    persons[doubtful.person[top]] = True
+    return persons[doubtful.person]
+
+
+def tokens_a_person(doubtful: Doubtful) -> Tensor:
+    """Return for each class and bag how many tokens answer for a person on average, (G, C).
+
+    One statement about a bag then weighs what a label of one person weighs, also where several
+    tokens carry such a label.
+    """
+    member = doubtful.somebody.float()
+    counts = torch.zeros(doubtful.size, device=member.device)
+    counts = counts.index_add(0, doubtful.person, torch.ones_like(doubtful.person).float())
+    shape = (doubtful.size, member.shape[1])
+    zeros = torch.zeros(shape, device=member.device)
+    tokens = zeros.index_add(0, doubtful.bag, member)
+    people = zeros.index_add(0, doubtful.bag, member / counts[doubtful.person][:, None])
+    return tokens / people.clamp(min=1.0)
