@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.data.registry import split_mix
 from runtime.errors import ArtifactError, ConfigError
 from runtime.options import option
 
@@ -30,7 +32,10 @@ class TrainOptions:
     """Flags of `edge train`."""
 
     model: str = option("nano", "variant to train", choices=("pico", "nano", "tiny", "small"))
-    data: str = option(dataclasses.MISSING, "data set to learn from, such as synthetic-train")
+    data: str = option(
+        dataclasses.MISSING, "data set to learn from, such as synthetic-train; several with + "
+        "between them, *NUMBER behind one that is to occur so often",
+    )  # fmt: skip
     val_data: str | None = option(
         None, "data set to validate on; by default synthetic-val for synthetic-train, else none"
     )
@@ -52,6 +57,11 @@ class TrainOptions:
     )  # fmt: skip
     flip: float = option(0.5, "with --augment: probability of a mirror image")
     mosaic: float = option(0.25, "with --augment: probability of four clips side by side")
+    scale_low: float = option(0.75, "with --augment: smallest factor on the size of people")
+    scale_high: float = option(1.33, "with --augment: largest")
+    read_scale: float = option(
+        1.0, "with --augment: read (and keep) clips so much larger than the model's input"
+    )
     epochs: float = option(100.0, "length of the schedule, passes over the data")
     steps: int | None = option(None, "length of the schedule in steps, in place of --epochs")
     limit_steps: int | None = option(None, "stop after so many steps of this session, and save")
@@ -100,6 +110,13 @@ class TrainOptions:
     action_loss: str = option("bce", "form of the action loss", choices=("focal", "bce"))
     eos_coef: float = option(0.1, "weight of silent tokens where --actor-loss is bce")
     rival_weight: float = option(1.0, "weight of silent tokens on a person who has their token")
+    weak_loss: str = option(
+        "mil", "labels of whole videos ask that somebody does it (mil), or that everybody does "
+        "(copy)", choices=("mil", "copy"),
+    )  # fmt: skip
+    class_balance: float = option(
+        0.0, "how much more positives of rare classes weigh: exponent of median count / count"
+    )
 
     loss_early: float = option(0.0, "weight of all these losses on features before the last stage")
     loss_many: float | None = option(
@@ -149,11 +166,17 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= (1 if name == "lr_final" else 0.999999):
                 raise ConfigError(f"{_flag(name)} is {value}, expected a share from 0 to 1")
-        for name in ("flip", "mosaic", "qat_freeze_ranges", "qat_freeze_norms", "lr_hold"):
+        for name in ("flip", "mosaic", "qat_freeze_ranges", "qat_freeze_norms", "lr_hold",
+                     "class_balance"):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(
                     f"{_flag(name)} is {getattr(self, name)}, expected a share from 0 to 1"
                 )
+        if not 1 <= self.read_scale <= 4:
+            raise ConfigError(f"--read-scale is {self.read_scale}, expected 1 to 4")
+        if not 0.1 <= self.scale_low <= self.scale_high <= 10:
+            raise ConfigError(f"--scale-low is {self.scale_low} and --scale-high {self.scale_high}"
+                              ", expected 0.1 <= --scale-low <= --scale-high <= 10")  # fmt: skip
         for name in ("data", "val_data", "cache", "out", "init", "teacher", "resume"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{_flag(name)} is empty")
@@ -173,11 +196,10 @@ class TrainOptions:
             return self.lr0
         return 1e-4 if self.qat else 2e-3
 
-    @property
-    def augments(self) -> bool:
-        """Whether clips are changed in each pass."""
+    def augments(self, word: str) -> bool:
+        """Return whether the clips of a data set, a part of `data`, are changed in each pass."""
         return self.augment == "on" or (
-            self.augment == "auto" and not self.data.startswith("synthetic-")
+            self.augment == "auto" and not word.startswith("synthetic-")
         )
 
     @property
@@ -195,7 +217,8 @@ class TrainOptions:
     @property
     def validation(self) -> str | None:
         """The data set to validate on, if any."""
-        if self.val_data is None and self.data.split(":")[0] == "synthetic-train":
+        # Also where it is the first of several.
+        if self.val_data is None and re.match("synthetic-train(?![^:+*])", self.data):
             return "synthetic-val"
         return self.val_data
 
@@ -205,8 +228,9 @@ class TrainOptions:
             **dataclasses.asdict(self),
             "lr0": self.rate,
             "loss_many": self.many,
-            "augment": "on" if self.augments else "off",
         }
+        if len(split_mix(self.data)) == 1:
+            plain["augment"] = "on" if self.augments(self.data) else "off"
         return {name: value for name, value in plain.items() if name not in _NOT_KEPT}
 
 

@@ -15,7 +15,6 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from edge.data.augment import Augmented
 from edge.data.samples import ClipDataset, ClipSample
 from edge.training.targets import Batch, collate
 from runtime.errors import ConfigError
@@ -104,7 +103,7 @@ class _MapStyle(Dataset[ClipSample]):
 
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset
-        self._by_pass = isinstance(dataset, Augmented)  # each pass changes its clips anew
+        self._by_pass = bool(getattr(dataset, "by_pass", False))
 
     def __len__(self) -> int:
         return len(self.dataset)

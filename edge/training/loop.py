@@ -196,7 +196,8 @@ class Trainer:
             result = validate(
                 self.stepper.average.model,
                 self.stepper.config,
-                self.parts.validation,
+                self.parts.validation.clips,
+                columns=self.parts.validation.columns,
                 limit=self.options.val_clips,
                 batch=self.share.part,
                 device=self.processes.device,

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
-from torch import Tensor
-
-from edge.data.augment import AugmentConfig, Augmented
-from edge.data.cached import CachedClips
-from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipShape
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import from_config, variant_config
 from edge.training.config import TrainOptions
-from edge.training.criterion import CriterionConfig, LossForm, SetCriterion
+from edge.training.criterion import CriterionConfig, LossForm, SetCriterion, WeakLoss
+from edge.training.data import Validation, class_weights, open_training, open_validation
 from edge.training.distill import DistillConfig, Distiller, check_teacher
-from edge.training.grow import grow
+from edge.training.initial import load_weights
 from edge.training.matcher import ActorCost, HungarianMatcher, MatcherConfig
 from edge.training.validate import KeptClips
-from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +35,7 @@ class Parts:
 
     model: BMViT
     data: ClipDataset
-    validation: ClipDataset | None
+    validation: Validation | None
     criterion: SetCriterion
     distiller: Distiller | None
 
@@ -55,28 +49,13 @@ def build_parts(options: TrainOptions) -> Parts:
     """
     config = _config(options)
     shape = clip_shape(config)
-    data = open_dataset(options.data, shape, seed=options.seed, part="train")
-    if options.cache is not None:
-        spec = f"{options.data} (seed {options.seed})"
-        data = CachedClips(data, options.cache, shape=shape, spec=spec)
-    if options.augments:
-        changes = AugmentConfig(flip=options.flip, mosaic=options.mosaic)
-        data = Augmented(data, changes, seed=options.seed)
-    # The first clips of real videos are those of a few videos: the limit spreads them.
-    validation = (
-        open_dataset(options.validation, shape, limit=options.val_clips or None)
-        if options.validation
-        else None
-    )
-    if validation is not None and validation.class_names != data.class_names:
-        raise ConfigError(
-            f"--val-data {options.validation} has other classes than --data {options.data}"
-        )
+    data = open_training(options, shape)
+    validation = open_validation(options, shape, data.class_names)
     model = from_config(
         with_overrides(config, num_classes=len(data.class_names)), seed=options.seed
     )
     if options.init is not None:
-        _load_weights(model, options.init, data.class_names)
+        load_weights(model, options.init, data.class_names)
     matcher = HungarianMatcher(
         MatcherConfig(
             set_cost_class=options.set_cost_class,
@@ -96,12 +75,16 @@ def build_parts(options: TrainOptions) -> Parts:
             action_loss=cast(LossForm, options.action_loss),
             eos_coef=options.eos_coef,
             rival_weight=options.rival_weight,
+            weak_loss=cast(WeakLoss, options.weak_loss),
+            class_weights=class_weights(data, options.class_balance),
         ),
     )
     return Parts(
         model=model,
         data=data,
-        validation=None if validation is None else KeptClips(validation),
+        validation=validation
+        if validation is None
+        else replace(validation, clips=KeptClips(validation.clips)),
         criterion=criterion,
         distiller=_distiller(options, matcher, model.config, data.class_names),
     )
@@ -128,54 +111,6 @@ def _config(options: TrainOptions) -> BMViTConfig:
         if getattr(options, name) is not None
     }
     return with_overrides(config, **overrides)
-
-
-def _load_weights(model: BMViT, path: str, class_names: tuple[str, ...]) -> None:
-    """Copy the weights of a checkpoint, but for the action scores where the classes differ."""
-    checkpoint = load_checkpoint(path)
-    if checkpoint.config.variant != model.config.variant:
-        if checkpoint.class_names != class_names:
-            raise ConfigError(
-                f"--init {path} knows other actions; train a {checkpoint.config.variant} on these "
-                f"first, and grow it then"
-            )
-        grow(checkpoint.model, model)
-        return
-    weights, mine = checkpoint.model.state_dict(), model.state_dict()
-    if checkpoint.class_names != class_names:
-        fresh = [n for n in mine if n.startswith("heads.actions") and _last(n, model)]
-        _begin_anew(weights, mine, fresh)
-        logger.warning(
-            "%s knows other actions: the last layer of the action head begins anew", path
-        )
-    if checkpoint.config.token_selection != model.config.token_selection:
-        _begin_anew(weights, mine, [n for n in (*weights, *mine) if n.startswith("heads.slice_")])
-        logger.warning(
-            "%s has other tokens (%s): what tells slices apart begins anew",
-            path,
-            checkpoint.config.token_selection,
-        )
-    if checkpoint.config.heads.box_reference != model.config.heads.box_reference:
-        _begin_anew(weights, mine, [n for n in mine if n.startswith("heads.box.")])
-        logger.warning("%s has other boxes: the box head begins anew", path)
-    model.load_state_dict(weights)
-
-
-def _begin_anew(
-    weights: dict[str, Tensor], mine: Mapping[str, Tensor], names: Iterable[str]
-) -> None:
-    """Put the model's own first values in the place of some weights; what it lacks goes."""
-    for name in names:
-        if name in mine:
-            weights[name] = mine[name]
-        else:
-            weights.pop(name, None)
-
-
-def _last(name: str, model: BMViT) -> bool:
-    parameter = dict(model.named_parameters())[name]
-    last = model.heads.actions.last
-    return parameter is last.weight or parameter is last.bias
 
 
 def _distiller(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def validate(
     limit: int,
     batch: int,
     device: torch.device,
+    columns: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Run a model over the first clips of a data set.
 
@@ -38,6 +39,8 @@ def validate(
         limit: How many; 0 takes all.
         batch: Clips that run together.
         device: Where to run.
+        columns: Which of the model's outputs stands for each class of the data set; None where
+            they have the same classes.
 
     Returns:
         `ClipMetrics.result()`, at the threshold that is best on these clips, and how many clips
@@ -47,6 +50,7 @@ def validate(
     metrics = ClipMetrics(dataset.class_names)
     count = min(limit or len(dataset), len(dataset))
     broken: list[str] = []
+    chosen = list(range(len(dataset.class_names))) if columns is None else list(columns)
     for samples in _groups(dataset, count, batch, broken):
         outputs = model(normalize(collate(samples).frames.to(device, non_blocking=True)))
         arrays = [
@@ -54,7 +58,7 @@ def validate(
             for name in ("pred_boxes", "pred_actor", "pred_actions")
         ]
         for sample, boxes, actor, actions in zip(samples, *arrays, strict=True):
-            metrics.update(sample, predict(boxes, actor, actions))
+            metrics.update(sample, predict(boxes, actor, actions[:, chosen]))
     if broken:
         logger.warning("%d of %d clips of the validation cannot be decoded and are left out; the "
                        "first: %s", len(broken), count, broken[0])  # fmt: skip

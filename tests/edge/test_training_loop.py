@@ -10,16 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from edge.data.augment import Augmented
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import Certainty, ClipSample, ClipShape
 from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
-from edge.training import setup
+from edge.training import data as training_data
 from edge.training.config import TrainOptions, check_same_run, clear_folder, read_run
 from edge.training.logs import read_log
 from edge.training.loop import Outcome, Trainer
@@ -30,6 +31,19 @@ from tests.edge.test_training_parts import TINY
 torch.set_num_threads(1)
 
 LOSSES = ("loss", "actor", "bbox", "giou", "action", "grad_norm")
+
+
+class Jumping(MovingSquares):
+    """The same squares, of whom one action is known elsewhere and one is said of clips."""
+
+    class_names = ("right", "jumps")
+
+    def __getitem__(self, index: int) -> ClipSample:
+        sample = super().__getitem__(index)
+        labels = np.stack([sample.labels[:, 1], 0 * sample.labels[:, 1]], axis=1)
+        codes = np.array([Certainty.KNOWN, (Certainty.SOMEBODY, Certainty.KNOWN)[index % 2]])
+        certainty = np.tile(codes.astype(np.uint8), (len(labels), 1))
+        return replace(sample, labels=labels, certainty=certainty)
 
 
 class OneAction(MovingSquares):
@@ -50,10 +64,10 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_squares(
         spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None, part: str = "val"
     ) -> MovingSquares:
-        kind = OneAction if spec == "one-action" else MovingSquares
+        kind = {"one-action": OneAction, "jumping": Jumping}.get(spec, MovingSquares)
         return kind(shape, length=24 if "val" in spec else 64, seed=99 if "val" in spec else seed)
 
-    monkeypatch.setattr(setup, "open_dataset", open_squares)
+    monkeypatch.setattr(training_data, "open_dataset", open_squares)
 
 
 def options_of(out: Path, **changes: Any) -> TrainOptions:
@@ -319,8 +333,8 @@ def test_a_larger_variant_is_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with torch.no_grad():
         small, large = load_checkpoint(first).model.eval()(clip), model.eval()(clip)
     torch.testing.assert_close(large["pred_boxes"], small["pred_boxes"], atol=1e-5, rtol=1e-4)
-    with pytest.raises(ConfigError, match="knows other actions; train a pico on these first"):
-        Trainer(options_of(tmp_path / "b", model="nano", init=first, data="one-action"))
+    with pytest.raises(ConfigError, match="cannot be grown"):
+        Trainer(options_of(tmp_path / "b", model="tiny", init=first))
 
 
 def test_another_form_of_the_model_is_trained_and_saved_by_its_own_means(tmp_path: Path) -> None:
@@ -384,3 +398,53 @@ def test_a_run_is_not_lost_by_another(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(ArtifactError, match="no run to resume"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize("weak", ["mil", "copy"])
+def test_several_data_sets_are_learned_from_together(tmp_path: Path, weak: str) -> None:
+    options = options_of(
+        tmp_path / "a", data="squares+jumping*2", val_data="squares-val", augment="on",
+        weak_loss=weak, cache=str(tmp_path / "kept"), read_scale=1.5, steps=14,
+    )  # fmt: skip
+    assert options.kept()["augment"] == "on"
+    trainer = Trainer(options)
+    assert len(trainer.parts.data) == 64 + 2 * 64
+    assert trainer.parts.model.config.num_classes == 3
+    assert trainer.parts.validation is not None
+    assert trainer.parts.validation.columns == (0, 1)
+    outcome = trainer.run()
+    assert outcome.best is not None
+    best = load_checkpoint(tmp_path / "a" / "best.pt")
+    assert best.class_names == ("left", "right", "jumps")
+    row = [row for row in read_log(tmp_path / "a") if row["kind"] == "val"][-1]
+    assert list(row["ap"]) == ["left", "right"]
+    shape = trainer.parts.model.config.height
+    abouts = [json.loads(path.read_text()) for path in (tmp_path / "kept").glob("*/about.json")]
+    assert sorted(about["spec"] for about in abouts) == ["jumping (seed 0)", "squares (seed 0)"]
+    assert {about["shape"][1] for about in abouts} == {round(1.5 * shape)}
+
+
+def test_a_mixed_run_that_is_resumed_has_the_same_losses(tmp_path: Path) -> None:
+    changes = {"data": "squares+jumping*2", "augment": "on", "class_balance": 0.5}
+    Trainer(options_of(tmp_path / "straight", **changes)).run()
+    broken = tmp_path / "broken"
+    Trainer(options_of(broken, limit_steps=7, **changes)).run()
+    Trainer(options_of(broken, resume=str(broken), **changes)).run()
+    assert losses_of(broken) == losses_of(tmp_path / "straight")
+
+
+def test_classes_known_by_the_same_name_are_kept(tmp_path: Path) -> None:
+    first = teacher_file(tmp_path / "first.pt")
+    before = load_checkpoint(first).model.heads.actions.last
+    model = Trainer(options_of(tmp_path / "a", init=first, data="jumping")).parts.model
+    after = model.heads.actions.last
+    assert torch.equal(after.weight[0], before.weight[1])
+    assert torch.equal(after.bias[0], before.bias[1])
+    assert not torch.equal(after.weight[1], before.weight[0])
+    fresh = Trainer(options_of(tmp_path / "b", data="jumping")).parts.model.heads.actions.last
+    assert torch.equal(after.weight[1], fresh.weight[1])
+
+
+def test_a_class_of_the_validation_that_is_not_learned_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="other classes than --data squares: jumps"):
+        Trainer(options_of(tmp_path, val_data="jumping"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.model.bmvit import with_overrides
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import VARIANTS, build_model
-from edge.training import setup
+from edge.training import data as training_data
 from edge.training.config import TrainOptions
 from edge.training.loop import Trainer
 from edge.training.many import MOST_TOKENS, ManyHeads, ManyMatcher, token_centres
@@ -110,7 +110,9 @@ def test_the_second_heads_begin_as_the_first_and_read_the_same() -> None:
 def test_they_learn_and_are_not_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **TINY))
     monkeypatch.setattr(
-        setup, "open_dataset", lambda spec, shape, seed=0, **_: MovingSquares(shape, 32, seed)
+        training_data,
+        "open_dataset",
+        lambda spec, shape, seed=0, **_: MovingSquares(shape, 32, seed),
     )
     options: dict[str, Any] = {
         "model": "pico", "data": "squares", "batch": 8, "steps": 20, "log_every": 20, "workers": 0,

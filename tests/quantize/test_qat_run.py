@@ -16,7 +16,7 @@ from edge.data.samples import ClipShape
 from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
-from edge.training import setup
+from edge.training import data as training_data
 from edge.training.config import TrainOptions
 from edge.training.logs import read_log
 from quantize import qat
@@ -35,7 +35,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_squares(spec: str, shape: ClipShape, **ignored: Any) -> MovingSquares:
         return MovingSquares(shape, length=12 if "val" in spec else 32)
 
-    monkeypatch.setattr(setup, "open_dataset", open_squares)
+    monkeypatch.setattr(training_data, "open_dataset", open_squares)
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""The clips of a run, from its flags: what it learns from and what it is judged by."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge.data.augment import AugmentConfig, Augmented
+from edge.data.cached import CachedClips
+from edge.data.mixed import Mixed, counts_of
+from edge.data.problems import several
+from edge.data.registry import open_dataset, split_mix
+from edge.data.samples import ClipDataset, ClipShape
+from edge.training.config import TrainOptions
+from runtime.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+# A class that occurs a thousand times as seldom is not to drown all others in noise.
+MOST_BALANCE = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What a run is judged by.
+
+    Attributes:
+        clips: The clips.
+        columns: Which of the model's outputs stands for each of their classes.
+    """
+
+    clips: ClipDataset
+    columns: tuple[int, ...]
+
+
+def open_training(options: TrainOptions, shape: ClipShape) -> ClipDataset:
+    """Open what `--data` names: one data set, or several as one.
+
+    Raises:
+        ConfigError: A word names no data set, or a cache holds other clips.
+    """
+    words = split_mix(options.data)
+    if len(words) == 1 and words[0][1] == 1:
+        return _open_part(options, words[0][0], shape, options.cache)
+    parts: list[tuple[ClipDataset, int]] = []
+    for word, times in words:
+        folder = None if options.cache is None else str(Path(options.cache) / _folder_of(word))
+        dataset = _open_part(options, word, shape, folder)
+        parts.append((dataset, times))
+        logger.info("%s: %d clips, %d times; classes: %s", word, len(dataset), times,
+                    several(dataset.class_names, 8))  # fmt: skip
+    return Mixed(parts)
+
+
+def _folder_of(word: str) -> str:
+    """Return the name of the folder that keeps a part: readable, and no other part's."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "_", word)[-40:].strip("_")
+    return f"{readable}-{zlib.crc32(word.encode()):08x}"
+
+
+def _open_part(
+    options: TrainOptions, word: str, shape: ClipShape, cache: str | None
+) -> ClipDataset:
+    """Open one data set, kept in a folder as it is, and then changed anew in each pass."""
+    augments = options.augments(word)
+    read = _larger(shape, options.read_scale) if augments else shape
+    data = open_dataset(word, read, seed=options.seed, part="train")
+    if cache is not None:
+        spec = f"{word} (seed {options.seed})"
+        data = CachedClips(data, cache, shape=read, spec=spec)
+    if not augments:
+        return data
+    changes = AugmentConfig(
+        flip=options.flip,
+        mosaic=options.mosaic,
+        scale_low=options.scale_low,
+        scale_high=options.scale_high,
+    )
+    return Augmented(data, changes, seed=options.seed, size_hw=(shape.height, shape.width))
+
+
+def _larger(shape: ClipShape, scale: float) -> ClipShape:
+    return replace(shape, height=round(shape.height * scale), width=round(shape.width * scale))
+
+
+def open_validation(
+    options: TrainOptions, shape: ClipShape, class_names: Sequence[str]
+) -> Validation | None:
+    """Open what a run is judged by, if anything.
+
+    Raises:
+        ConfigError: It has a class that the model does not learn.
+    """
+    if options.validation is None:
+        return None
+    # The first clips of real videos are those of a few videos: the limit spreads them.
+    clips = open_dataset(options.validation, shape, limit=options.val_clips or None)
+    unknown = [name for name in clips.class_names if name not in class_names]
+    if unknown:
+        raise ConfigError(
+            f"--val-data {options.validation} has other classes than --data {options.data}: "
+            f"{several(unknown)}; expected some of {several(class_names, 20)}"
+        )
+    left_out = [name for name in class_names if name not in clips.class_names]
+    if left_out:
+        logger.info("%s does not know %s: left out of the validation",
+                    options.validation, several(left_out, 20))  # fmt: skip
+    names = list(class_names)
+    return Validation(clips=clips, columns=tuple(names.index(n) for n in clips.class_names))
+
+
+def class_weights(dataset: ClipDataset, exponent: float) -> tuple[float, ...]:
+    """Return what a positive of each class weighs: rare ones more, common ones less.
+
+    (median count / count) ^ exponent, a tenth to ten. A class whose count is not known weighs 1.
+
+    Args:
+        dataset: What is learned from.
+        exponent: 0 leaves all classes alike, and then nothing is returned.
+    """
+    if exponent == 0:
+        return ()
+    counts: Mapping[str, float] = counts_of(dataset)
+    known = sorted(count for count in counts.values() if count > 0)
+    if not known:
+        logger.warning("--class-balance: how often the classes occur is not known here; all weigh "
+                       "alike")  # fmt: skip
+        return ()
+    middle = (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2
+    weights = [
+        min(max((middle / counts[name]) ** exponent, 1 / MOST_BALANCE), MOST_BALANCE)
+        if counts.get(name, 0) > 0
+        else 1.0
+        for name in dataset.class_names
+    ]
+    logger.info("a positive weighs %s", ", ".join(
+        f"{weight:.2f} ({name})" for name, weight in zip(dataset.class_names, weights, strict=True)
+    ))  # fmt: skip
+    return tuple(weights)

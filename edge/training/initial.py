@@ -1,0 +1,96 @@
+"""First weights of a run: those of a checkpoint, as far as they fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from edge.data.problems import several
+from edge.model.bmvit import BMViT, with_overrides
+from edge.model.checkpoint import load_checkpoint
+from edge.model.variants import from_config
+from edge.training.grow import grow
+
+logger = logging.getLogger(__name__)
+
+
+def load_weights(model: BMViT, path: str, class_names: Sequence[str]) -> None:
+    """Copy the weights of a checkpoint, grown where it is of a smaller variant.
+
+    Of the last layer of the action head, the rows of classes that both know by the same name are
+    kept; those of other classes begin anew, as do the parts that tokens and boxes of another kind
+    need.
+
+    Raises:
+        ConfigError: A larger model cannot be grown from it.
+        ArtifactError: The checkpoint is missing or broken.
+    """
+    checkpoint = load_checkpoint(path)
+    source = checkpoint.model
+    if checkpoint.config.variant != model.config.variant:
+        classes = checkpoint.config.num_classes
+        source = from_config(with_overrides(model.config, num_classes=classes))
+        grow(checkpoint.model, source)
+    weights, mine = source.state_dict(), model.state_dict()
+    if tuple(checkpoint.class_names) != tuple(class_names):
+        _choose_rows(weights, mine, _last_layer(model), checkpoint.class_names, class_names, path)
+    if source.config.token_selection != model.config.token_selection:
+        _begin_anew(weights, mine, [n for n in (*weights, *mine) if n.startswith("heads.slice_")])
+        logger.warning(
+            "%s has other tokens (%s): what tells slices apart begins anew",
+            path,
+            source.config.token_selection,
+        )
+    if source.config.heads.box_reference != model.config.heads.box_reference:
+        _begin_anew(weights, mine, [n for n in mine if n.startswith("heads.box.")])
+        logger.warning("%s has other boxes: the box head begins anew", path)
+    model.load_state_dict(weights)
+
+
+def _choose_rows(
+    weights: dict[str, Tensor],
+    mine: Mapping[str, Tensor],
+    layer: Iterable[str],
+    before: Sequence[str],
+    after: Sequence[str],
+    path: str,
+) -> None:
+    """Put a layer's rows in the order of other classes, new ones with the model's first values."""
+    kept = [name for name in after if name in before]
+    rows = [list(after).index(name) for name in kept]
+    sources = [list(before).index(name) for name in kept]
+    for name in layer:
+        chosen = mine[name].clone()
+        chosen[rows] = weights[name][sources]
+        weights[name] = chosen
+    fresh = [name for name in after if name not in before]
+    gone = [name for name in before if name not in after]
+    logger.warning(
+        "%s knows other actions; in the last layer of the action head %s%s%s", path,
+        f"{len(kept)} are kept" if kept else "none is kept",
+        f", anew begin: {several(fresh, 20)}" if fresh else "",
+        f", left out are: {several(gone, 20)}" if gone else "",
+    )  # fmt: skip
+
+
+def _last_layer(model: BMViT) -> list[str]:
+    """Return the names of the weights of the action head's last layer."""
+    last = model.heads.actions.last
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter is last.weight or parameter is last.bias
+    ]
+
+
+def _begin_anew(
+    weights: dict[str, Tensor], mine: Mapping[str, Tensor], names: Iterable[str]
+) -> None:
+    """Put the model's own first values in the place of some weights; what it lacks goes."""
+    for name in names:
+        if name in mine:
+            weights[name] = mine[name]
+        else:
+            weights.pop(name, None)
