@@ -91,17 +91,19 @@ class Judge:
         Args:
             dataset: The clips, never those of the training.
             config: Size and normalisation of the engine's clips.
-            class_names: The model's actions.
+            class_names: The model's actions; those that the clips do not have are left out.
             data: What reports call the data set.
 
         Raises:
-            ConfigError: The model has other classes than the clips.
+            ConfigError: The clips have a class that the model does not know.
         """
-        if dataset.class_names != class_names:
+        unknown = [name for name in dataset.class_names if name not in class_names]
+        if unknown:
             raise ConfigError(
                 f"--val-data {data} has the classes {', '.join(dataset.class_names)}; the model "
                 f"has {', '.join(class_names)}"
             )
+        self._columns = [class_names.index(name) for name in dataset.class_names]
         self.dataset, self.config, self.data = dataset, config, data
 
     def measure(
@@ -128,7 +130,7 @@ class Judge:
         with engine(program, name=name) as run:
             for index, sample in decodable_clips(self.dataset):
                 boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
-                answers.append((boxes[0], actor[0], actions[0]))
+                answers.append((boxes[0], actor[0], actions[0][:, self._columns]))
                 metrics.update(sample, predict(*answers[-1]))
                 if progress is not None:
                     progress(f"measuring {name}", index + 1, len(self.dataset))

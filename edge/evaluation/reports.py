@@ -156,6 +156,13 @@ def write_worst(
     return bool(tiles)
 
 
+def left_out_lines(names: Sequence[str]) -> list[str]:
+    """Say which classes of the model the data set does not have, if any."""
+    if not names:
+        return []
+    return [f"note: the data set does not have {', '.join(names)}, which the model knows: left out"]
+
+
 def figure(value: float | None) -> str:
     """Return a figure as text, a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -20,6 +20,7 @@ from edge.evaluation.protocols import PROTOCOLS, TUBES
 from edge.evaluation.reports import (
     csv_keys,
     figure,
+    left_out_lines,
     per_class,
     write_ava,
     write_csv,
@@ -104,6 +105,7 @@ class ValReport:
         lines = [
             f"{c['model']} ({c['precision']}) on {c['data']}{what}: {c['clips']} clips, "
             f"{c['actors']} actors, {c['bystanders']} bystanders",
+            *left_out_lines(c["classes_left_out"]),
             *markdown_table(self.per_class),
             f"frame-mAP@0.5  {figure(c['frame_map'])}  ({figure(low)} to {figure(high)} over the "
             "orders of equal scores)",
@@ -206,6 +208,7 @@ def _write(
         "trained": predictor.trained,
         "data": data,
         "frozen": options.frozen,
+        "classes_left_out": [name for name in predictor.class_names if name not in names],
         "conf_from": conf_from,
         **metrics.result(conf),
         "frame_map_of_detections_csv": write_ava(out, names, clips, found, keys),

@@ -28,19 +28,20 @@ Progress = Callable[[str, int, int], None]
 def class_order(predictor: Predictor, dataset: ClipDataset) -> list[int]:
     """Return which output of the model stands for each class of the data set.
 
+    A model may know more classes than the data set has.
+
     Raises:
-        ConfigError: They do not know the same classes.
+        ConfigError: It does not know one that the data set has.
     """
     model, data = predictor.class_names, dataset.class_names
-    if set(model) != set(data):
-        only = [
-            f"only the {who} knows {', '.join(sorted(set(a) - set(b))[:6])}"
-            for who, a, b in (("model", model, data), ("data set", data, model))
-            if set(a) - set(b)
-        ]
+    unknown = sorted(set(data) - set(model))
+    if unknown:
+        beside = sorted(set(model) - set(data))
+        only = f"only the model knows {', '.join(beside[:6])}; " if beside else ""
         raise ConfigError(
             f"{predictor.name} has {len(model)} classes and the data set {len(data)}, and they "
-            f"differ: {'; '.join(only)}. Evaluate a model on the classes it was trained for"
+            f"differ: {only}only the data set knows {', '.join(unknown[:6])}. Evaluate a model on "
+            "classes that it was trained for"
         )
     return [model.index(name) for name in data]
 

@@ -170,6 +170,23 @@ def test_classes_are_matched_by_name(run: Run) -> None:
     assert content["frame_map"] == 1.0
 
 
+def test_a_model_that_knows_more_is_judged_by_the_classes_of_the_data(run: Run) -> None:
+    wide = ("fall", "climb", "walk", "wave", "swim")
+
+    def wide_see(clips: Sequence[np.ndarray]) -> list[Outputs]:
+        sure = np.full((TOKENS, 1), 9.0, np.float32)
+        return [
+            (boxes, actor, np.hstack([actions[:, [2]], sure, actions[:, [0, 1]], sure]))
+            for boxes, actor, actions in see(clips)
+        ]
+
+    report = run(model=replace(predictor(wide), run=wide_see))
+    assert list(report.content["ap"]) == list(NAMES)
+    assert report.content["frame_map"] == 1.0
+    assert report.content["classes_left_out"] == ["climb", "swim"]
+    assert any("does not have climb, swim, which the model knows" in x for x in report.lines())
+
+
 def test_other_classes_are_refused_before_anything_runs(run: Run) -> None:
     with pytest.raises(ConfigError, match=r"only the model knows climb; only the data set knows"):
         run(model=predictor(("walk", "wave", "climb")))
