@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.labelling.fuse import Boxes, overlaps
+from edge.labelling.fuse import Boxes, areas, overlaps
 from edge.labelling.packages import scipy_signal
 from edge.labelling.track import F64, Path, TrackRules, follow
 
-# Of two tracks that lie over each other all the time they share, one is a double.
-_DOUBLE = 0.7
+# Of two tracks that lie over each other all the time they share, one is a double; so is one that
+# lies within the other and is not much smaller.
+_DOUBLE = 0.6
+_INSIDE, _INSIDE_DOUBLE = 0.9, 0.35
 _ORDER = 2
 
 
@@ -105,7 +107,11 @@ def _is_double(track: Track, other: Track) -> bool:
         return False
     a = track.xyxy[first - track.start : last - track.start + 1]
     b = other.xyxy[first - other.start : last - other.start + 1]
-    return float(np.diagonal(overlaps(a, b)).mean()) > _DOUBLE
+    iou = np.diagonal(overlaps(a, b))
+    smaller = np.minimum(areas(a), areas(b))
+    inside = iou / (1 + iou) * (areas(a) + areas(b)) / np.maximum(smaller, 1e-9)
+    over = float(iou.mean())
+    return over > _DOUBLE or (float(inside.mean()) > _INSIDE and over > _INSIDE_DOUBLE)
 
 
 def _smoothed(track: Track, every_s: float, window_s: float) -> Track:
