@@ -29,14 +29,19 @@ _LEAST = 20
 class MuonAdamW(torch.optim.Optimizer):
     """Steps each group of weights by Muon or by AdamW, as the group's `muon` says."""
 
-    def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float) -> None:
+    def __init__(
+        self, groups: Iterable[dict[str, Any]], *, lr: float, products: torch.dtype | None = None
+    ) -> None:
         """Take groups of weights.
 
         Args:
             groups: Each with `params`, `weight_decay` and `muon`; weights of a Muon group have two
                 dimensions or more, of which the first is the output's.
             lr: Learning rate of all groups.
+            products: Arithmetic of the orthogonal steps; None is the weights' own. They bear bf16:
+                a tenth more or less of a singular value is no harm.
         """
+        self._products = products
         super().__init__(groups, {"lr": lr, "weight_decay": 0.0, "muon": False})
 
     @torch.no_grad()
@@ -58,7 +63,8 @@ class MuonAdamW(torch.optim.Optimizer):
             ahead = weight.grad.lerp(state["momentum"], MOMENTUM).flatten(1)
             alike[tuple(ahead.shape)].append((weight, ahead))
         for (rows, columns), pairs in alike.items():  # one product for all matrices of a shape
-            steps = orthogonalized(torch.stack([ahead for _, ahead in pairs]))
+            stack = torch.stack([ahead for _, ahead in pairs])
+            steps = orthogonalized(stack.to(self._products or stack.dtype)).to(stack.dtype)
             size = group["lr"] * _RMS_OF_ADAMW * max(rows, columns) ** 0.5
             for (weight, _), step in zip(pairs, steps, strict=True):
                 weight.mul_(1 - group["lr"] * group["weight_decay"])

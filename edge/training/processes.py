@@ -22,6 +22,7 @@ class Processes(Protocol):
     """What the loop asks of whatever started it."""
 
     device: torch.device
+    precision: str
     rank: int
     world_size: int
 

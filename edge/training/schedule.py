@@ -43,7 +43,12 @@ class Schedule:
 
 
 def optimizer_of(
-    model: nn.Module, *, lr: float, weight_decay: float, kind: str = "adamw"
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    kind: str = "adamw",
+    products: torch.dtype | None = None,
 ) -> torch.optim.Optimizer:
     """Return an optimizer that decays the weights of convolutions and linears, and nothing else.
 
@@ -52,6 +57,7 @@ def optimizer_of(
         lr: Learning rate of all weights.
         weight_decay: Of those that decay.
         kind: "adamw", or "muon" for the matrices between channels and AdamW for the rest.
+        products: Arithmetic of Muon's matrix products; None is the weights' own.
     """
     hidden: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
@@ -75,7 +81,9 @@ def optimizer_of(
     groups = [group for group in groups if group["params"]]
     if kind == "muon":
         return MuonAdamW(
-            [{"params": hidden, "weight_decay": weight_decay, "muon": True}, *groups], lr=lr
+            [{"params": hidden, "weight_decay": weight_decay, "muon": True}, *groups],
+            lr=lr,
+            products=products,
         )
     # One kernel over all weights: 3 ms a step in place of 16 for nano on one CPU thread.
     return torch.optim.AdamW(groups, lr=lr, fused=True)

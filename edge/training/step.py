@@ -70,6 +70,7 @@ class Stepper:
             lr=options.rate,
             weight_decay=options.weight_decay,
             kind=options.optimizer,
+            products=torch.bfloat16 if processes.precision == "bf16" else None,
         )
         self._normalize = Normalize(self.config, device)
         self._gradient: _Gradient | None = None

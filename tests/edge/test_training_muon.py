@@ -32,6 +32,20 @@ def test_singular_values_become_one_and_vectors_stay(rows: int, columns: int) ->
     assert float(off.abs().max()) < 1e-8
 
 
+def test_steps_of_half_precision_are_nearly_those_of_float32() -> None:
+    torch.manual_seed(0)
+    start, gradient = torch.randn(48, 96, 1, 1), torch.randn(48, 96, 1, 1)
+    moved = []
+    for products in (None, torch.bfloat16):
+        weight = nn.Parameter(start.clone())
+        optimizer = MuonAdamW([{"params": [weight], "muon": True}], lr=0.1, products=products)
+        weight.grad = gradient.clone()
+        optimizer.step()
+        moved.append((weight.detach() - start).flatten())
+    assert float(torch.cosine_similarity(*moved, dim=0)) > 0.999
+    assert float((moved[0] - moved[1]).norm() / moved[0].norm()) < 0.05
+
+
 def test_a_matrix_of_zeros_gives_no_step() -> None:
     assert orthogonalized(torch.zeros(1, 4, 8)).abs().max() == 0.0
 
