@@ -83,7 +83,7 @@ def fit_threshold(
         boxes, actor, _ = engine.run(normalize(sample.frames_rgb, config))
         found = predict(boxes, actor, np.zeros((len(actor), 1), np.float32))
         labels = np.ones((len(sample.boxes), 1), np.float32)
-        metrics.add(sample.boxes, labels, sample.bystanders, found)
+        metrics.add(sample.boxes, labels, sample.bystanders, found, undecided=sample.undecided)
         if progress is not None:
             progress("fitting the threshold", index + 1, len(dataset))
     ranking = metrics.actor_ranking()

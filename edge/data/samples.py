@@ -110,6 +110,12 @@ class ClipSample:
         return self.certainty
 
     @property
+    def undecided(self) -> npt.NDArray[np.bool_]:
+        """Return of whom it is not known whether they act: no label, and not all is known, (M,)."""
+        doubt: npt.NDArray[np.bool_] = (self.known != Certainty.KNOWN).any(axis=1)
+        return doubt & ~(self.labels > 0.5).any(axis=1)
+
+    @property
     def together(self) -> I64:
         """Return the bag of every person, (M,)."""
         return np.zeros(len(self.boxes), np.int64) if self.bags is None else self.bags

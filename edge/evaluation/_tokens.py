@@ -37,6 +37,8 @@ class Tokens:
         on: (R,) the actor that each token overlaps most, of all clips' actors; -1 for none.
         hit: (R,) whether it is the best token on that actor.
         on_bystander: (R,) whether it overlaps a bystander enough.
+        on_undecided: (R,) whether it overlaps nobody else enough than one of whom it is not known
+            whether they act.
     """
 
     clip: I64
@@ -48,6 +50,7 @@ class Tokens:
     on: I64
     hit: Bools
     on_bystander: Bools
+    on_undecided: Bools
 
 
 def join(
@@ -55,6 +58,7 @@ def join(
     boxes: Sequence[F32],
     labels: Sequence[F32],
     bystanders: Sequence[F32],
+    undecided: Sequence[F32],
     *,
     num_classes: int,
     iou: float,
@@ -66,6 +70,7 @@ def join(
         boxes: Actors of each clip, (M, 4).
         labels: What they do, (M, C).
         bystanders: Those who do nothing, (K, 4).
+        undecided: Those of whom it is not known whether they act, (U, 4).
         num_classes: C.
         iou: Least overlap.
     """
@@ -79,10 +84,9 @@ def join(
     on[token] = truth
     hit = np.zeros(len(clip), dtype=bool)
     hit[token] = first_claims(token, truth, places(np.argsort(-actor, kind="stable")))
-    beside = _stacked(bystanders, 4).astype(np.float64)
-    near = find_overlaps(clip, xyxy, _owner(bystanders), beside, iou=iou)
-    on_bystander = np.zeros(len(clip), dtype=bool)
-    on_bystander[near.detection] = True
+    on_bystander, on_undecided = (
+        _touches(clip, xyxy, beside, iou) for beside in (bystanders, undecided)
+    )
     return Tokens(
         clip=clip,
         actor=actor,
@@ -93,7 +97,17 @@ def join(
         on=on,
         hit=hit,
         on_bystander=on_bystander,
+        on_undecided=on_undecided & ~on_bystander & (on < 0),
     )
+
+
+def _touches(clip: I64, xyxy: F64, people: Sequence[F32], iou: float) -> Bools:
+    """Return whether each token overlaps one of these people enough."""
+    boxes = _stacked(people, 4).astype(np.float64)
+    near = find_overlaps(clip, xyxy, _owner(people), boxes, iou=iou)
+    touches = np.zeros(len(clip), dtype=bool)
+    touches[near.detection] = True
+    return touches
 
 
 def _owner(rows: Sequence[Detections] | Sequence[F32]) -> I64:

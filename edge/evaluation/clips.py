@@ -94,19 +94,23 @@ class KeptToken:
 class ClipMetrics:
     """Collects clips and their triplets, then counts."""
 
-    def __init__(self, class_names: Sequence[str], *, iou: float = 0.5) -> None:
+    def __init__(
+        self, class_names: Sequence[str], *, iou: float = 0.5, weak: Sequence[int] = ()
+    ) -> None:
         """Prepare for clips of these classes.
 
         Args:
             class_names: Names of the C actions.
             iou: Least overlap of a hit.
+            weak: Classes of which it is not known who does them; frame-mAP leaves them out.
         """
         self.class_names = tuple(class_names)
-        self.iou = iou
+        self.iou, self.weak = iou, frozenset(weak)
         self._found: list[Detections] = []
         self._boxes: list[F32] = []
         self._labels: list[F32] = []
         self._bystanders: list[F32] = []
+        self._undecided: list[F32] = []
         self._cached: Tokens | None = None
         self._frames: FrameMetrics | None = None
 
@@ -124,19 +128,31 @@ class ClipMetrics:
         Raises:
             ConfigError: The number of classes differs.
         """
-        self.add(sample.boxes, sample.labels, sample.bystanders, detections)
+        self.add(
+            sample.boxes, sample.labels, sample.bystanders, detections, undecided=sample.undecided
+        )
 
-    def add(self, boxes: F32, labels: F32, bystanders: F32, detections: Detections) -> None:
-        """Add one clip by its truth: boxes (M, 4), labels (M, C), bystanders (K, 4)."""
+    def add(
+        self, boxes: F32, labels: F32, bystanders: F32, detections: Detections,
+        undecided: Bools | None = None,
+    ) -> None:  # fmt: skip
+        """Add one clip by its truth: boxes (M, 4), labels (M, C), bystanders (K, 4).
+
+        Those of whom it is not known whether they act, `undecided` (M,), are no actors; a token on
+        one of them is neither right nor wrong where actors are counted, and no action of theirs is
+        known to be right.
+        """
         classes = len(self.class_names)
         if labels.shape != (len(boxes), classes) or detections.actions.shape[1:] != (classes,):
             raise ConfigError(
                 f"got labels {labels.shape} and scores {detections.actions.shape}, expected "
                 f"{classes} classes: {', '.join(self.class_names)}"
             )
+        acts = np.ones(len(boxes), bool) if undecided is None else ~undecided
         self._found.append(detections)
-        self._boxes.append(boxes)
-        self._labels.append(labels)
+        self._boxes.append(boxes[acts])
+        self._labels.append(labels[acts])
+        self._undecided.append(boxes[~acts])
         self._bystanders.append(bystanders)
         self._cached = self._frames = None
 
@@ -145,10 +161,12 @@ class ClipMetrics:
         if self._frames is not None:
             return self._frames
         tokens = self._tokens()
+        nobody = np.zeros(len(tokens.true_clip), dtype=bool)
         rankings = (
-            self._ranking(tokens, tokens.actions[:, c] * tokens.actor, tokens.labels[:, c])
+            self._ranking(tokens, tokens.actions[:, c] * tokens.actor,
+                          nobody if c in self.weak else tokens.labels[:, c])
             for c in range(len(self.class_names))
-        )
+        )  # fmt: skip
         self._frames = summarise(rankings, ties="spread")
         return self._frames
 
@@ -156,12 +174,13 @@ class ClipMetrics:
         """Return the ranking of tokens by p(actor), whatever the actors do."""
         tokens = self._tokens()
         order = np.argsort(-tokens.actor, kind="stable")
+        order = order[~tokens.on_undecided[order]]
         return rank(tokens.actor[order], tokens.hit[order], len(tokens.true_clip))
 
     def at(self, conf: float) -> AtThreshold:
         """Return what tokens with p(actor) above `conf` are."""
         tokens = self._tokens()
-        kept = tokens.actor > conf
+        kept = (tokens.actor > conf) & ~tokens.on_undecided
         hits = int((kept & tokens.hit).sum())
         extra = kept & ~tokens.hit
         off_actors = extra & (tokens.on < 0)
@@ -194,7 +213,7 @@ class ClipMetrics:
         """
         tokens, classes = self._tokens(), len(self.class_names)
         table = np.zeros((classes + 2, classes + 1), dtype=np.int64)
-        kept = tokens.actor > conf
+        kept = (tokens.actor > conf) & ~tokens.on_undecided
         hits = np.flatnonzero(kept & tokens.hit)
         found = np.zeros(len(tokens.true_clip), dtype=bool)
         found[tokens.on[hits]] = True
@@ -214,7 +233,7 @@ class ClipMetrics:
         An error is an actor not found, a kept token that is no hit, or a wrong label of a hit.
         """
         tokens = self._tokens()
-        kept = tokens.actor > conf
+        kept = (tokens.actor > conf) & ~tokens.on_undecided
         hits = np.flatnonzero(kept & tokens.hit)
         errors = np.bincount(tokens.true_clip, minlength=len(self))
         errors -= np.bincount(tokens.clip[hits], minlength=len(self))
@@ -235,7 +254,8 @@ class ClipMetrics:
         actors = np.flatnonzero(tokens.true_clip == index)
         found = np.zeros(len(actors), dtype=bool)
         result = []
-        for token in np.flatnonzero((tokens.clip == index) & (tokens.actor > conf)):
+        kept = (tokens.actor > conf) & ~tokens.on_undecided
+        for token in np.flatnonzero((tokens.clip == index) & kept):
             said = np.array([tokens.actions[token].argmax()])
             kind: Kind = "on a bystander" if tokens.on_bystander[token] else "on nobody"
             if tokens.on[token] >= 0:
@@ -267,6 +287,7 @@ class ClipMetrics:
             "clips": len(self),
             "actors": actors.num_truth,
             "bystanders": sum(map(len, self._bystanders)),
+            "undecided": sum(map(len, self._undecided)),
             "iou": self.iou,
             "frame_map": plain(frames.mean_ap),
             "frame_map_tie_bounds": [plain(least), plain(most)],
@@ -302,6 +323,7 @@ class ClipMetrics:
                 self._boxes,
                 self._labels,
                 self._bystanders,
+                self._undecided,
                 num_classes=len(self.class_names),
                 iou=self.iou,
             )

@@ -62,6 +62,7 @@ class ClipOutputs:
         outputs: The model's answer; no token where the clip cannot be decoded.
         why: Why it cannot be decoded; empty where it can.
         has_truth: Whether its truth is known; it is where the clip can be decoded.
+        undecided: (M,) of whom of `boxes` it is not known whether they act; None is nobody.
     """
 
     index: int
@@ -73,6 +74,7 @@ class ClipOutputs:
     outputs: Outputs
     why: str = ""
     has_truth: bool = True
+    undecided: npt.NDArray[np.bool_] | None = None
 
 
 def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
@@ -164,6 +166,7 @@ def write_part(
         "boxes": np.concatenate([sample.boxes for sample in samples]),
         "labels": np.concatenate([sample.labels for sample in samples]),
         "bystanders": np.concatenate([sample.bystanders for sample in samples]),
+        "undecided": np.concatenate([sample.undecided for sample in samples]),
         "why": np.array([clip.why for clip in clips]),
         "has_truth": np.array([clip.has_truth for clip in clips]),
         "pred_boxes": boxes,
@@ -190,6 +193,7 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
         # A part that was written before these were kept holds whole clips only.
         why = arrays["why"].tolist() if "why" in arrays else [""] * len(arrays["clip_id"])
         has_truth = arrays["has_truth"].tolist() if "has_truth" in arrays else [True] * len(why)
+        undecided = arrays.get("undecided", np.zeros(len(arrays["boxes"]), bool))
         predicted = (arrays[name] for name in ("pred_boxes", "pred_actor", "pred_actions"))
         answers = zip(*predicted, strict=True)
         nothing = _no_answer(arrays["labels"].shape[1])
@@ -202,9 +206,13 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
             np.split(arrays["bystanders"], beside),
             why,
             has_truth,
+            np.split(undecided, people),
             strict=False,  # numbers go on
         )
-        for index, clip_id, (width, height), boxes, labels, bystanders, reason, known in rows:
+        for index, clip_id, (
+            width,
+            height,
+        ), boxes, labels, bystanders, reason, known, open_ in rows:
             yield ClipOutputs(
                 index=index,
                 clip_id=clip_id,
@@ -215,6 +223,7 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
                 outputs=nothing if reason else next(answers),
                 why=reason,
                 has_truth=known,
+                undecided=open_,
             )
 
 

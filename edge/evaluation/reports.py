@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +145,10 @@ def write_worst(
         read = None if clips[index].why else read_clip(dataset, clips[index].index)
         if read is None or read.why:  # it may have gone since
             continue
-        sample = read.sample
+        acts = ~read.sample.undecided
+        sample = replace(
+            read.sample, boxes=read.sample.boxes[acts], labels=read.sample.labels[acts]
+        )
         kept, found = metrics.kept(index, conf)
         many = f"{errors[index]} error{'' if errors[index] == 1 else 's'}"
         tiles.append(

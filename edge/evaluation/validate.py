@@ -29,6 +29,7 @@ from edge.evaluation.reports import (
 )
 from edge.evaluation.tube_json import write_tubes
 from edge.evaluation.undecodable import content_of, lines_of
+from edge.evaluation.video_scores import VideoScores, lines_of_videos, table_of
 from edge.evaluation.workers import Progress, class_order, compute_outputs
 from runtime.decode import Detections
 from runtime.errors import ConfigError
@@ -104,7 +105,8 @@ class ValReport:
         what = " (frozen: the keyframe repeated)" if c["frozen"] else ""
         lines = [
             f"{c['model']} ({c['precision']}) on {c['data']}{what}: {c['clips']} clips, "
-            f"{c['actors']} actors, {c['bystanders']} bystanders",
+            f"{c['actors']} actors, {c['bystanders']} bystanders"
+            + (f", {c['undecided']} who may act" if c["undecided"] else ""),
             *left_out_lines(c["classes_left_out"]),
             *markdown_table(self.per_class),
             f"frame-mAP@0.5  {figure(c['frame_map'])}  ({figure(low)} to {figure(high)} over the "
@@ -123,6 +125,9 @@ class ValReport:
                 f"({made}); figures of protocol {c['video']['protocol']}, others beside it",
                 *markdown_table([list(row) for row in self.protocols]),
             ]
+        if c["whole_videos"]:
+            lines += [*lines_of_videos(c["whole_videos"]),
+                      *markdown_table(table_of(c["whole_videos"]))]  # fmt: skip
         lines += lines_of(c)
         if not c["trained"]:
             lines.append("note: the weights are untrained: these figures mean nothing")
@@ -176,10 +181,19 @@ def validate(
     clips = [clip for clip in every if clip.has_truth]
     lost = content_of([clip for clip in every if clip.why])
     found = [predict(*clip.outputs) for clip in clips]
-    metrics = ClipMetrics(dataset.class_names)
+    videos = VideoScores.of(dataset)
+    metrics = ClipMetrics(dataset.class_names, weak=() if videos is None else videos.weak)
     for clip, detections in zip(clips, found, strict=True):
-        metrics.add(clip.boxes, clip.labels, clip.bystanders, detections)
-    return _write(options, predictor, dataset, data, clips, found, metrics, lost)
+        metrics.add(clip.boxes, clip.labels, clip.bystanders, detections, clip.undecided)
+        place = None if videos is None else place_of(_source(dataset), clip.index)
+        if videos is not None and place is not None:
+            videos.add(place, detections)
+    return _write(options, predictor, dataset, data, clips, found, metrics, videos, lost)
+
+
+def _source(dataset: ClipDataset) -> ClipDataset:
+    """Return what knows where clips lie."""
+    return dataset.dataset if isinstance(dataset, Frozen) else dataset
 
 
 def _write(
@@ -190,12 +204,13 @@ def _write(
     clips: Sequence[ClipOutputs],
     found: Sequence[Detections],
     metrics: ClipMetrics,
+    videos: VideoScores | None,
     lost: dict[str, Any],
 ) -> ValReport:
     """Count and write every report."""
     out, names = options.out, dataset.class_names
     conf, conf_from = _conf(options, predictor, metrics)
-    source = dataset.dataset if isinstance(dataset, Frozen) else dataset
+    source = _source(dataset)
     places = [place_of(source, clip.index) for clip in clips]
     known = [place for place in places if place is not None]
     truth = tubes_of(source) if len(known) == len(clips) else []
@@ -211,6 +226,7 @@ def _write(
         "classes_left_out": [name for name in predictor.class_names if name not in names],
         "conf_from": conf_from,
         **metrics.result(conf),
+        "whole_videos": {} if videos is None else videos.result(),
         "frame_map_of_detections_csv": write_ava(out, names, clips, found, keys),
         **lost,
         "host": host_facts(),

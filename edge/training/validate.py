@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.annotations import place_of
+from edge.data.samples import ClipDataset, ClipSample, Wrapped
 from edge.evaluation.clips import ClipMetrics, predict
+from edge.evaluation.video_scores import VideoScores
 from edge.model.bmvit import BMViTConfig
 from edge.training.targets import Normalize, collate
 from runtime.errors import CaptureError
@@ -44,28 +46,35 @@ def validate(
 
     Returns:
         `ClipMetrics.result()`, at the threshold that is best on these clips, and how many clips
-        are left out since they cannot be decoded, said in a warning, too.
+        are left out since they cannot be decoded, said in a warning, too. Where labels are of
+        whole videos, `video_auc` is how well these are told apart, by class.
     """
     normalize = Normalize(config, device)
-    metrics = ClipMetrics(dataset.class_names)
+    videos = VideoScores.of(dataset)
+    metrics = ClipMetrics(dataset.class_names, weak=() if videos is None else videos.weak)
     count = min(limit or len(dataset), len(dataset))
     broken: list[str] = []
     chosen = list(range(len(dataset.class_names))) if columns is None else list(columns)
-    for samples in _groups(dataset, count, batch, broken):
+    for indices, samples in _groups(dataset, count, batch, broken):
         outputs = model(normalize(collate(samples).frames.to(device, non_blocking=True)))
         arrays = [
             outputs[name].float().cpu().numpy().astype(np.float32)
             for name in ("pred_boxes", "pred_actor", "pred_actions")
         ]
-        for sample, boxes, actor, actions in zip(samples, *arrays, strict=True):
-            metrics.update(sample, predict(boxes, actor, actions[:, chosen]))
+        for index, sample, boxes, actor, actions in zip(indices, samples, *arrays, strict=True):
+            found = predict(boxes, actor, actions[:, chosen])
+            metrics.update(sample, found)
+            place = None if videos is None else place_of(dataset, index)
+            if videos is not None and place is not None:
+                videos.add(place, found)
     if broken:
         logger.warning("%d of %d clips of the validation cannot be decoded and are left out; the "
                        "first: %s", len(broken), count, broken[0])  # fmt: skip
-    return {**metrics.result(), "undecodable_clips": len(broken)}
+    result = {**metrics.result(), "undecodable_clips": len(broken)}
+    return result if videos is None else {**result, "video_auc": videos.auc()}
 
 
-class KeptClips:
+class KeptClips(Wrapped):
     """The same clips, each made once: a validation is not to wait for them every time.
 
     Clips beyond `limit_bytes` are made anew; one that cannot be decoded is not tried again, so that
@@ -74,18 +83,10 @@ class KeptClips:
 
     def __init__(self, dataset: ClipDataset, limit_bytes: int = 1 << 30) -> None:
         """Keep clips of `dataset` as they are asked for."""
-        self._dataset, self._room = dataset, limit_bytes
+        super().__init__(dataset)
+        self._room = limit_bytes
         self._kept: dict[int, ClipSample] = {}
         self._broken: dict[int, str] = {}
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the actions."""
-        return self._dataset.class_names
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self._dataset)
 
     def __getitem__(self, index: int) -> ClipSample:
         """Return clip `index`.
@@ -98,7 +99,7 @@ class KeptClips:
         if index in self._broken:
             raise CaptureError(self._broken[index])
         try:
-            sample = self._dataset[index]
+            sample = self.dataset[index]
         except CaptureError as error:
             self._broken[index] = str(error)
             raise
@@ -110,16 +111,21 @@ class KeptClips:
 
 def _groups(
     dataset: ClipDataset, count: int, size: int, broken: list[str]
-) -> Iterator[list[ClipSample]]:
-    """Yield clips that run together; the reasons of those that cannot be decoded go to `broken`."""
+) -> Iterator[tuple[list[int], list[ClipSample]]]:
+    """Yield clips that run together, with their numbers.
+
+    The reasons of those that cannot be decoded go to `broken`.
+    """
+    indices: list[int] = []
     group: list[ClipSample] = []
     for index in range(count):
         try:
             group.append(dataset[index])
+            indices.append(index)
         except CaptureError as error:
             broken.append(str(error))
         if len(group) == size:
-            yield group
-            group = []
+            yield indices, group
+            indices, group = [], []
     if group:
-        yield group
+        yield indices, group
