@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.labelling.detectors import Detector, Image
-from edge.labelling.fuse import Boxes, Look, fuse
+from edge.labelling.fuse import Boxes, Look, fuse, suppress
 
 Window = tuple[int, int, int, int]
 
@@ -19,6 +19,7 @@ Window = tuple[int, int, int, int]
 _SHARED = 0.2
 # A box that ends so near to an inner border is a person who was cut there.
 _BORDER_PX = 3.0
+_SAME_PERSON, _MAX_BOXES = 0.6, 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class LookPlan:
     scales: tuple[float, ...] = (1.0, 1.6)
     flip: bool = True
     floor: float = 0.05
-    iou: float = 0.55
+    iou: float = 0.45
 
 
 def windows(size_wh: tuple[int, int], scale: float) -> list[Window]:
@@ -60,7 +61,8 @@ def find_people(detector: Detector, image_bgr: Image, plan: LookPlan) -> Boxes:
     for scale in plan.scales:
         for window in windows((width, height), scale):
             looks += _look(detector, image_bgr, window, plan)
-    return fuse(looks, iou=plan.iou)
+    # Means of boxes that each had another in their own look can come to lie over each other.
+    return suppress(fuse(looks, iou=plan.iou), _SAME_PERSON, most=_MAX_BOXES)
 
 
 def _look(detector: Detector, image_bgr: Image, window: Window, plan: LookPlan) -> Sequence[Look]:

@@ -134,7 +134,7 @@ def _entry(media: Media, labels: VideoLabels, numbers: Sequence[int]) -> dict[st
         for number, samples in at.items()
     ]
     return {"name": labels.video, "seconds": len(labels.samples) * labels.every_s, "frame": whole,
-            "tracks": tracks, "all": len(labels.tracks)}  # fmt: skip
+            "tracks": tracks}  # fmt: skip
 
 
 def _busiest(labels: VideoLabels) -> int:

@@ -112,49 +112,44 @@ def refuse_many_lost(lost: Sequence[tuple[Video, str]], total: int) -> None:
 
 
 def place_videos(out: Path, videos: Sequence[Video], *, copy: bool) -> None:
-    """Put links to the videos, or copies of them, below `out/videos`; others there go."""
+    """Put links to the videos, or copies of them, below `out/videos`.
+
+    Links to other videos go. Files that are no links stay: nobody knows whose they are.
+
+    Raises:
+        ConfigError: Another file has the name of one.
+    """
     base = out / "videos"
-    wanted = {base / video.file for video in videos}
-    _remove_others(base, wanted)
+    _remove_links(base, {base / video.file for video in videos})
     for video in videos:
         target = base / video.file
         target.parent.mkdir(parents=True, exist_ok=True)
         origin = Path(os.path.abspath(video.path))  # noqa: PTH100  (links of the source stay)
+        if target.exists() and not target.is_symlink():
+            if target.is_file() and target.stat().st_size != video.bytes:
+                raise ConfigError(f"{target} is no copy of {origin}; remove one of them")
+            continue
         if copy:
             _copied(origin, target)
         elif not (target.is_symlink() and target.readlink() == origin):
-            _gone(target)
+            target.unlink(missing_ok=True)
             target.symlink_to(origin)
 
 
 def _copied(origin: Path, target: Path) -> None:
-    own = target.is_file() and not target.is_symlink()
-    if own and target.stat().st_size == origin.stat().st_size:
-        return
-    _gone(target)
     part = target.with_name(f".{target.name}.part")
-    _gone(part)
+    if part.is_dir():
+        shutil.rmtree(part)
     copy: Callable[..., object] = shutil.copytree if origin.is_dir() else shutil.copy2
     copy(origin, part)
+    target.unlink(missing_ok=True)  # a link of an earlier run
     part.replace(target)
 
 
-def _gone(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.is_dir():
-        shutil.rmtree(path)
-
-
-def _remove_others(base: Path, wanted: set[Path]) -> None:
-    """Remove links and files of videos that are no longer among the labelled ones."""
-    if not base.is_dir():
-        return
+def _remove_links(base: Path, wanted: set[Path]) -> None:
+    """Remove links to videos that are no longer among the labelled ones."""
     for folder, folders, files in os.walk(base):
-        here = Path(folder)
         for name in [*files, *folders]:
-            path = here / name
-            is_leaf = path.is_symlink() or path.is_file()
-            if is_leaf and path not in wanted and not wanted & set(path.parents):
+            path = Path(folder) / name
+            if path.is_symlink() and path not in wanted:
                 path.unlink()
-        folders[:] = [name for name in folders if here / name not in wanted]

@@ -136,7 +136,8 @@ def read_summary(out: Path) -> dict[str, Any] | None:
     """
     path = out / SUMMARY
     if not path.is_file():
-        if out.is_dir() and any(out.iterdir()):
+        # What a kill left of this very file is no other thing.
+        if out.is_dir() and any(not p.name.startswith(f".{SUMMARY}.") for p in out.iterdir()):
             raise ConfigError(
                 f"{out} is not empty and holds no {SUMMARY}; name a folder of its own"
             )
