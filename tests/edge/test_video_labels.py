@@ -143,3 +143,22 @@ def test_kept_clips_have_the_labels_of_today(data: Path, tmp_path: Path) -> None
     blank = without_frames(after, 0)
     assert blank is not None
     assert not blank.frames_rgb.any()
+
+
+@pytest.mark.parametrize("file", ["video_labels.csv", "groups.csv"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\xff\xfe\x00", id="no text"),
+        pytest.param(b"yes,2," + b"9" * 5000, id="a long number"),
+        pytest.param(b'"yes,2,1', id="an open quote"),
+        pytest.param("yes,\u00b2,1".encode(), id="a digit that is none"),
+        pytest.param(b"\x00,\x00,\x00", id="nothing at all"),
+        pytest.param(b"../../yes,2,1", id="outside of the folder"),
+    ],
+)
+def test_a_hostile_table_is_a_fault(data: Path, file: str, content: bytes) -> None:
+    (data / file).write_bytes(content)
+    (report,) = check_data(str(data))
+    assert all(file in str(problem) for problem in report.problems)
+    assert len(report.problems) > 0
