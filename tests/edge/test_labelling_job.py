@@ -356,3 +356,32 @@ def test_a_missing_extra_is_one_sentence(
     assert "needs onnxruntime, which is not installed: pip install 'bmvit-edge[label]'" in (
         capsys.readouterr().err
     )
+
+
+def test_files_that_are_no_links_stay(
+    run: Run, tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == EXIT_OK
+    videos = tmp_path / "out" / "videos"
+    (videos / "mine.avi").write_bytes(b"mine")
+    (source / "calm" / "c.avi").unlink()
+    assert run("--copy") == EXIT_OK
+    assert not (videos / "calm" / "c.avi").is_symlink()
+    assert (videos / "mine.avi").read_bytes() == b"mine"
+    copied = videos / "fight" / "a.avi"
+    assert copied.read_bytes() == (source / "fight" / "a.avi").read_bytes()
+    assert run() == EXIT_OK
+    assert not copied.is_symlink()  # the copy will do
+    copied.write_bytes(b"another film")
+    assert run() == EXIT_USAGE
+    assert "is no copy of" in capsys.readouterr().err
+    assert copied.read_bytes() == b"another film"
+
+
+def test_a_page_survives_any_name(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "names"
+    write_video(folder / "</script><b>.avi".replace("/", "_"), lambda i: (12, 20))
+    assert run(src=folder) == EXIT_OK
+    page = (tmp_path / "out" / "review.html").read_text()
+    assert page.count("</script>") == 2
+    assert "\\u003c_script>\\u003cb>" in page
