@@ -1,19 +1,41 @@
-"""One progress bar on stderr for the steps of a long job."""
+"""Progress of a long job on stderr: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from calibration.clips import Progress
 
+LINE_EVERY_S = 30.0
+"""A step that lasts says so this often in a log."""
+
+TICK_S = 1.0
+"""How often the clock of a step is looked at."""
+
 
 @contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Progress | None]:
-    """Give a callback `(step, done, total)` that moves a bar; None where nobody watches."""
-    if quiet or not sys.stderr.isatty():
+def progress_bar(*, quiet: bool, lines: bool = False) -> Iterator[Progress | None]:
+    """Give a callback `(step, done, total)` that moves a bar; None where nobody watches.
+
+    The bar's clock moves on by itself: one step may be a minute inside another's code.
+
+    Args:
+        quiet: Show nothing.
+        lines: Where stderr is no terminal, write a line for each step instead of nothing.
+    """
+    terminal = sys.stderr.isatty()
+    if quiet or not (terminal or lines):
         yield None
+        return
+    if not terminal:
+        steps = StepLines(sys.stderr, every_s=LINE_EVERY_S)
+        with _repeated(steps.tick):
+            yield steps
         return
     from tqdm import tqdm
 
@@ -27,6 +49,68 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress | None]:
         bar.refresh()
 
     try:
-        yield move
+        with _repeated(bar.refresh):
+            yield move
     finally:
         bar.close()
+
+
+class StepLines:
+    """Writes a line when a step begins, and one now and then while it lasts."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        every_s: float = LINE_EVERY_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Write to a stream, which is kept: tools that are called may replace `sys.stderr`.
+
+        Args:
+            stream: Where to.
+            every_s: Seconds between two lines of one step.
+            clock: Gives seconds.
+        """
+        self._stream, self._every_s, self._clock = stream, every_s, clock
+        self._lock = threading.Lock()
+        self._begin = self._step_begin = self._said = clock()
+        self._step, self._done, self._total = "", 0, 0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Take a step in."""
+        with self._lock:
+            self._done, self._total = done, total
+            if step != self._step:
+                self._step, self._step_begin = step, self._clock()
+                self._write(f"{step} ..." if total <= 1 else f"{step}: {total}")
+
+    def tick(self) -> None:
+        """Write a line if the last one is old."""
+        with self._lock:
+            if self._step and self._clock() - self._said >= self._every_s:
+                lasts = f"{self._clock() - self._step_begin:.0f} s"
+                count = "" if self._total <= 1 else f"{self._done} of {self._total}, "
+                self._write(f"{self._step}: {count}for {lasts}")
+
+    def _write(self, text: str) -> None:
+        self._said = self._clock()
+        print(f"{self._said - self._begin:6.0f} s  {text}", file=self._stream, flush=True)
+
+
+@contextmanager
+def _repeated(call: Callable[[], object]) -> Iterator[None]:
+    """Call a function again and again, in a thread, for as long as the body runs."""
+    ended = threading.Event()
+
+    def loop() -> None:
+        while not ended.wait(TICK_S):
+            call()
+
+    thread = threading.Thread(target=loop, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

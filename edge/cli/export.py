@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     from edge.cli._progress import progress_bar
     from export.pipeline import export_bundle
 
-    with progress_bar(quiet=options.quiet) as progress:
+    with progress_bar(quiet=options.quiet, lines=True) as progress:
         report = export_bundle(
             options.model,
             targets=options.wanted,

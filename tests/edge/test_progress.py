@@ -1,0 +1,66 @@
+"""A long job says what it does: a bar on a terminal, lines in a log, nothing where it is quiet."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+
+import pytest
+
+from edge.cli import _progress
+from edge.cli._progress import StepLines, progress_bar
+
+
+def test_a_log_has_a_line_for_each_step_and_for_what_lasts() -> None:
+    log, now = io.StringIO(), [100.0]
+    steps = StepLines(log, every_s=30.0, clock=lambda: now[0])
+    steps("lowering x", 0, 1)
+    for now[0] in (110.0, 131.0, 140.0, 162.0):
+        steps.tick()
+    steps("measuring x", 1, 500)
+    steps("measuring x", 200, 500)
+    now[0] = 195.0
+    steps.tick()
+    assert log.getvalue().splitlines() == [
+        "     0 s  lowering x ...",
+        "    31 s  lowering x: for 31 s",
+        "    62 s  lowering x: for 62 s",
+        "    62 s  measuring x: 500",
+        "    95 s  measuring x: 200 of 500, for 33 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quiet", "lines", "shown"),
+    [
+        pytest.param(True, True, False, id="quiet"),
+        pytest.param(False, False, False, id="no lines wanted"),
+        pytest.param(False, True, True, id="lines"),
+    ],
+)
+def test_stderr_that_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], quiet: bool, lines: bool, shown: bool
+) -> None:
+    with progress_bar(quiet=quiet, lines=lines) as progress:
+        assert (progress is not None) is shown
+        if progress is not None:
+            progress("verifying", 1, 16)
+    printed = capsys.readouterr()
+    assert ("verifying: 16" in printed.err) is shown
+    assert printed.out == ""
+
+
+def test_a_step_inside_foreign_code_goes_on_showing(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(_progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", log)
+    monkeypatch.setattr(_progress, "TICK_S", 0.01)
+    with progress_bar(quiet=False, lines=True) as progress:
+        assert progress is not None
+        progress("lowering x", 0, 1)
+        monkeypatch.setattr(sys, "stderr", io.StringIO())  # as tools of delegates do
+        deadline = time.monotonic() + 10
+        while "lowering x: for" not in log.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "lowering x: for" in log.getvalue()
