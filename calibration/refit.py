@@ -109,7 +109,11 @@ def refit_thresholds(
 
 def _with(artifact: Artifact, fitted: dict[str, FittedThreshold]) -> Artifact:
     found = fitted.get(artifact.file)
-    return artifact if found is None else replace(artifact, conf=found.conf, threshold=found.record)
+    if found is None:
+        return artifact
+    # An artifact that was not run at export has a θ of torch's until now.
+    parity = {name: value for name, value in artifact.parity.items() if name != "conf_by"}
+    return replace(artifact, conf=found.conf, threshold=found.record, parity=parity)
 
 
 def _write(bundle: Bundle, spec: BundleSpec) -> None:

@@ -77,31 +77,41 @@ def fit_threshold(
         DecodeError: The engine gave values that are not finite.
     """
     metrics = ClipMetrics(("actor",))
-    clips = 0
     for index, sample in decodable_clips(dataset):
-        clips += 1
         boxes, actor, _ = engine.run(normalize(sample.frames_rgb, config))
         found = predict(boxes, actor, np.zeros((len(actor), 1), np.float32))
         labels = np.ones((len(sample.boxes), 1), np.float32)
         metrics.add(sample.boxes, labels, sample.bystanders, found, undecided=sample.undecided)
         if progress is not None:
             progress("fitting the threshold", index + 1, len(dataset))
+    return threshold_of(metrics)
+
+
+def threshold_of(metrics: ClipMetrics) -> FittedThreshold:
+    """Return the θ that maximises the F1 of actors on clips that an artifact has answered.
+
+    Args:
+        metrics: The clips with its answers; the classes may be any.
+
+    Raises:
+        CalibrationError: The clips show no actor, or no token ever found one.
+    """
     ranking = metrics.actor_ranking()
     if ranking.num_truth == 0:
         raise CalibrationError(
-            f"the {len(dataset)} clips show no actor; a threshold needs clips with labelled actors"
+            f"the {len(metrics)} clips show no actor; a threshold needs clips with labelled actors"
         )
     best = best_f1(ranking)
     if best is None:
         raise CalibrationError(
-            f"no token lies on any of the {ranking.num_truth} actors of {len(dataset)} clips: the "
+            f"no token lies on any of the {ranking.num_truth} actors of {len(metrics)} clips: the "
             "model finds nobody; train it, or choose clips like those it was trained on"
         )
     return FittedThreshold(
         conf=best.conf,
         record=Threshold(
             rule="f1",
-            clips=clips,
+            clips=len(metrics),
             f1=best.f1,
             precision=best.precision,
             recall=best.recall,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from calibration.threshold import FittedThreshold, fit_threshold
+from calibration.threshold import FittedThreshold, threshold_of
+from edge.data.chosen import Spread
 from edge.data.samples import ClipDataset, decodable_clips
 from edge.evaluation.clips import ClipMetrics, predict
 from export.base import Floats, OpenProgram, Outputs, Progress
 from runtime.errors import ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
+
+SIMULATED_CLIPS = 100
+"""Labelled clips at most for a program that torch stands in for: its float16 takes up to seconds a
+clip where the processor has none, and a θ of it is to be fitted anew on the device in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +25,9 @@ class Judged:
 
     Attributes:
         fitted: θ, and how it was found.
-        accuracy: The bundle's `accuracy` section: `frame_map_50`, `actor_ap_50`, `data`, `clips`.
+        accuracy: The bundle's `accuracy` section: `frame_map_50`, `actor_ap_50`, `data`, `clips`;
+            `float_frame_map_50`, of the float model in torch on the same clips; `simulated`, where
+            torch answered for the artifact's own engine.
     """
 
     fitted: FittedThreshold
@@ -85,26 +93,27 @@ class Judge:
         *,
         class_names: tuple[str, ...],
         data: str,
+        truth: Callable[[Floats], Outputs],
     ) -> None:
         """Keep the clips.
 
         Args:
-            dataset: The clips, never those of the training.
+            dataset: The clips, never those of the training; each is asked for once per artifact.
             config: Size and normalisation of the engine's clips.
-            class_names: The model's actions; those that the clips do not have are left out.
+            class_names: The model's actions.
             data: What reports call the data set.
+            truth: The float model.
 
         Raises:
-            ConfigError: The clips have a class that the model does not know.
+            ConfigError: The model has other classes than the clips.
         """
-        unknown = [name for name in dataset.class_names if name not in class_names]
-        if unknown:
+        if dataset.class_names != class_names:
             raise ConfigError(
                 f"--val-data {data} has the classes {', '.join(dataset.class_names)}; the model "
                 f"has {', '.join(class_names)}"
             )
-        self._columns = [class_names.index(name) for name in dataset.class_names]
-        self.dataset, self.config, self.data = dataset, config, data
+        self.dataset, self.config, self.data, self.truth = dataset, config, data, truth
+        self._float_maps: dict[int, float | None] = {}
 
     def measure(
         self,
@@ -112,46 +121,53 @@ class Judge:
         *,
         name: str,
         engine: OpenProgram,
+        simulated: bool = False,
         progress: Progress | None = None,
     ) -> Judged:
-        """Run a program on all clips by its engine, and count.
+        """Run a program on the clips by its engine, and count.
 
         Args:
             program: The file's content.
             name: The artifact's name, for messages.
             engine: Loads it.
+            simulated: It is torch that answers: take `SIMULATED_CLIPS` only, spread over all.
             progress: Told after each clip.
 
         Raises:
             CalibrationError: The clips or the answers give no threshold.
         """
-        metrics = ClipMetrics(self.dataset.class_names)
-        answers: list[Outputs] = []
+        limit = SIMULATED_CLIPS if simulated else len(self.dataset)
+        clips = Spread(self.dataset, limit) if limit < len(self.dataset) else self.dataset
+        if len(clips) not in self._float_maps:
+            metrics = self._answered(clips, self.truth, "measuring the float model", progress)
+            self._float_maps[len(clips)] = metrics.result()["frame_map"]
+        where = f"{name} (its graph in torch)" if simulated else name
         with engine(program, name=name) as run:
-            for index, sample in decodable_clips(self.dataset):
-                boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
-                answers.append((boxes[0], actor[0], actions[0][:, self._columns]))
-                metrics.update(sample, predict(*answers[-1]))
-                if progress is not None:
-                    progress(f"measuring {name}", index + 1, len(self.dataset))
+            metrics = self._answered(clips, run, f"measuring {where}", progress)
         found = metrics.result()
         return Judged(
-            fitted=fit_threshold(_Answered(answers), self.dataset, self.config),
+            fitted=threshold_of(metrics),
             accuracy={
                 "frame_map_50": found["frame_map"],
+                "float_frame_map_50": self._float_maps[len(clips)],
                 "actor_ap_50": found["actor_ap"],
                 "data": self.data,
-                "clips": len(answers),
+                "clips": len(metrics),
+                **({"simulated": True} if simulated else {}),
             },
         )
 
-
-class _Answered:
-    """An engine that has run all clips already, in their order."""
-
-    def __init__(self, answers: list[Outputs]) -> None:
-        self._answers = iter(answers)
-
-    def run(self, clip: Floats) -> Outputs:
-        """Return the next answer."""
-        return next(self._answers)
+    def _answered(
+        self,
+        clips: ClipDataset,
+        run: Callable[[Floats], Outputs],
+        step: str,
+        progress: Progress | None,
+    ) -> ClipMetrics:
+        metrics = ClipMetrics(clips.class_names)
+        for index, sample in decodable_clips(clips):
+            boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
+            metrics.update(sample, predict(boxes[0], actor[0], actions[0]))
+            if progress is not None:
+                progress(step, index + 1, len(clips))
+        return metrics

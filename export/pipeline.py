@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipShape
-from export.base import INSTALL, Floats, Progress, Target
+from export.base import INSTALL, Floats, Outputs, Progress, Target
 from export.bundle_writer import check_destination, program_facts, write_bundle
+from export.clips import Frames, deployment_clips, engine_clips
 from export.judge import Judge
 from export.placement import choose_float_layers
 from export.registry import get_target
@@ -29,10 +28,7 @@ from runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from edge.model.bmvit import BMViTConfig
     from edge.model.checkpoint import Checkpoint
-
-Frames = npt.NDArray[np.uint8]
 
 
 def export_bundle(
@@ -90,13 +86,16 @@ def export_bundle(
 
     checkpoint = load_checkpoint(checkpoint_path)
     trained = None if qat_model is None else _trained_weights(checkpoint, Path(qat_model))
-    judge = None if val_data is None else _judge(checkpoint, val_data)
-    frames, notes = _clips(Path(checkpoint_path), checkpoint, calib_data, calib_clips, progress)
+    plain = _weights(Path(checkpoint_path), checkpoint, "post-training")
+    judge = None if val_data is None else _judge(checkpoint, val_data, plain.truth)
+    frames, notes = deployment_clips(
+        Path(checkpoint_path), checkpoint, calib_data, calib_clips, progress
+    )
     golden = frames[0] if golden_rgb is None else golden_rgb
-    clips, golden_clip = _engine_clips(checkpoint, frames, golden)
+    clips, golden_clip = engine_clips(checkpoint, frames, golden)
     placed = choose_float_layers(checkpoint.model, float_layers, clips, progress=progress)
     session = Session(
-        plain=_weights(Path(checkpoint_path), checkpoint, "post-training"),
+        plain=plain,
         trained=trained,
         clips=clips,
         verify_clips=clips[:: max(1, len(clips) // verify_clips)][:verify_clips],
@@ -140,14 +139,22 @@ def _make(session: Session, targets: Sequence[Target]) -> tuple[list[Made], dict
     """Make each artifact; where some hold, return why the others do not."""
     made: list[Made] = []
     failed: dict[str, EdgeError] = {}
-    for target in targets:
+    for number, target in enumerate(targets, 1):
+        progress = _named(session.progress, f"[{number}/{len(targets)} {target.name}] ")
         try:
-            made.append(session.make(target))
+            made.append(replace(session, progress=progress).make(target))
         except (ExportError, CalibrationError) as error:
             failed[target.name] = error
     if not made:
         raise next(iter(failed.values()))
     return made, {name: _one_line(error) for name, error in failed.items()}
+
+
+def _named(progress: Progress | None, prefix: str) -> Progress | None:
+    """Return a callback that says of each step which target it is for."""
+    if progress is None:
+        return None
+    return lambda step, done, total: progress(f"{prefix}{step}", done, total)
 
 
 def _one_line(error: EdgeError) -> str:
@@ -187,8 +194,9 @@ def _trained_weights(checkpoint: Checkpoint, path: Path) -> Weights:
     return _weights(path, other, "quantization-aware")
 
 
-def _judge(checkpoint: Checkpoint, val_data: str) -> Judge:
+def _judge(checkpoint: Checkpoint, val_data: str, truth: Callable[[Floats], Outputs]) -> Judge:
     from calibration.calibrate import preprocess_config
+    from edge.training.validate import KeptClips
 
     config = checkpoint.config
     shape = ClipShape(
@@ -199,20 +207,12 @@ def _judge(checkpoint: Checkpoint, val_data: str) -> Judge:
         fps=config.fps,
     )
     return Judge(
-        open_dataset(val_data, shape),
+        KeptClips(open_dataset(val_data, shape)),
         preprocess_config(config),
         class_names=checkpoint.class_names,
         data=val_data,
+        truth=truth,
     )
-
-
-def _engine_clips(
-    checkpoint: Checkpoint, frames: Frames, golden: Frames
-) -> tuple[list[Floats], Floats]:
-    from calibration.calibrate import engine_clips
-
-    config = checkpoint.config
-    return list(engine_clips(frames, config)), next(engine_clips(golden[None], config))
 
 
 def _check_measuring(
@@ -273,40 +273,3 @@ def _check_environment(targets: Sequence[Target]) -> tuple[list[Target], dict[st
     if not possible:
         raise next(iter(missing.values()))
     return possible, {name: _one_line(error) for name, error in missing.items()}
-
-
-def _clips(
-    checkpoint_path: Path,
-    checkpoint: Checkpoint,
-    calib_data: str | Path | None,
-    count: int,
-    progress: Progress | None,
-) -> tuple[Frames, list[str]]:
-    """Return the clips (K, T, H, W, 3) of the deployment, and what to say about them."""
-    from calibration.calibrate import obtain_clips
-
-    if calib_data is None:
-        note = "no --calib-data: compared with torch, and θ fitted, on drawn clips only"
-        return drawn_clips(checkpoint.config, 4), [note]
-    clips = obtain_clips(
-        checkpoint_path, checkpoint.config, calib_data, count=count, progress=progress
-    )
-    return clips.frames_rgb, clips.lines()
-
-
-def drawn_clips(config: BMViTConfig, count: int) -> Frames:
-    """Return clips of the drawn demo scene, (count, T, H, W, 3) uint8 RGB."""
-    from edge.data.clips import resize_frames
-    from edge.data.demo_clip import render_frame
-
-    period_s = config.sampling_rate / config.fps
-    return np.stack(
-        [
-            resize_frames(
-                [render_frame(1.0 + i + t * period_s) for t in range(config.num_frames)],
-                config.height,
-                config.width,
-            )
-            for i in range(count)
-        ]
-    )

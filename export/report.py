@@ -39,7 +39,7 @@ class ArtifactReport:
         text = (
             f"{self.artifact.stem}: {matched['boxes']} of {matched['expected']} detections matched "
             f"at θ {self.artifact.conf:.4g}, {matched['found']} found; largest error {most}"
-            f"{self._f1()}; {self.seconds:.0f} s"
+            f"{self._f1()}{self._by()}; {self.seconds:.0f} s"
         )
         outside = self.delegation.fallbacks if self.delegation is not None else ()
         return [text, *([f"  outside the delegate: {', '.join(outside)}"] if outside else [])]
@@ -47,6 +47,9 @@ class ArtifactReport:
     def _f1(self) -> str:
         threshold = self.artifact.threshold
         return "" if threshold is None else f"; F1 {threshold.f1:.3f}"
+
+    def _by(self) -> str:
+        return "; by torch, not by its engine" if self.artifact.parity["ran"] is False else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

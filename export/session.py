@@ -127,6 +127,10 @@ class Session:
             made = self._better(target, self.plain, self.trained)
         return replace(made, seconds=time.perf_counter() - start)
 
+    def _say(self, step: str) -> None:
+        if self.progress is not None:
+            self.progress(step, 0, 1)
+
     def _better(self, target: Target, plain: Weights, trained: Weights) -> Made:
         found: dict[str, tuple[Made, Judged | None]] = {}
         refused: dict[str, ExportError | CalibrationError] = {}
@@ -155,10 +159,11 @@ class Session:
     def _make(self, target: Target, weights: Weights) -> tuple[Made, Judged | None]:
         """Lower the model for a target, compare, and fit θ by the artifact's own engine."""
         layers = self.float_layers.names if target.precision == "int8" else frozenset()
+        file = f"{target.engine}-{target.precision}{target.suffix}"
+        self._say("exporting the graph")
         lowered = target.lower(
             weights.model, self.clips, float_layers=layers, progress=self.progress
         )
-        file = f"{target.engine}-{target.precision}{target.suffix}"
         engine = target.open if target.not_run is None else simulated(lowered.simulate)
         verified = verify_program(
             lowered.program,
@@ -180,7 +185,11 @@ class Session:
         judged = None
         if self.judge is not None:
             judged = self.judge.measure(
-                lowered.program, name=file, engine=engine, progress=self.progress
+                lowered.program,
+                name=file,
+                engine=engine,
+                simulated=target.not_run is not None,
+                progress=self.progress,
             )
         artifact = _artifact(target, file, lowered, verified)
         if layers:
@@ -195,6 +204,7 @@ class Session:
         golden: Outputs = run_program(lowered.program, [self.golden], name=file, engine=engine)
         program = lowered.program
         if lowered.finish is not None:
+            self._say(f"writing facts of the model into {file}")
             program = lowered.finish(self.facts(artifact))
             finished: Outputs = run_program(program, [self.golden], name=file, engine=engine)
             if not all(np.array_equal(a, b) for a, b in zip(finished, golden, strict=True)):
@@ -240,7 +250,8 @@ def _content_of(program: bytes) -> dict[str, Any]:
 def _ran(target: Target) -> dict[str, object]:
     if target.not_run is None:
         return {"ran": True}
-    return {"ran": False, "not_run": target.not_run}
+    # Whoever fits θ anew on a device takes `conf_by` out.
+    return {"ran": False, "not_run": target.not_run, "conf_by": "torch"}
 
 
 def _delegated(taken: Delegation) -> dict[str, object]:

@@ -30,7 +30,7 @@ def bundle_program(network: Network, program: Path, precision: str, out: Path) -
     from edge.model.bmvit import BMViT
     from edge.model.checkpoint import Checkpoint
     from export.bundle_writer import Part, write_bundle
-    from export.pipeline import drawn_clips
+    from export.clips import drawn_clips
     from export.verify import run_program
     from runtime.bundle import OUTPUTS, Artifact
     from runtime.preprocess import PreprocessConfig, normalize

@@ -54,6 +54,19 @@ def test_the_bundle_gets_the_threshold_of_its_own_engine(
     assert sorted(p.name for p in path.parent.iterdir() if "part" in p.name) == []
 
 
+def test_a_threshold_of_torch_is_one_of_the_engine_afterwards(
+    bundle_copy: Path, open_noise: Opener
+) -> None:
+    spec = Bundle.load(bundle_copy).spec
+    parity = {**spec.artifacts[0].parity, "ran": False, "conf_by": "torch"}
+    marked = replace(spec, artifacts=(replace(spec.artifacts[0], parity=parity),))
+    (bundle_copy / BUNDLE_FILE).write_text(marked.to_json(), "utf-8")
+    refit_thresholds(bundle_copy, open_noise)
+    kept = Bundle.load(bundle_copy).spec.artifacts[0].parity
+    assert "conf_by" not in kept
+    assert kept["ran"] is False, "the export did not run it all the same"
+
+
 def test_a_bundle_that_cannot_be_fitted_stays_as_it_was(
     bundle_copy: Path, open_noise: Opener
 ) -> None:
