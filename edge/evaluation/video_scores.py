@@ -27,10 +27,11 @@ _AT = ("accuracy", "sensitivity", "specificity", "false_alarms_per_hour")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Videos:
+class Videos:
     """The videos that a label speaks of.
 
     Attributes:
+        names: (V,) of each.
         score: (V,) of each.
         present: (V,) whether somebody does it.
         source: (V,) number of the recording, from 0.
@@ -38,6 +39,7 @@ class _Videos:
         course: Scores of the keyframes of each, in the order of time.
     """
 
+    names: tuple[str, ...]
     score: F64
     present: Bools
     source: I64
@@ -88,18 +90,19 @@ class VideoScores:
 
     def result(self) -> dict[str, dict[str, Any]]:
         """Return all figures with their intervals, by class, as plain values."""
-        return {self.class_names[label]: _figures(self._videos(label)) for label in self.weak}
+        return {self.class_names[label]: _figures(self.videos(label)) for label in self.weak}
 
     def auc(self) -> dict[str, float | None]:
         """Return the area under the ROC curve alone, by class."""
         found = {}
         for label in self.weak:
-            videos = self._videos(label)
+            videos = self.videos(label)
             value = _ranked(videos, np.ones(len(videos.score)))["roc_auc"]
             found[self.class_names[label]] = None if np.isnan(value) else value
         return found
 
-    def _videos(self, label: int) -> _Videos:
+    def videos(self, label: int) -> Videos:
+        """Return the videos that a label speaks of, by their names."""
         names = [n for n in sorted(self._seen) if self.labels.state(n)[label] != NO_ROW]
         courses = []
         for name in names:
@@ -107,7 +110,8 @@ class VideoScores:
             courses.append(np.array([best[label] for _, best in row], np.float64))
         sources = [self.labels.source(name) for name in names]
         _, source = np.unique(np.array(sources, str), return_inverse=True)
-        return _Videos(
+        return Videos(
+            names=tuple(names),
             score=np.array([course.max() for course in courses], np.float64),
             present=np.array([self.labels.state(name)[label] == 1 for name in names], bool),
             source=source.reshape(-1).astype(np.int64),
@@ -116,7 +120,7 @@ class VideoScores:
         )
 
 
-def _figures(videos: _Videos) -> dict[str, Any]:
+def _figures(videos: Videos) -> dict[str, Any]:
     best = best_threshold(videos.score, videos.present)
     chosen = {"at_0.5": PLAIN, **({} if best is None else {"at_best": best})}
     alarms = {name: videos.alarms(threshold) for name, threshold in chosen.items()}
@@ -159,7 +163,7 @@ def best_threshold(score: F64, present: Bools) -> float | None:
     return float(between[int(np.argmax(right))])
 
 
-def _ranked(videos: _Videos, weight: F64) -> dict[str, float]:
+def _ranked(videos: Videos, weight: F64) -> dict[str, float]:
     """Return the areas under the ROC curve and the precision-recall curve; equals are one step."""
     levels, level = np.unique(videos.score, return_inverse=True)
     level = level.reshape(-1)
@@ -174,7 +178,7 @@ def _ranked(videos: _Videos, weight: F64) -> dict[str, float]:
     }
 
 
-def _at(videos: _Videos, weight: F64, threshold: float, alarms: F64) -> dict[str, float]:
+def _at(videos: Videos, weight: F64, threshold: float, alarms: F64) -> dict[str, float]:
     said, present = videos.score > threshold, videos.present
     absent = weight * ~present
     return {

@@ -1,0 +1,102 @@
+"""Folds by recording, and figures at thresholds of the other folds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks._cross.folds import read_present, read_sources, split_by_source, write_fold
+from benchmarks.cross_validation import nested
+from edge.data.annotations import ClipPlace
+from edge.data.video_labels import VideoLabels
+from edge.evaluation.video_scores import VideoScores
+from runtime.decode import Detections
+from runtime.errors import ConfigError
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", *"abcdefghij"]), st.booleans()), min_size=30, max_size=80
+    )
+)
+def test_no_recording_lies_on_both_sides(videos: list[tuple[str, bool]]) -> None:
+    source = {f"v{i:02d}": name for i, (name, _) in enumerate(videos)}
+    present = {f"v{i:02d}": kind for i, (_, kind) in enumerate(videos)}
+    if len(set(source.values()) - {""}) < 3:
+        return
+    folds = split_by_source(source, present, 3)
+    everything = [*folds.unknown, *(name for test in folds.test for name in test)]
+    assert sorted(everything) == sorted(source)
+    for fold, test in enumerate(folds.test):
+        here, there = {source[n] for n in test}, {source[n] for n in folds.train(fold)}
+        assert not here & there
+        assert "" not in here | there, "a video of unknown recording may be of any"
+
+
+def test_folds_are_alike_in_size_and_kind() -> None:
+    source = {f"{kind}{i}": f"r{i // 2}" for i in range(40) for kind in "ab"}
+    present = {name: name[0] == "a" for name in source}
+    folds = split_by_source(source, present, 5)
+    counts = [Counter(present[n] for n in test) for test in folds.test]
+    assert all(count == {True: 8, False: 8} for count in counts)
+
+
+def test_too_few_recordings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="2 recordings for 5 folds"):
+        split_by_source({"a": "1", "b": "2"}, {"a": True, "b": False}, 5)
+
+
+def test_a_fold_is_a_data_set(tmp_path: Path) -> None:
+    data = tmp_path / "labelled"
+    (data / "videos").mkdir(parents=True)
+    (data / "classes.txt").write_text("person\nfighting\n")
+    (data / "annotations.csv").write_text(
+        "".join(f"f/{n},1,0.1,0.1,0.5,0.9,1,0\n" for n in ("a", "b", "c", "d"))
+    )
+    (data / "video_labels.csv").write_text("f/a,2,1\nf/b,2,0\nf/c,2,1\nf/d,2,0\n")
+    (tmp_path / "sources.csv").write_text("clip,source\na,1\nb,2\nc,3\nd,\n")
+    present = read_present(data, 2)
+    assert present == {"f/a": True, "f/b": False, "f/c": True, "f/d": False}
+    folds = split_by_source(read_sources(tmp_path / "sources.csv", sorted(present)), present, 3)
+    assert folds.unknown == ("f/d",)
+    write_fold(data, tmp_path / "fold", folds, 0)
+    train = (tmp_path / "fold" / "annotations_train.csv").read_text()
+    val = (tmp_path / "fold" / "annotations_val.csv").read_text()
+    assert len(train.splitlines()) == 2
+    assert len(val.splitlines()) == 1
+    assert not set(train.splitlines()) & set(val.splitlines())
+    assert (tmp_path / "fold" / "videos").resolve() == (data / "videos").resolve()
+
+
+def test_a_fold_is_judged_at_a_threshold_it_had_no_part_in() -> None:
+    """One fold's scores are shifted: only its own would find the threshold that tells it apart."""
+    names = [f"v{i}" for i in range(12)]
+    present = {name: i % 2 == 1 for i, name in enumerate(names)}
+    folds = split_by_source({n: n for n in names}, present, 3)
+    scores = VideoScores(
+        VideoLabels(
+            weak=np.array([True]),
+            states={n: np.array([present[n]], np.int8) for n in names},
+        ),
+        ("fighting",),
+        dict.fromkeys(names, 3600.0),
+    )
+    for fold, test in enumerate(folds.test):
+        for name in test:
+            value = (0.6 if present[name] else 0.2) + (0.39 if fold == 2 else 0.0)
+            found = Detections(
+                xyxy=np.array([[0, 0, 1, 1]], np.float32),
+                actor=np.ones(1, np.float32),
+                actions=np.array([[value]], np.float32),
+                token=np.zeros(1, np.int64),
+            )
+            scores.add(ClipPlace(video=name, frame=0, timestamp=0.0), found)
+    result = nested(scores, folds)
+    # Two folds are told apart; in the third all videos lie above the others' threshold.
+    assert result["accuracy"] == pytest.approx(10 / 12)
+    assert result["false_alarms_per_hour"] == pytest.approx(2 / 6)
