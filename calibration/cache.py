@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from calibration.clips import CalibrationClips, ClipFormat, ClipSource
+from edge.data.registry import names_data_set
 from runtime.errors import CalibrationError
 
 FORMAT = "bmvit-edge-calibration"
@@ -32,9 +33,11 @@ def versions() -> dict[str, str]:
 
 
 def describe_files(paths: tuple[Path, ...]) -> list[list[Any]]:
-    """Return name, size in bytes and time of change in ns of each file."""
+    """Return name, size in bytes and time of change in ns of each file; none of a data set's."""
     rows: list[list[Any]] = []
     for path in paths:
+        if names_data_set(str(path)) and not path.exists():
+            continue  # a word, such as synthetic-train: there is no one file that could change
         stat = path.stat()
         rows.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
     return rows
@@ -118,6 +121,12 @@ def load_clips(path: Path, *, weights_sha256: str, clip: ClipFormat) -> Calibrat
         raise CalibrationError(
             f"{path} was made with {content.get('versions')}, here is {versions()}; {again}"
         )
+    expected = (clip.num_frames, clip.height, clip.width, 3)
+    if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[1:] != expected:
+        raise CalibrationError(
+            f"{path} holds {frames.dtype} clips of {_shown(frames.shape[1:])} (frames x height x "
+            f"width x colours), this model takes {_shown(expected)}; {again}"
+        )
     if meta.get("key") != cache_key(weights_sha256=weights_sha256, clip=clip, content=content):
         raise CalibrationError(
             f"{path} was made for other weights or another preprocess than this checkpoint's; "
@@ -127,9 +136,6 @@ def load_clips(path: Path, *, weights_sha256: str, clip: ClipFormat) -> Calibrat
         video = Path(str(name))
         if video.exists() and [video.stat().st_size, video.stat().st_mtime_ns] != [size, changed]:
             raise CalibrationError(f"{video} has changed since {path} was made; {again}")
-    expected = (clip.num_frames, clip.height, clip.width, 3)
-    if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[1:] != expected:
-        raise CalibrationError(f"{path} holds {frames.dtype} {frames.shape}; {again}")
     sources = tuple(
         ClipSource(path=Path(str(p)), centre_s=float(t)) for p, t in meta.get("sources", [])
     )
@@ -141,6 +147,10 @@ def load_clips(path: Path, *, weights_sha256: str, clip: ClipFormat) -> Calibrat
         constant=int(meta.get("constant", 0)),
         wanted=int(content.get("wanted", len(frames))),
     )
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)
 
 
 def _read(path: Path) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:

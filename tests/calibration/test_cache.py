@@ -10,7 +10,7 @@ import pytest
 
 from calibration import cache
 from calibration.cache import load_clips, save_clips
-from calibration.clips import CalibrationClips, ClipFormat, ClipSource
+from calibration.clips import CalibrationClips, ClipFormat, ClipSource, clips_of_data_set
 from runtime.errors import CalibrationError
 
 FORMAT = ClipFormat(num_frames=2, period_s=0.1, height=8, width=8)
@@ -44,6 +44,23 @@ def test_clips_come_back(stored: tuple[Path, Path, CalibrationClips]) -> None:
 def test_other_weights_are_refused(stored: tuple[Path, Path, CalibrationClips]) -> None:
     with pytest.raises(CalibrationError, match="other weights"):
         load_clips(stored[0], weights_sha256="b" * 64, clip=FORMAT)
+
+
+def test_clips_of_another_size_are_refused_by_their_size(
+    stored: tuple[Path, Path, CalibrationClips],
+) -> None:
+    other = ClipFormat(num_frames=2, period_s=0.1, height=16, width=8)
+    with pytest.raises(CalibrationError, match=r"2 x 8 x 8 x 3 .* takes 2 x 16 x 8 x 3; run"):
+        load_clips(stored[0], weights_sha256="b" * 64, clip=other)
+
+
+def test_clips_of_a_data_set_that_a_word_names_are_kept(tmp_path: Path) -> None:
+    clip = ClipFormat(num_frames=2, period_s=0.1, height=32, width=32)
+    clips = clips_of_data_set("synthetic-train:3", clip, count=2)
+    path = tmp_path / "calib.npz"
+    save_clips(path, clips, weights_sha256=WEIGHTS, clip=clip, seed=0)
+    back = load_clips(path, weights_sha256=WEIGHTS, clip=clip)
+    assert np.array_equal(back.frames_rgb, clips.frames_rgb)
 
 
 def test_another_preprocess_is_refused(stored: tuple[Path, Path, CalibrationClips]) -> None:
