@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,11 @@ class Verdict:
 
 
 def judge(
-    results: Iterable[Mapping[str, Any]], truth: Sequence[VideoFrame], size_wh: tuple[int, int]
+    results: Iterable[Mapping[str, Any]],
+    truth: Sequence[VideoFrame],
+    size_wh: tuple[int, int],
+    *,
+    actions: Collection[str] | None = None,
 ) -> Verdict:
     """Compare results with the truth.
 
@@ -59,6 +63,7 @@ def judge(
         results: Objects as `edge run --save-json` writes them.
         truth: The frames of the video.
         size_wh: Its width and height, px.
+        actions: Those that the video may show; None takes all. A model may know others, too.
 
     Raises:
         ConfigError: A result names a frame that the video does not have.
@@ -75,7 +80,7 @@ def judge(
         others = np.array(frame.bystanders, np.float64).reshape(-1, 4)
         pairs = _pairs(iou_matrix(boxes, actors * scale))
         named = sum(
-            _likeliest(result["detections"][box]["actions"]) in frame.actors[actor][1]
+            _likeliest(result["detections"][box]["actions"], actions) in frame.actors[actor][1]
             for box, actor in pairs
         )
         left = np.delete(boxes, [box for box, _ in pairs], axis=0)
@@ -94,8 +99,9 @@ def judge(
     )
 
 
-def _likeliest(actions: Mapping[str, float]) -> str | None:
-    return max(actions, key=lambda name: actions[name]) if actions else None
+def _likeliest(scores: Mapping[str, float], among: Collection[str] | None) -> str | None:
+    names = [name for name in scores if among is None or name in among]
+    return max(names, key=lambda name: scores[name]) if names else None
 
 
 def _pairs(overlaps: npt.NDArray[np.float64]) -> list[tuple[int, int]]:

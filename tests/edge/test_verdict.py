@@ -57,6 +57,13 @@ def test_counts_are_those_of_the_boxes() -> None:
     assert "found 2 (100%)" in "\n".join(verdict.lines())
 
 
+def test_a_model_may_know_actions_that_the_video_does_not_show() -> None:
+    results, truth = [result(0, (LEFT, "person"))], [frame({LEFT: "other"})]
+    assert judge(results, truth, (100, 50)).named == 0
+    assert judge(results, truth, (100, 50), actions=("other",)).named == 1
+    assert judge(results, truth, (100, 50), actions=("run",)).named == 0
+
+
 def test_a_box_that_overlaps_by_less_than_half_is_on_nobody() -> None:
     half = (0.1, 0.0, 0.3, 1.0)  # a third of the union
     verdict = judge([result(0, (half, "run"))], [frame({LEFT: "run"})], (100, 50))
