@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from edge.cli import main
 from edge.cli.export import ExportOptions
 from export import export_bundle
+from export.onnx_half import ALL_HALF, TENSORRT_HALF
 from export.registry import ALIASES, TARGETS, get_target
 from export.xnnpack import XnnpackTarget
+from quantize.schemes import TENSORRT_INT8, XNNPACK_INT8
 from runtime.artifact_table import artifact_table
 from runtime.bundle import Bundle
 from runtime.engine import load_engine
@@ -159,6 +162,25 @@ def test_every_name_and_alias_is_a_target_of_that_name() -> None:
     for alias, name in ALIASES.items():
         assert get_target(alias).name == name
         assert alias not in TARGETS
+
+
+def test_the_docs_say_what_stays_in_float32() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` +\| (.*?) *\| (.*?) *\|", text, flags=re.MULTILINE)
+    rules = {
+        "XNNPACK_INT8": (XNNPACK_INT8, "int8"), "TENSORRT_INT8": (TENSORRT_INT8, "int8"),
+        "TENSORRT_HALF": (TENSORRT_HALF, "fp16"), "ALL_HALF": (ALL_HALF, "fp16"),
+    }  # fmt: skip
+    assert [name for name, *_ in rows] == list(rules)
+    said: list[str] = []
+    for name, targets, modules in rows:
+        rule, precision = rules[name]
+        assert tuple(re.findall(r"`(.*?)`", modules)) == rule.float_modules
+        names = [ALIASES.get(target, target) for target in re.findall(r"`(.*?)`", targets)]
+        assert {TARGETS[target].precision for target in names} == {precision}
+        said += names
+    low = [name for name, entry in TARGETS.items() if entry.precision != "fp32"]
+    assert sorted(said) == sorted(low), "each target has its rules"
 
 
 def test_a_precision_that_an_engine_lacks_is_refused_by_name() -> None:
