@@ -169,13 +169,15 @@ def _check_nobody(
     class_of: npt.NDArray[np.int64], report: DataReport,
 ) -> None:  # fmt: skip
     """Name rows by which nobody does what a row of the table says of somebody."""
+    pairs, first = np.unique(np.column_stack([table.video, table.label]), axis=0, return_index=True)
+    said = {
+        (table.videos[video], label): int(table.row[at])
+        for (video, label), at in zip(pairs.tolist(), first.tolist(), strict=True)
+    }
     for (name, label), number in rows.items():
-        if states[name][class_of[label - 1]] != 0 or name not in table.videos:
-            continue
-        against = np.flatnonzero((table.video == table.videos.index(name)) & (table.label == label))
-        if len(against):
+        if states[name][class_of[label - 1]] == 0 and (name, label) in said:
             _wrong(report, path, number, "0, nobody does it",
-                   f"1, since row {table.row[against[0]]} of the table names who does")  # fmt: skip
+                   f"1, since row {said[name, label]} of the table names who does")  # fmt: skip
 
 
 def _rows(path: Path, columns: int, report: DataReport) -> Iterator[tuple[int, list[str]]]:
