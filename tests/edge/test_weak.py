@@ -240,3 +240,34 @@ def test_positives_of_a_class_weigh_as_asked() -> None:
 def test_forms_that_cannot_be_are_refused(config: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(config))):
         CriterionConfig(**config)
+
+
+def test_of_bags_alone_it_is_learned_who_does_it() -> None:
+    """Half of the clips show one who does it beside two who watch, the others three who watch."""
+    generator = torch.Generator().manual_seed(0)
+    features = 0.3 * torch.randn(32, 3, 2, generator=generator)
+    does = torch.zeros(32, 3, dtype=torch.bool)
+    does[:16, 1] = True
+    features[..., 0] += 1 - does.float()
+    features[..., 1] += does.float()
+    people = doubted(people_of([3] * 32), KNOWN)
+    for clip in range(16):
+        people[clip]["certainty"][:, 0] = SOMEBODY
+    outputs = {name: value.detach() for name, value in outputs_of(32, 3).items()}
+    found = {}
+    for weak in ("mil", "copy"):
+        layer = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+        for _ in range(150):
+            actions = torch.cat([layer(features), outputs["pred_actions"][..., 1:]], dim=-1)
+            optimizer.zero_grad()
+            losses_of({**outputs, "pred_actions": actions}, people, weak).total.backward()
+            optimizer.step()
+        probability = layer(features)[..., 0].sigmoid().detach()
+        found[weak] = (
+            float(probability[does].min()),
+            float(probability[~does].mean()),
+        )
+    assert found["mil"][0] > 0.6
+    assert found["mil"][1] < 0.05
+    assert found["copy"][1] > 0.2
