@@ -40,6 +40,10 @@ class Boxes:
         """Return the boxes of an index or a mask."""
         return Boxes(self.xyxy[which], self.scores[which])
 
+    def rounded(self) -> Boxes:
+        """Return the boxes to a tenth of a pixel and a thousandth, as files keep them."""
+        return Boxes(np.round(self.xyxy, 1), np.round(self.scores, 3))
+
     def clipped(self, width: float, height: float) -> Boxes:
         """Cut boxes at the picture's edges; what then has no area goes."""
         limits = np.array([width, height, width, height], np.float32)

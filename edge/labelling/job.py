@@ -124,11 +124,11 @@ def _begin(job: LabelJob, flags: Mapping[str, Any]) -> dict[str, Any] | None:
         refuse_other_flags(out, before.get("detection", {}), flags, advice)
     same = before is not None and before.get("tracking") == job.track_flags()
     if job.review is not None:
-        if before is None:
-            raise ConfigError(f"--review: {out} holds no labels yet; label first, look at "
+        if before is None or not before.get("tracking"):
+            raise ConfigError(f"--review: {out} holds no finished labels yet; label first, look at "
                               "review.html, then give its review.csv")  # fmt: skip
         advice = "a review fits the tracks that it was made of; give the same"
-        refuse_other_flags(out, before.get("tracking", {}), job.track_flags(), advice)
+        refuse_other_flags(out, before["tracking"], job.track_flags(), advice)
     if not same:
         _write_summary(out, {"detection": flags, "tracking": None})
     return before
@@ -170,12 +170,14 @@ def _finished(
         if kept is not None and same:
             done[video.name] = kept
             continue
-        done[video.name] = VideoLabels(
+        new = VideoLabels(
             video=video.name, file=video.file, bytes=video.bytes, size_wh=size_wh,
             every_s=job.every_s, samples=samples,
             tracks=make_tracks(samples, job.every_s, job.tracks),
         )  # fmt: skip
-        write_video(job.out, done[video.name])
+        write_video(job.out, new)
+        # As the next run will read it, so that rows do not depend on which run wrote them.
+        done[video.name] = read_video(path)
     return done, lost
 
 
@@ -187,7 +189,7 @@ def _samples(
     newest = None
     for frame in sampled_frames(media, job.every_s):
         if frame is not newest:
-            found = find_people(detector, frame, job.looks)
+            found = find_people(detector, frame, job.looks).rounded()
             newest = frame
         samples.append(found)
         if progress is not None:

@@ -302,7 +302,7 @@ def test_one_video(run: Run, tmp_path: Path, source: Path) -> None:
         pytest.param(["--scales", "0.5"], EXIT_USAGE, "--scales 0.5", id="scales"),
         pytest.param(["--every-s", "0"], EXIT_USAGE, "--every-s is 0", id="every"),
         pytest.param(["--every-s", "nan"], EXIT_USAGE, "--every-s is nan", id="nan"),
-        pytest.param(["--review", "r.csv"], EXIT_USAGE, "holds no labels yet", id="review"),
+        pytest.param(["--review", "r.csv"], EXIT_USAGE, "no finished labels yet", id="review"),
         pytest.param(["--val-share", "0.99"], EXIT_USAGE, "--val-share is 0.99", id="share"),
     ],
 )  # fmt: skip
@@ -385,3 +385,16 @@ def test_a_page_survives_any_name(run: Run, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "review.html").read_text()
     assert page.count("</script>") == 2
     assert "\\u003c_script>\\u003cb>" in page
+
+
+def test_rows_are_the_same_whichever_run_wrote_them(run: Run, tmp_path: Path, source: Path) -> None:
+    # Places between cells, so that boxes are no whole numbers; in a mirror, other ones.
+    write_video(source / "fight" / "a.avi", lambda i: (13 + i, 21))
+    assert run("--low-conf", "0.01", "--conf", "0.05", "--keep-conf", "0") == EXIT_OK
+    first = (tmp_path / "out" / "annotations.csv").read_bytes()
+    assert run("--low-conf", "0.01", "--conf", "0.05", "--keep-conf", "0") == EXIT_OK
+    assert (tmp_path / "out" / "annotations.csv").read_bytes() == first
+    assert run("--smooth-s", "0") == EXIT_OK
+    assert run("--smooth-s", "0", out="fresh") == EXIT_OK
+    fresh = (tmp_path / "fresh" / "annotations.csv").read_bytes()
+    assert (tmp_path / "out" / "annotations.csv").read_bytes() == fresh
