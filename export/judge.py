@@ -100,18 +100,19 @@ class Judge:
         Args:
             dataset: The clips, never those of the training; each is asked for once per artifact.
             config: Size and normalisation of the engine's clips.
-            class_names: The model's actions.
+            class_names: The model's actions; those that the clips do not have are left out.
             data: What reports call the data set.
             truth: The float model.
 
         Raises:
-            ConfigError: The model has other classes than the clips.
+            ConfigError: The clips have a class that the model does not know.
         """
-        if dataset.class_names != class_names:
+        if not set(dataset.class_names) <= set(class_names):
             raise ConfigError(
                 f"--val-data {data} has the classes {', '.join(dataset.class_names)}; the model "
                 f"has {', '.join(class_names)}"
             )
+        self._columns = [class_names.index(name) for name in dataset.class_names]
         self.dataset, self.config, self.data, self.truth = dataset, config, data, truth
         self._float_maps: dict[int, float | None] = {}
 
@@ -167,7 +168,7 @@ class Judge:
         metrics = ClipMetrics(clips.class_names)
         for index, sample in decodable_clips(clips):
             boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
-            metrics.update(sample, predict(boxes[0], actor[0], actions[0]))
+            metrics.update(sample, predict(boxes[0], actor[0], actions[0][:, self._columns]))
             if progress is not None:
                 progress(step, index + 1, len(clips))
         return metrics

@@ -14,6 +14,7 @@ from export import judge as judging
 from export.base import Floats, Outputs
 from export.judge import Judge
 from export.verify import simulated
+from runtime.errors import ConfigError
 from runtime.preprocess import PreprocessConfig
 from tests.edge.moving_squares import MovingSquares
 
@@ -101,3 +102,19 @@ def test_what_torch_stands_in_for_is_measured_on_some_and_marked(
     assert len(asked) == 6, "the float model is compared on the same clips"
     whole = judge.measure(b"", name="y.pte", engine=simulated(bright_places))
     assert (whole.accuracy["clips"], len(asked)) == (12, 6 + 12)
+
+
+def test_a_model_that_knows_more_is_measured_on_the_classes_of_the_clips(
+    judge: Judge, squares: Counted
+) -> None:
+    def wider(clip: Floats) -> Outputs:
+        boxes, actor, actions = bright_places(clip)
+        return boxes, actor, np.concatenate([actions[..., 1:], actor[..., None] + 9,
+                                             actions[..., :1]], axis=-1)  # fmt: skip
+
+    wide = Judge(KeptClips(squares), CONFIG, class_names=("right", "jumps", "left"),
+                 data="squares", truth=wider)  # fmt: skip
+    found = wide.measure(b"", name="x.pte", engine=simulated(wider))
+    assert found == judge.measure(b"", name="x.pte", engine=simulated(bright_places))
+    with pytest.raises(ConfigError, match=r"has the classes left, right; the model has left"):
+        Judge(KeptClips(squares), CONFIG, class_names=("left",), data="squares", truth=wider)
