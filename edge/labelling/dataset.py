@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from edge.labelling.clip_labels import choose_val
@@ -65,6 +66,15 @@ def write_tables(
                                          tally)]  # fmt: skip
         write_whole(job.out / table, as_csv(rows))
     return counts
+
+
+def write_or_remove(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write a table that the data set may do without; remove an older one where it is empty."""
+    text = as_csv(rows)
+    if text:
+        write_whole(path, text)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def summary(

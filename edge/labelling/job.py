@@ -16,6 +16,7 @@ from edge.labelling.dataset import (
     split_videos,
     summary,
     told,
+    write_or_remove,
     write_tables,
 )
 from edge.labelling.detectors import Detector
@@ -26,7 +27,7 @@ from edge.labelling.packages import scipy_optimize, scipy_signal
 from edge.labelling.page import PAGE, write_page
 from edge.labelling.plan import LabelJob
 from edge.labelling.review import Rejected, read_review
-from edge.labelling.rows import as_csv, video_label_rows
+from edge.labelling.rows import video_label_rows
 from edge.labelling.sources import (
     Video,
     find_sources,
@@ -52,8 +53,8 @@ from runtime.errors import CaptureError, ConfigError
 
 Progress = Callable[[str, int, int], None]
 
-VIDEO_LABELS = "video_labels.csv"
-_WRITTEN = (*ANNOTATIONS, VIDEO_LABELS, "classes.txt", "fps.txt", PAGE, SUMMARY)
+VIDEO_LABELS, GROUPS = "video_labels.csv", "groups.csv"
+_WRITTEN = (*ANNOTATIONS, VIDEO_LABELS, GROUPS, "classes.txt", "fps.txt", PAGE, SUMMARY)
 
 
 def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
@@ -91,11 +92,9 @@ def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
     lines, parts = split_videos(job, names, groups, labels)
     counts = write_tables(job, parts, done, rejected)
     write_whole(job.out / "classes.txt", "".join(f"{name}\n" for name in classes))
-    if len(classes) > 1:
-        rows = video_label_rows(names, labels, classes)
-        write_whole(job.out / VIDEO_LABELS, as_csv(rows))
-    else:
-        (job.out / VIDEO_LABELS).unlink(missing_ok=True)
+    write_or_remove(job.out / VIDEO_LABELS, video_label_rows(names, labels, classes))
+    sources = {} if groups is None else {name: groups.get(name, "") for name in names}
+    write_or_remove(job.out / GROUPS, sources.items())
     if any(video.path.is_dir() for video in kept):
         write_whole(job.out / "fps.txt", f"{job.fps:g}\n")
     if job.page_tracks:

@@ -116,6 +116,10 @@ def test_a_split_by_source(run: Run, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert parts[0] | parts[1] == {"fight/a", "fight/b", "calm/c", "calm/empty"}
     assert ("fight/a" in parts[0]) == ("fight/b" in parts[0])
     assert "calm/empty" in parts[0]
+    assert rows(out / "groups.csv") == [
+        ["calm/c", "2"], ["calm/empty", ""], ["fight/a", "1"], ["fight/b", "1"]
+    ]  # fmt: skip
+    assert all(report.good for report in check_data(str(out)))
     assert not (out / "annotations.csv").exists()
     printed = capsys.readouterr().out
     assert "1 videos of unknown source are for train only" in printed
@@ -123,6 +127,7 @@ def test_a_split_by_source(run: Run, tmp_path: Path, capsys: pytest.CaptureFixtu
     # Back to one table: those of the split would win over it.
     assert run() == EXIT_OK
     assert not (out / "annotations_val.csv").exists()
+    assert not (out / "groups.csv").exists()
 
 
 def test_a_killed_run_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
