@@ -8,9 +8,10 @@ against each other.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.data.registry import open_dataset
+from edge.data.samples import ClipDataset, ClipSample, ClipShape
 from edge.labelling.detectors import Detector, Image
 from edge.labelling.frames import sampled_frames
 from edge.labelling.fuse import Boxes, overlaps
@@ -28,14 +31,18 @@ from runtime.options import EXIT_OK, OptionParser, guarded, option
 from runtime.report import write_report
 
 F64 = npt.NDArray[np.float64]
+# Samples of a clip, and the boxes of everyone at its keyframe, px.
+Scene = tuple[list[Image], F64]
 
 HIT = 0.5
 # A clip of the world: so many samples, every fourth frame of 30 a second, the keyframe between.
 _SAMPLES, _RATE, _FPS, _SIDE = 9, 4, 30.0, 480
+_SHAPE = ClipShape(num_frames=_SAMPLES, height=_SIDE, width=_SIDE, sampling_rate=_RATE, fps=_FPS)
+_GRID, _TILE, _FOUR_BY_THREE = 3, (320, 240), ((640, 480), (1024, 768))
 _EVERY_S = _RATE / _FPS
 _FIGURES = ("precision", "recall", "f1", "ap50", "iou")
-_HEADER = ("detector", "boxes from", "precision", "recall", "F1", "AP@0.5", "mean IoU of hits",
-           "ms a frame")  # fmt: skip
+_HEADER = ("detector", "people", "boxes from", "precision", "recall", "F1", "AP@0.5",
+           "mean IoU of hits", "ms a frame")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,7 @@ class LabellingOptions:
 
     detectors: tuple[str, ...] = option(dataclasses.MISSING, "ONNX files", metavar="ONNX")
     num: int = option(80, "clips of the benchmark world")
+    small: int = option(8, "pictures of nine such clips each, whose people are small")
     real: str | None = option(None, "folder of real videos, on which the first two detectors are "
                                     "held against each other", metavar="DIR")  # fmt: skip
     clips: int = option(24, "how many of those, evenly chosen")
@@ -52,9 +60,9 @@ class LabellingOptions:
     verbose: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        for name in ("num", "clips", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name} is {getattr(self, name)}, expected 1 or more")
+        for name, least in (("num", 0), ("small", 0), ("clips", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"--{name} is {getattr(self, name)}, expected {least} or more")
         if self.real is not None and len(self.detectors) < 2:
             raise ConfigError("--real needs two --detectors to hold against each other")
 
@@ -104,12 +112,18 @@ class Tally:
 def run(options: LabellingOptions) -> str:
     """Measure and return the report's text; both files are written."""
     detectors = [Detector(Path(path), threads=options.threads) for path in options.detectors]
-    rows, found = _on_world(detectors, options.num)
+    rows, found = [], []
+    for people, scenes in (("large", _clips(options.num)), ("small", _grids(options.small))):
+        for row in _against_truth(detectors, people, scenes):
+            found.append(row)
+            rows.append((str(row["detector"]), people, str(row["from"]),
+                         *(f"{row[key]:.3f}" for key in _FIGURES), f"{row['ms']:.0f}"))  # fmt: skip
     notes = [
         f"Truth: everyone at the keyframes of {options.num} clips of synthetic-val, actors and "
-        f"bystanders; {_SAMPLES} samples {_EVERY_S:.3f} s apart, which tracks may use. Precision "
-        f"and recall: boxes of a score from {TrackPlan().conf:g}, and all boxes of tracks. The "
-        "world's people are drawn: the figures compare ways of labelling, not detectors.",
+        f"bystanders; {_SAMPLES} samples {_EVERY_S:.3f} s apart, which tracks may use. Small: "
+        f"{options.small} pictures of nine such clips each, a third as large. Precision and "
+        f"recall: boxes of a score from {TrackPlan().conf:g}, and all boxes of tracks. The world's "
+        "people are drawn: the figures compare ways of labelling, not detectors.",
         "",
     ]
     content: dict[str, object] = {"world": found}
@@ -122,49 +136,82 @@ def run(options: LabellingOptions) -> str:
         Path(options.out), "labelling", title="Labels of `edge label` against the truth",
         table=[_HEADER, *rows], notes=notes, content=content,
         command=f"python -m benchmarks.labelling --detectors {detectors_told} --num "
-                f"{options.num}" + (" --real DIR" if options.real is not None else ""),
+                f"{options.num} --small {options.small}"
+                + (" --real DIR" if options.real is not None else ""),
     )  # fmt: skip
 
 
-def _on_world(
-    detectors: Sequence[Detector], clips: int
-) -> tuple[list[tuple[str, ...]], list[dict[str, object]]]:
-    from edge.data.registry import open_dataset
-    from edge.data.samples import ClipShape
+def _clips(count: int) -> Iterator[Scene]:
+    """Yield clips of the world as they are: samples, and who is at the keyframe."""
+    world = _world()
+    for number in range(count):
+        yield _scene(world[number], world[number].size_wh)
 
-    shape = ClipShape(num_frames=_SAMPLES, height=_SIDE, width=_SIDE, sampling_rate=_RATE, fps=_FPS)
-    world = open_dataset(f"synthetic-val:{clips}", shape)
+
+def _grids(count: int) -> Iterator[Scene]:
+    """Yield pictures of nine clips each, so that everyone is a third as large."""
+    world = _world()
+    tiles: list[Scene] = []
+    for number in range(len(world)):
+        if count == 0:
+            return
+        if world[number].size_wh not in _FOUR_BY_THREE:
+            continue
+        tiles.append(_scene(world[number], _TILE))
+        if len(tiles) == _GRID * _GRID:
+            frames = []
+            for sample in range(_SAMPLES):
+                pictures = [frames_of[sample] for frames_of, _ in tiles]
+                rows = [np.hstack(pictures[i : i + _GRID]) for i in range(0, len(pictures), _GRID)]
+                frames.append(np.vstack(rows))
+            moved = [true + np.tile([i % _GRID * _TILE[0], i // _GRID * _TILE[1]], 2)
+                     for i, (_, true) in enumerate(tiles)]  # fmt: skip
+            yield frames, np.concatenate(moved)
+            tiles, count = [], count - 1
+
+
+def _world() -> ClipDataset:
+    return open_dataset("synthetic-val", _SHAPE)
+
+
+def _scene(sample: ClipSample, size_wh: tuple[int, int]) -> Scene:
+    frames = [_as_filmed(frame, size_wh) for frame in sample.frames_rgb]
+    true = np.concatenate([sample.boxes, sample.bystanders]).astype(np.float64)
+    return frames, true * np.tile(np.array(size_wh, np.float64), 2)
+
+
+def _against_truth(
+    detectors: Sequence[Detector], people: str, scenes: Iterator[Scene]
+) -> list[dict[str, float | str]]:
+    """Label scenes in all ways; return a row of figures for each."""
     plans = {"one look": LookPlan(scales=(1.0,), flip=False), "all looks": LookPlan()}
     tallies: dict[tuple[str, str], Tally] = {}
     times: dict[tuple[str, str], list[float]] = {}
-    for number in range(clips):
-        sample = world[number]
-        frames = [_as_filmed(frame, sample.size_wh) for frame in sample.frames_rgb]
-        true = np.concatenate([sample.boxes, sample.bystanders]).astype(np.float64)
-        true *= np.tile(np.array(sample.size_wh, np.float64), 2)
-        for detector in detectors:
-            for what, plan in plans.items():
-                key = (detector.path.name, what)
-                start = time.perf_counter()
-                samples = [find_people(detector, frame, plan) for frame in frames]
-                spent = (time.perf_counter() - start) / len(frames) * 1e3
-                times.setdefault(key, []).append(spent)
-                boxes = samples[shape.keyframe]
-                tallies.setdefault(key, Tally()).add(
-                    boxes.xyxy.astype(np.float64), boxes.scores.astype(np.float64), true
-                )
-                tracks = make_tracks(samples, _EVERY_S, TrackPlan())
-                tallies.setdefault((key[0], f"{what}, tracks"), Tally()).add(
-                    *_of_tracks(tracks, shape.keyframe), true
-                )
-        print(f"world {number + 1}/{clips}", file=sys.stderr)
-    rows, found = [], []
-    for (name, what), tally in tallies.items():
-        figures = tally.figures(0.0 if "tracks" in what else TrackPlan().conf)
-        ms = float(np.median(times[name, what.removesuffix(", tracks")]))
-        found.append({"detector": name, "from": what, "ms": ms, **figures})
-        rows.append((name, what, *(f"{figures[key]:.3f}" for key in _FIGURES), f"{ms:.0f}"))
-    return rows, found
+    for number, (frames, true) in enumerate(scenes, 1):
+        for detector, (what, plan) in itertools.product(detectors, plans.items()):
+            key = (detector.path.name, what)
+            start = time.perf_counter()
+            samples = [find_people(detector, frame, plan) for frame in frames]
+            times.setdefault(key, []).append((time.perf_counter() - start) / len(frames) * 1e3)
+            boxes = samples[_SHAPE.keyframe]
+            tallies.setdefault(key, Tally()).add(
+                boxes.xyxy.astype(np.float64), boxes.scores.astype(np.float64), true
+            )
+            tracks = make_tracks(samples, _EVERY_S, TrackPlan())
+            tallies.setdefault((key[0], f"{what}, tracks"), Tally()).add(
+                *_of_tracks(tracks, _SHAPE.keyframe), true
+            )
+        print(f"{people} {number}", file=sys.stderr)
+    return [
+        {
+            "detector": name,
+            "people": people,
+            "from": what,
+            "ms": float(np.median(times[name, what.removesuffix(", tracks")])),
+            **tally.figures(0.0 if "tracks" in what else TrackPlan().conf),
+        }
+        for (name, what), tally in tallies.items()
+    ]
 
 
 def _as_filmed(frame_rgb: Image, size_wh: tuple[int, int]) -> Image:

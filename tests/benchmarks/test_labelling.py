@@ -45,7 +45,7 @@ def test_a_report_is_written(tmp_path: Path) -> None:
     for _ in range(16):
         writer.write(image)
     writer.release()
-    options = LabellingOptions(detectors=(str(detector), str(detector)), num=1,
+    options = LabellingOptions(detectors=(str(detector), str(detector)), num=1, small=0,
                                real=str(tmp_path / "real"), out=str(tmp_path / "out"))  # fmt: skip
     text = run(options)
     content = json.loads((tmp_path / "out" / "labelling.json").read_text())
