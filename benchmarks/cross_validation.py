@@ -18,7 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._cross.folds import Folds, read_present, read_sources, split_by_source, write_fold
+from benchmarks._cross.folds import (
+    CALIBRATION,
+    Folds,
+    read_present,
+    read_sources,
+    split_by_source,
+    write_fold,
+)
 from edge.evaluation.video_scores import VideoScores, best_threshold, table_of
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
@@ -105,9 +112,9 @@ def _learn(folder: Path, options: CrossOptions) -> None:
             "train", "--model", options.model, "--init", options.init,
             "--data", f"{options.beside}+{data}:train*{options.repeat}",
             "--val-data", f"{data}:val", "--val-clips", "0", "--val-every", "0",
-            "--cache", str(folder / "cache"), "--read-scale", "1.5", "--scale-low", "0.6",
-            "--scale-high", "1.6", "--optimizer", "muon", "--lr0", str(options.lr0),
-            "--lr-hold", "0.3", "--ema", "0.99", "--batch", str(options.batch),
+            "--cache", str(folder / "cache"), "--read-scale", "1.5", "--scale-low", "0.8",
+            "--scale-high", "1.6", "--mosaic", "0.15",
+            "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995", "--batch", str(options.batch),
             "--steps", str(options.steps), "--weak-loss", options.weak_loss,
             "--precision", options.precision, "--workers", "0", "--save-every", "50",
             "--no-tensorboard", *(["--resume", str(run)] if (run / "state.pt").exists()
@@ -117,7 +124,7 @@ def _learn(folder: Path, options: CrossOptions) -> None:
     if not bundle.exists():
         _edge(
             "export", "--model", str(run / "last.pt"), "--targets", "xnnpack-int8",
-            "--calib-data", f"{data}:train", "--calib-clips", "128", "--out", str(bundle),
+            "--calib-data", str(data / CALIBRATION), "--calib-clips", "128", "--out", str(bundle),
         )  # fmt: skip
 
 
