@@ -114,8 +114,9 @@ def _learn(folder: Path, options: CrossOptions) -> None:
             "--val-data", f"{data}:val", "--val-clips", "0", "--val-every", "0",
             "--cache", str(folder / "cache"), "--read-scale", "1.5", "--scale-low", "0.8",
             "--scale-high", "1.6", "--mosaic", "0.15",
-            "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995", "--batch", str(options.batch),
-            "--steps", str(options.steps), "--weak-loss", options.weak_loss,
+            "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995",
+            "--batch", str(options.batch), "--steps", str(options.steps),
+            "--weak-loss", options.weak_loss,
             "--precision", options.precision, "--workers", "0", "--save-every", "50",
             "--no-tensorboard", *(["--resume", str(run)] if (run / "state.pt").exists()
                                   else ["--out", str(run)]),
