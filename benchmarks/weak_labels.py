@@ -26,7 +26,8 @@ from runtime.report import write_report
 ARMS = {"named": "mil", "mil": "mil", "copy": "copy"}
 """Each with the loss that it is trained with; who does it is named in the first only."""
 _HEADER = ("labels of the hidden actions", "AP of these, mean", "frame-mAP of the others",
-           "actor AP", "bystanders taken for actors, a clip")  # fmt: skip
+           "score of who does it", "of others in the clip", "pairs in order",
+           "on bystanders, a clip")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +176,46 @@ def _measured(
         "ap": found,
         "actor_ap": metrics["actor_ap"],
         "on_bystanders": metrics["at_threshold"]["bystander_fp_per_clip"],
+        **_who(val / "outputs", metrics["clips"], [list(found).index(name) for name in hidden]),
+    }
+
+
+def _who(outputs: Path, clips: int, hidden: Sequence[int]) -> dict[str, float]:
+    """Return what scores those who do a hidden action have, and the others of the same clips.
+
+    A person's score is the highest p(actor) x p(action) of the tokens that lie on them.
+    """
+    from edge.evaluation.boxes import find_overlaps
+    from edge.evaluation.clips import predict
+    from edge.evaluation.outputs import read_outputs
+
+    doers: list[float] = []
+    others: list[float] = []
+    right: list[float] = []
+    for clip in read_outputs(outputs, clips):
+        found = predict(*clip.outputs)
+        people = np.concatenate([clip.boxes, clip.bystanders]).astype(np.float64)
+        does = np.zeros((len(people), clip.labels.shape[1]), bool)
+        does[: len(clip.boxes)] = clip.labels > 0.5
+        one = np.zeros(max(len(found), len(people)), np.int64)
+        pairs = find_overlaps(
+            one[: len(found)], found.xyxy.astype(np.float64), one[: len(people)], people, iou=0.5
+        )
+        scores = np.zeros(does.shape)
+        said = found.actions * found.actor[:, None]
+        np.maximum.at(scores, pairs.truth, said[pairs.detection])
+        for action in hidden:
+            if not does[:, action].any():
+                continue
+            mine, theirs = scores[does[:, action], action], scores[~does[:, action], action]
+            doers += mine.tolist()
+            others += theirs.tolist()
+            gaps = np.sign(mine[:, None] - theirs[None])
+            right += ((gaps + 1) / 2).flatten().tolist()
+    return {
+        "score_doers": float(np.mean(doers)),
+        "score_others": float(np.mean(others)),
+        "pairs_in_order": float(np.mean(right)),
     }
 
 
@@ -191,7 +232,8 @@ def _edge(*argv: str) -> None:
 
 def _row(arm: str, row: dict[str, Any]) -> tuple[str, ...]:
     words = {"named": "who does it is named", "mil": "of clips, `mil`", "copy": "of clips, `copy`"}
-    figures = ("ap_hidden", "ap_others", "actor_ap", "on_bystanders")
+    figures = ("ap_hidden", "ap_others", "score_doers", "score_others", "pairs_in_order",
+               "on_bystanders")  # fmt: skip
     return (words[arm], *(f"{row[name]:.4f}" for name in figures))
 
 
