@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ def kept_rows(run: Path) -> Rows:
         elif row["step"] % EVERY == 0:
             rows.append(row)
     return rows
+
+
+def without_folders(text: str) -> str:
+    """Leave out of each path all but its last name: where data lay is nobody's business."""
+    return re.sub(r"[^\s+;]*/", "", text)
 
 
 def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
@@ -91,13 +97,14 @@ def main(argv: list[str]) -> int:
     checkpoint = load_checkpoint(options.runs[-1] / options.file)
     save_checkpoint(
         out / "model.pt", checkpoint.model, class_names=checkpoint.class_names,
-        trained=checkpoint.trained, note=checkpoint.note, half=True,
+        trained=checkpoint.trained, note=without_folders(checkpoint.note), half=True,
     )  # fmt: skip
     configs = {run.name: read_run(run) for run in options.runs}
     rows = {run.name: kept_rows(run) for run in options.runs}
     for config in configs.values():
         for name in ("init", "cache"):  # where they lay is nobody's business
             config[name] = config.get(name) and Path(config[name]).name
+        config["data"] = without_folders(config["data"])
     (out / "training.json").write_text(json.dumps(configs, indent=1) + "\n", encoding="utf-8")
     lines = [json.dumps({"run": name, **row}) for name, all_ in rows.items() for row in all_]
     (out / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
