@@ -17,6 +17,7 @@ from runtime.bundle import DEFAULT_BUNDLE, Bundle
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 VARIANTS = ("pico", "nano")
+REAL = ("person", "fighting")
 CLIPS = 32
 
 
@@ -38,11 +39,24 @@ def test_they_are_whole_and_say_where_they_come_from(variant: str) -> None:
     assert (folder / "curves.png").stat().st_size > 10_000
 
 
+def test_the_default_bundles_weights_are_described_and_name_no_folders() -> None:
+    checkpoint = load_checkpoint(WEIGHTS / "people" / "model.pt")
+    assert checkpoint.config.variant == "nano"
+    assert checkpoint.class_names == (*CLASS_NAMES, *REAL)
+    runs = json.loads((WEIGHTS / "people" / "training.json").read_text())
+    assert [config["model"] for config in runs.values()] == ["pico", "nano"]
+    with Bundle.load(DEFAULT_BUNDLE) as bundle:
+        note = bundle.spec.note
+    assert note == checkpoint.note
+    texts = [note, *(str(c.get(key) or "") for c in runs.values() for key in ("data", "init"))]
+    assert not any("/" in text for text in texts)
+
+
 def test_the_default_bundle_finds_people_of_the_world() -> None:
     with Bundle.load(DEFAULT_BUNDLE) as bundle:
         spec = bundle.spec
     assert spec.trained
-    assert set(spec.class_names) == {*CLASS_NAMES, "person", "fighting"}
+    assert set(spec.class_names) == {*CLASS_NAMES, *REAL}
     assert spec.artifacts[0].threshold is not None
     assert spec.artifacts[0].threshold.rule == "f1"
     predictor = open_predictor(ModelChoice(model=str(DEFAULT_BUNDLE), num_threads=1))
