@@ -48,7 +48,7 @@ def _default_model() -> Predictor:
 
 
 def _some_boxes(frames: np.ndarray) -> np.ndarray:
-    """Return every ninth box, by falling score: of what the model finds, and of what it does not."""
+    """Return every ninth box, by falling score: of what it finds, and of what it does not."""
     found = predict(*_default_model().run([frames])[0])
     boxes = found.xyxy[::9]
     return boxes[((boxes[:, 2:] - boxes[:, :2]) > 0.01).all(axis=1)]
