@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+from runtime.errors import EdgeError
+
 
 def run_child(code: str, *args: str) -> dict[str, Any]:
     """Run Python code in a new process and return the JSON object that it prints.
@@ -19,3 +21,14 @@ def run_child(code: str, *args: str) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def run_edge(*argv: str) -> None:
+    """Run `edge ...` in a new process, which speaks for itself.
+
+    Raises:
+        EdgeError: It failed.
+    """
+    done = subprocess.run([sys.executable, "-m", "edge", *argv, "--quiet"], check=False)
+    if done.returncode != 0:
+        raise EdgeError(f"edge {argv[0]} ended with exit code {done.returncode}; see above")

@@ -9,7 +9,6 @@ anything is counted, with intervals over recordings.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._child import run_edge
 from benchmarks._cross.folds import (
     CALIBRATION,
     Folds,
@@ -108,7 +108,7 @@ def _learn(folder: Path, options: CrossOptions) -> None:
     """Train and export one fold, unless that is done."""
     run, bundle, data = folder / "run", folder / "bundle", folder / "data"
     if not (run / "done").exists():
-        _edge(
+        run_edge(
             "train", "--model", options.model, "--init", options.init,
             "--data", f"{options.beside}+{data}:train*{options.repeat}",
             "--val-data", f"{data}:val", "--val-clips", "0", "--val-every", "0",
@@ -123,21 +123,10 @@ def _learn(folder: Path, options: CrossOptions) -> None:
         )  # fmt: skip
         (run / "done").touch()
     if not bundle.exists():
-        _edge(
+        run_edge(
             "export", "--model", str(run / "last.pt"), "--targets", "xnnpack-int8",
             "--calib-data", str(data / CALIBRATION), "--calib-clips", "128", "--out", str(bundle),
         )  # fmt: skip
-
-
-def _edge(*argv: str) -> None:
-    """Run a command of ours in a process of its own.
-
-    Raises:
-        EdgeError: It failed.
-    """
-    done = subprocess.run([sys.executable, "-m", "edge", *argv, "--quiet"], check=False)
-    if done.returncode != 0:
-        raise EdgeError(f"edge {argv[0]} ended with exit code {done.returncode}; see above")
 
 
 def _judge(kind: str, folds: Folds, out: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ of a clip: one int8 program for each form, in turns.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.errors import EdgeError
+from benchmarks._child import run_edge
 from runtime.options import EXIT_OK, OptionParser, guarded, option
 from runtime.report import write_report
 
@@ -99,19 +98,19 @@ def _measured(
         _fresh_heads(options.init, begin, selection, reference)
     if not (run / "best.pt").exists():
         cache = [] if options.cache is None else ["--cache", options.cache]
-        _edge(
+        run_edge(
             "train", "--model", load_checkpoint(begin).config.variant, "--init", str(begin),
             "--data", options.data, *cache, "--steps", str(options.steps), "--workers", "0",
             "--batch", str(options.batch), "--optimizer", "muon", "--lr-hold", "0.5",
             "--ema", "0.99", "--val-every", "0", "--val-clips", "200", "--out", str(run),
         )  # fmt: skip
     if not (val / "metrics.json").exists():
-        _edge(
+        run_edge(
             "val", "--model", str(run / "best.pt"), "--data", options.val_data, "--out", str(val),
             "--no-plots", "--worst", "0", "--overwrite",
         )  # fmt: skip
     if not (folder / "bundle").exists():
-        _edge(
+        run_edge(
             "export", "--model", str(run / "best.pt"), "--calib-data", "synthetic-train:32",
             "--calib-clips", "32", "--out", str(folder / "bundle"),
         )  # fmt: skip
@@ -137,17 +136,6 @@ def _fresh_heads(init: str, out: Path, selection: str, reference: str) -> None:
     model = from_config(config, seed=0)
     model.backbone.load_state_dict(source.model.backbone.state_dict())
     save_checkpoint(out, model, class_names=source.class_names, trained=False, note="fresh heads")
-
-
-def _edge(*argv: str) -> None:
-    """Run a command of ours in a process of its own.
-
-    Raises:
-        EdgeError: It failed.
-    """
-    done = subprocess.run([sys.executable, "-m", "edge", *argv, "--quiet"], check=False)
-    if done.returncode != 0:
-        raise EdgeError(f"edge {argv[0]} ended with exit code {done.returncode}; see above")
 
 
 def _times(options: SelectionOptions) -> dict[str, list[float]]:

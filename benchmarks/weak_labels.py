@@ -10,7 +10,6 @@ labels, so a model that says of everybody what one of them does loses by it.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.errors import ConfigError, EdgeError
+from benchmarks._child import run_edge
+from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
 from runtime.report import write_report
 
@@ -157,14 +157,14 @@ def _measured(
 
     run, val = Path(options.out) / arm / "run", Path(options.out) / arm / "val"
     if not (run / "last.pt").exists() or not (val / "metrics.json").exists():
-        _edge(
+        run_edge(
             "train", "--model", load_checkpoint(begin).config.variant, "--init", str(begin),
             "--data", str(data), "--augment", "off", "--weak-loss", loss, "--workers", "0",
             "--steps", str(options.steps), "--batch", str(options.batch), "--optimizer", "muon",
             "--lr0", "1e-3", "--lr-hold", "0.5", "--ema", "0.99", "--precision", options.precision,
             "--overwrite", "--out", str(run),
         )  # fmt: skip
-        _edge(
+        run_edge(
             "val", "--model", str(run / "last.pt"), "--data", options.val_data, "--out", str(val),
             "--no-plots", "--worst", "0", "--overwrite",
         )  # fmt: skip
@@ -217,17 +217,6 @@ def _who(outputs: Path, clips: int, hidden: Sequence[int]) -> dict[str, float]:
         "score_others": float(np.mean(others)),
         "pairs_in_order": float(np.mean(right)),
     }
-
-
-def _edge(*argv: str) -> None:
-    """Run a command of ours in a process of its own.
-
-    Raises:
-        EdgeError: It failed.
-    """
-    done = subprocess.run([sys.executable, "-m", "edge", *argv, "--quiet"], check=False)
-    if done.returncode != 0:
-        raise EdgeError(f"edge {argv[0]} ended with exit code {done.returncode}; see above")
 
 
 def _row(arm: str, row: dict[str, Any]) -> tuple[str, ...]:

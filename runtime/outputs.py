@@ -1,4 +1,6 @@
-"""Which names an output file may have: never that of the input, of a device, of another output.
+"""Which names an output file may have, and how one is written: whole or not at all.
+
+Never the name of the input, of a device, of another output.
 
 Outputs are written under a part's name and then take the place of what is there. Without these
 checks `--overwrite` could replace the video that is being read, or `/dev/null` itself.
@@ -6,6 +8,8 @@ checks `--overwrite` could replace the video that is being read, or `/dev/null` 
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,3 +41,25 @@ def why_in_the_way(path: Path, inputs: Iterable[Path]) -> str | None:
             if own.resolve() == other.resolve() or (both and own.samefile(other)):
                 return f"writing {path} would replace {other}, which is read; name another file"
     return None
+
+
+def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
+    """Write a file whole or not at all, an older one there being replaced; make its folder.
+
+    Args:
+        path: The file.
+        content: Its bytes; a text is written in UTF-8.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private; these are ordinary files
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

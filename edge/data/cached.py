@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.samples import ClipDataset, ClipSample, ClipShape, Wrapped, without_frames
-from edge.model._files import write_atomically
 from runtime.errors import ArtifactError, ConfigError
+from runtime.outputs import write_atomically
 
 MOST_PEOPLE = 24
 """People of a clip that a slot has room for, actors and bystanders each; others are not kept."""
@@ -94,7 +94,7 @@ class CachedClips(Wrapped):
                 raise ConfigError(
                     f"--cache {self._folder} is not empty and holds no clips; name another folder"
                 )
-            write_atomically(path, memoryview((json.dumps(about, indent=1) + "\n").encode()))
+            write_atomically(path, json.dumps(about, indent=1) + "\n")
         self._open_maps()
 
     def _open_maps(self) -> None:

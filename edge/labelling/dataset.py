@@ -14,7 +14,8 @@ from edge.labelling.plan import LabelJob
 from edge.labelling.review import Rejected
 from edge.labelling.rows import Counts, as_csv, keyframe_rows
 from edge.labelling.sources import Video
-from edge.labelling.store import VideoLabels, write_whole
+from edge.labelling.store import LabelledVideo
+from runtime.outputs import write_atomically
 
 ANNOTATIONS = ("annotations.csv", "annotations_train.csv", "annotations_val.csv")
 _PACKAGES = ("bmvit-edge", "numpy", "opencv-python", "onnxruntime", "scipy")
@@ -51,7 +52,7 @@ def split_videos(
 def write_tables(
     job: LabelJob,
     parts: Mapping[str, Sequence[str]],
-    done: Mapping[str, VideoLabels],
+    done: Mapping[str, LabelledVideo],
     rejected: Rejected,
 ) -> dict[str, Counts]:
     """Write the tables of the parts, remove those of another split, and count."""
@@ -64,7 +65,7 @@ def write_tables(
         rows = [row for name in parts[table]
                 for row in keyframe_rows(done[name], job.keyframe_every_s, rejected.of(name),
                                          tally)]  # fmt: skip
-        write_whole(job.out / table, as_csv(rows))
+        write_atomically(job.out / table, as_csv(rows))
     return counts
 
 
@@ -72,7 +73,7 @@ def write_or_remove(path: Path, rows: Iterable[Sequence[str]]) -> None:
     """Write a table that the data set may do without; remove an older one where it is empty."""
     text = as_csv(rows)
     if text:
-        write_whole(path, text)
+        write_atomically(path, text)
     else:
         path.unlink(missing_ok=True)
 

@@ -40,16 +40,16 @@ from edge.labelling.store import (
     FORMAT,
     SUMMARY,
     TRACKS,
-    VideoLabels,
+    LabelledVideo,
     read_summary,
     read_video,
     refuse_other_flags,
     tracks_path,
     write_video,
-    write_whole,
 )
 from edge.labelling.tracks import make_tracks
 from runtime.errors import CaptureError, ConfigError
+from runtime.outputs import write_atomically
 
 Progress = Callable[[str, int, int], None]
 
@@ -91,12 +91,12 @@ def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
     names = [video.name for video in kept]
     lines, parts = split_videos(job, names, groups, labels)
     counts = write_tables(job, parts, done, rejected)
-    write_whole(job.out / "classes.txt", "".join(f"{name}\n" for name in classes))
+    write_atomically(job.out / "classes.txt", "".join(f"{name}\n" for name in classes))
     write_or_remove(job.out / VIDEO_LABELS, video_label_rows(names, labels, classes))
     sources = {} if groups is None else {name: groups.get(name, "") for name in names}
     write_or_remove(job.out / GROUPS, sources.items())
     if any(video.path.is_dir() for video in kept):
-        write_whole(job.out / "fps.txt", f"{job.fps:g}\n")
+        write_atomically(job.out / "fps.txt", f"{job.fps:g}\n")
     if job.page_tracks:
         media = {video.name: one for video, one in good}
         lines += write_page(job.out, media, done, labels=labels, rejected=rejected,
@@ -135,7 +135,7 @@ def _begin(job: LabelJob, flags: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _write_summary(out: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **content}, indent=1, ensure_ascii=False)
-    write_whole(out / SUMMARY, text + "\n")
+    write_atomically(out / SUMMARY, text + "\n")
 
 
 def _finished(
@@ -144,12 +144,12 @@ def _finished(
     detector: Detector,
     before: Mapping[str, Any] | None,
     progress: Progress | None,
-) -> tuple[dict[str, VideoLabels], list[tuple[Video, str]]]:
+) -> tuple[dict[str, LabelledVideo], list[tuple[Video, str]]]:
     """Return every video's labels, from its file or made now; and those that broke on the way."""
     same = before is not None and before.get("tracking") == job.track_flags()
     total = sum(max(1, round(media.num_frames / media.fps / job.every_s)) for _, media in good)
     past = 0
-    done: dict[str, VideoLabels] = {}
+    done: dict[str, LabelledVideo] = {}
     lost: list[tuple[Video, str]] = []
     for video, media in good:
         length = max(1, round(media.num_frames / media.fps / job.every_s))
@@ -169,7 +169,7 @@ def _finished(
         if kept is not None and same:
             done[video.name] = kept
             continue
-        new = VideoLabels(
+        new = LabelledVideo(
             video=video.name, file=video.file, bytes=video.bytes, size_wh=size_wh,
             every_s=job.every_s, samples=samples,
             tracks=make_tracks(samples, job.every_s, job.tracks),

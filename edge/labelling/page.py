@@ -18,10 +18,11 @@ from edge.labelling.clip_labels import ClipLabels
 from edge.labelling.detectors import Image
 from edge.labelling.frames import sampled_frames
 from edge.labelling.review import Rejected
-from edge.labelling.store import VideoLabels, write_whole
+from edge.labelling.store import LabelledVideo
 from edge.labelling.track import F64
 from edge.labelling.tracks import Track
 from runtime.errors import CaptureError
+from runtime.outputs import write_atomically
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,7 +39,7 @@ _ONE_FRAME = ClipShape(num_frames=1, height=32, width=32, sampling_rate=1, fps=3
 def write_page(
     out: Path,
     media: Mapping[str, Media],
-    done: Mapping[str, VideoLabels],
+    done: Mapping[str, LabelledVideo],
     *,
     labels: ClipLabels,
     rejected: Rejected,
@@ -83,11 +84,11 @@ def write_page(
     template = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
     # A name may hold anything; within a script, `<` alone could end it.
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
-    write_whole(out / PAGE, template.replace("/*DATA*/", data))
+    write_atomically(out / PAGE, template.replace("/*DATA*/", data))
     return [f"{out / PAGE} shows a part: {on_page} of {total} tracks"] if notes else []
 
 
-def _chosen(done: Mapping[str, VideoLabels], most: int) -> dict[str, list[int]]:
+def _chosen(done: Mapping[str, LabelledVideo], most: int) -> dict[str, list[int]]:
     """Return the tracks to show of each video, the least sure ones where not all fit."""
     every = [(track.score, name, number) for name, one in done.items()
              for number, track in enumerate(one.tracks)]  # fmt: skip
@@ -100,14 +101,14 @@ def _chosen(done: Mapping[str, VideoLabels], most: int) -> dict[str, list[int]]:
     return shown
 
 
-def _digest(done: Mapping[str, VideoLabels]) -> str:
+def _digest(done: Mapping[str, LabelledVideo]) -> str:
     """Return what changes with the tracks: a browser must not apply old choices to new ones."""
     text = json.dumps([[name, [[t.start, t.end, round(float(t.xyxy.sum()))] for t in one.tracks]]
                        for name, one in sorted(done.items())])  # fmt: skip
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _entry(media: Media, labels: VideoLabels, numbers: Sequence[int]) -> dict[str, Any] | None:
+def _entry(media: Media, labels: LabelledVideo, numbers: Sequence[int]) -> dict[str, Any] | None:
     """Return a video's part of the page; None where its frames cannot be read again."""
     middle = _busiest(labels)
     at = {number: _three(labels.tracks[number]) for number in numbers}
@@ -137,7 +138,7 @@ def _entry(media: Media, labels: VideoLabels, numbers: Sequence[int]) -> dict[st
             "tracks": tracks}  # fmt: skip
 
 
-def _busiest(labels: VideoLabels) -> int:
+def _busiest(labels: LabelledVideo) -> int:
     """Return the sample with the most people in it, the nearest to the middle of these."""
     count = np.zeros(len(labels.samples))
     for track in labels.tracks:
@@ -152,7 +153,7 @@ def _three(track: Track) -> list[int]:
 
 
 def _frames(
-    media: Media, labels: VideoLabels, wanted: Sequence[int]
+    media: Media, labels: LabelledVideo, wanted: Sequence[int]
 ) -> Iterator[tuple[int, Image]]:
     if len(labels.samples) > _SAMPLES_A_SEEK * len(wanted):
         for sample in wanted:
@@ -179,7 +180,7 @@ def _crop(frame: Image, box: F64) -> str:
     return _jpeg(picture)
 
 
-def _whole(frame: Image, labels: VideoLabels, sample: int) -> str:
+def _whole(frame: Image, labels: LabelledVideo, sample: int) -> str:
     ratio = _FRAME_WIDTH / frame.shape[1]
     size = (_FRAME_WIDTH, max(1, round(frame.shape[0] * ratio)))
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.labelling.store import VideoLabels
+from edge.labelling.store import LabelledVideo
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
 
@@ -29,7 +29,7 @@ class Rejected:
         return frozenset(number for name, number in self.tracks if name == video)
 
 
-def read_review(path: Path, labels: Mapping[str, VideoLabels]) -> Rejected:
+def read_review(path: Path, labels: Mapping[str, LabelledVideo]) -> Rejected:
     """Read `video,person,keep`; a row without a person is about the whole video.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.labelling.clip_labels import ClipLabels
-from edge.labelling.store import VideoLabels
+from edge.labelling.store import LabelledVideo
 
 PERSON_LABEL = 1
 # Narrower than this share of the frame is no person, and the reader wants an area above 0.
@@ -37,7 +37,7 @@ class Counts:
 
 
 def keyframe_rows(
-    labels: VideoLabels, keyframe_every_s: float, rejected: frozenset[int], counts: Counts
+    labels: LabelledVideo, keyframe_every_s: float, rejected: frozenset[int], counts: Counts
 ) -> Iterator[list[str]]:
     """Yield the rows of one video: everyone who is followed at each keyframe, or that nobody is.
 

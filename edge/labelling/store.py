@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from edge.labelling.fuse import Boxes
 from edge.labelling.tracks import Track
 from runtime.errors import ArtifactError, ConfigError
+from runtime.outputs import write_atomically
 
 FORMAT = 1
 SUMMARY = "labelling.json"
@@ -22,7 +21,7 @@ TRACKS = "tracks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoLabels:
+class LabelledVideo:
     """One finished video.
 
     Attributes:
@@ -44,29 +43,12 @@ class VideoLabels:
     tracks: Sequence[Track]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; make its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)  # mkstemp makes it private; these are ordinary files
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def tracks_path(out: Path, video: str) -> Path:
     """Return the name of a video's file."""
     return out / TRACKS / f"{video}.json"
 
 
-def write_video(out: Path, labels: VideoLabels) -> None:
+def write_video(out: Path, labels: LabelledVideo) -> None:
     """Write a finished video's file, whole or not at all."""
     content = {
         "format": FORMAT,
@@ -91,10 +73,10 @@ def write_video(out: Path, labels: VideoLabels) -> None:
         ],
     }  # fmt: skip
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
-    write_whole(tracks_path(out, labels.video), text + "\n")
+    write_atomically(tracks_path(out, labels.video), text + "\n")
 
 
-def read_video(path: Path) -> VideoLabels:
+def read_video(path: Path) -> LabelledVideo:
     """Read a finished video's file.
 
     Raises:
@@ -115,7 +97,7 @@ def read_video(path: Path) -> VideoLabels:
             for one in content["tracks"]
         ]  # fmt: skip
         width, height = content["size_wh"]
-        return VideoLabels(
+        return LabelledVideo(
             video=str(content["video"]), file=str(content["file"]), bytes=int(content["bytes"]),
             size_wh=(int(width), int(height)), every_s=float(content["every_s"]),
             samples=samples, tracks=tracks,

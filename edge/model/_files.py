@@ -1,10 +1,8 @@
-"""Read tensor files from anywhere, never running code from them; write files whole."""
+"""Read tensor files from anywhere, never running code from them."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,23 +60,6 @@ def tensors_of(payload: Mapping[str, object], path: Path, what: str) -> dict[str
                 f"expected named tensors only"
             )
     return cast("dict[str, Tensor]", dict(payload))
-
-
-def write_atomically(path: Path, content: memoryview) -> None:
-    """Write a file whole or not at all, an older one there being replaced; make its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private; these are ordinary files
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import torch
 
-from edge.model._files import check_fit, read_torch_file, tensors_of, write_atomically
+from edge.model._files import check_fit, read_torch_file, tensors_of
 from edge.model.bmvit import BMViT, BMViTConfig
 from edge.model.compact import CompactConfig
 from edge.model.heads import HeadConfig
 from edge.model.mvit import MViTConfig
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
+from runtime.outputs import write_atomically
 
 FORMAT = "bmvit-edge"
 SCHEMA_VERSION = 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge.model._files import write_atomically
+from runtime.outputs import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _forget_after(path: Path, step: int) -> None:
     if path.exists():
         kept = [row for row in read_log(path.parent) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in kept)
-        write_atomically(path, memoryview(text.encode()))
+        write_atomically(path, text)
 
 
 def _numbers(values: Mapping[str, Any]) -> list[tuple[str, float]]:

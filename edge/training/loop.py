@@ -11,7 +11,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from edge.model._files import write_atomically
 from edge.training.config import CONFIG_FILE, TrainOptions
 from edge.training.learner import ModelForm, PlainForm
 from edge.training.loader import Share, batches_by_step, default_workers
@@ -24,6 +23,7 @@ from edge.training.state import STATE_FILE, Progress, load_state, save_state
 from edge.training.step import Stepper
 from edge.training.targets import Batch
 from edge.training.validate import validate
+from runtime.outputs import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -254,7 +254,7 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         if self.options.resume is None:
             text = json.dumps(self.options.kept(), indent=1) + "\n"
-            write_atomically(folder / CONFIG_FILE, memoryview(text.encode()))
+            write_atomically(folder / CONFIG_FILE, text)
         return RunLog(folder, step=self.progress.step, tensorboard=self.options.tensorboard)
 
 

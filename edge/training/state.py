@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from edge.model._files import read_torch_file, write_atomically
+from edge.model._files import read_torch_file
 from edge.training.ema import AveragedModel
 from runtime.errors import ArtifactError, ArtifactMismatchError
+from runtime.outputs import write_atomically
 
 STATE_FILE = "state.pt"
 FORMAT = "bmvit-edge-training"

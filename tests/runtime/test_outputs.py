@@ -9,7 +9,7 @@ import pytest
 
 from runtime.cli.run import main
 from runtime.errors import ConfigError
-from runtime.outputs import why_in_the_way, why_no_output
+from runtime.outputs import why_in_the_way, why_no_output, write_atomically
 from runtime.sinks import JsonLinesSink
 
 
@@ -76,3 +76,22 @@ def test_edge_run_never_replaces_its_source(
 def test_flags_of_run_that_cannot_be_are_wrong_use(flags: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         main(["--source", "clip.mp4", *flags])
+
+
+@pytest.mark.parametrize("content", ["grün\n", "grün\n".encode(), memoryview("grün\n".encode())])
+def test_a_file_is_written_whole_with_its_folder(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "new" / "file.txt"
+    for _ in range(2):  # the second time in the place of the first
+        write_atomically(path, content)
+        assert path.read_bytes() == "grün\n".encode()
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [one.name for one in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_atomically(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+    assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["file.txt"]
