@@ -1,7 +1,7 @@
 """What a model learns of people and of a video's label, judged by recordings it never saw.
 
-`python -m benchmarks.cross_validation --data labelled/ --groups sources.csv --init base.pt` cuts a
-folder of `edge label` into folds by recording, fine-tunes a model for each, exports it to int8, and
+`python -m benchmarks.cross_validation --data labelled/ --init base.pt` cuts a folder of
+`edge label --groups` into folds by recording, fine-tunes a model for each, exports it to int8, and
 judges both, the float32 checkpoint in torch and the program in the device's engine, by the videos
 of that fold. What is finished is kept: run it again to go on. Clips are put together before
 anything is counted, with intervals over recordings.
@@ -10,27 +10,34 @@ anything is counted, with intervals over recordings.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks._child import run_edge
 from benchmarks._cross.folds import (
     CALIBRATION,
     Folds,
-    read_present,
-    read_sources,
     split_by_source,
     write_fold,
 )
-from edge.evaluation.video_scores import VideoScores, best_threshold, table_of
+from edge.data.annotations import ClipPlace
+from edge.data.samples import ClipSample
+from edge.evaluation.video_scores import VideoScores, best_threshold, intervals, table_of
+from runtime.decode import Detections
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
 from runtime.report import markdown_table, write_report
 
+if TYPE_CHECKING:
+    from edge.evaluation.clips import ClipMetrics
+
+# A clip without its frames, where it lies, and what was found there.
+Found = tuple[ClipSample, ClipPlace, Detections]
 KINDS = ("float32, torch", "int8, the device's engine")
 _HEADER = (
     "model", "recordings", "clips", "people", "actor AP@0.5", "ROC-AUC (95 %)",
@@ -45,9 +52,9 @@ class CrossOptions:
     Attributes are the flags; see their help.
     """
 
-    data: str = option("labelled", "folder of `edge label`, with video_labels.csv", metavar="DIR")
-    groups: str = option("sources.csv", "CSV of clip,source: which clips are of one recording")
-    label: int = option(2, "number of the action that video_labels.csv is about")
+    data: str = option(
+        "labelled", "folder of `edge label --present --absent --groups`", metavar="DIR"
+    )
     model: str = option("nano", "variant", choices=("pico", "nano", "tiny"))
     init: str = option("weights/nano/model.pt", "weights that have seen none of these recordings")
     beside: str = option("synthetic-train:4000", "further data to learn from in each fold")
@@ -69,10 +76,11 @@ def main(argv: Sequence[str]) -> int:
         CrossOptions, argv
     )
     data, out = Path(options.data), Path(options.out)
-    present = read_present(data, options.label)
-    folds = split_by_source(
-        read_sources(Path(options.groups), sorted(present)), present, options.folds
-    )
+    dataset = _open(str(data), options.model)
+    scores = VideoScores.of(dataset)
+    if scores is None:
+        raise ConfigError(f"{data} has no video_labels.csv; see --present of `edge label`")
+    folds = split_by_source(scores.labels, scores.weak[0], options.folds)
     chosen = (
         [int(word) for word in options.only.split(",")] if options.only else range(options.folds)
     )
@@ -84,7 +92,8 @@ def main(argv: Sequence[str]) -> int:
         _learn(folder, options)
     if options.only:
         return EXIT_OK
-    results = {kind: _judge(kind, folds, out) for kind in KINDS}
+    found = [_find(out / f"fold{fold}", options.model) for fold in range(options.folds)]
+    results = {kind: _count(dataset, [clips[kind] for clips in found], folds) for kind in KINDS}
     command = "python -m benchmarks.cross_validation " + " ".join(argv)
     notes = [
         f"{options.model} from {Path(options.init).name}, {options.steps} steps of {options.batch} "
@@ -129,63 +138,60 @@ def _learn(folder: Path, options: CrossOptions) -> None:
         )  # fmt: skip
 
 
-def _judge(kind: str, folds: Folds, out: Path) -> dict[str, Any]:
-    """Count over all folds what one kind of model found in the videos it never saw."""
-    from edge.evaluation.clips import ClipMetrics
+def _open(data: str, variant: str) -> Any:
+    """Return a data set of real videos with the clips that a variant wants."""
+    from edge.data.registry import open_dataset
+    from edge.model.variants import variant_config
+    from edge.training.setup import clip_shape
 
-    metrics: ClipMetrics | None = None
-    scores: VideoScores | None = None
-    per_fold = []
-    for fold in range(len(folds.test)):
-        folder = out / f"fold{fold}"
-        model = folder / "run" / "last.pt" if kind == KINDS[0] else folder / "bundle"
-        mine: tuple[ClipMetrics, VideoScores] | None = None
-        for sample, place, found, labels, names, seconds in _found(model, folder / "data"):
-            if metrics is None or scores is None:
-                weak = [int(i) for i in np.flatnonzero(labels.weak)]
-                metrics = ClipMetrics(names, weak=weak)
-                scores = VideoScores(labels, names, {})
-            if mine is None:
-                weak = [int(i) for i in np.flatnonzero(labels.weak)]
-                mine = ClipMetrics(names, weak=weak), VideoScores(labels, names, seconds)
-            scores.seconds = {**scores.seconds, **seconds}
-            for metric, score in ((metrics, scores), mine):
-                metric.update(sample, found)
-                score.add(place, found)
-        assert mine is not None
-        per_fold.append({"actor_ap": mine[0].result(0.5)["actor_ap"], "auc": mine[1].auc()})
-    assert metrics is not None
-    assert scores is not None
+    return open_dataset(data, clip_shape(variant_config(variant)))
+
+
+def _find(folder: Path, variant: str) -> dict[str, list[Found]]:
+    """Return what both models of a fold find in the clips that it is judged by."""
+    from edge.evaluation.clips import predict
+    from edge.evaluation.predictors import ModelChoice, open_predictor
+    from edge.evaluation.workers import class_order
+
+    dataset = _open(f"{folder / 'data'}:val", variant)
+    models = (folder / "run" / "last.pt", folder / "bundle")
+    predictors = [open_predictor(ModelChoice(model=str(path), num_threads=1)) for path in models]
+    orders = [class_order(predictor, dataset) for predictor in predictors]
+    found: dict[str, list[Found]] = {kind: [] for kind in KINDS}
+    for index in range(len(dataset)):
+        sample, place = dataset[index], dataset.where(index)
+        truth = replace(sample, frames_rgb=sample.frames_rgb[:0])
+        for kind, predictor, order in zip(KINDS, predictors, orders, strict=True):
+            boxes, actor, actions = predictor.run([sample.frames_rgb])[0]
+            found[kind].append((truth, place, predict(boxes, actor, actions[:, order])))
+    return found
+
+
+def _count(dataset: Any, by_fold: Sequence[list[Found]], folds: Folds) -> dict[str, Any]:
+    """Count what one kind of model found, over all folds and in each."""
+    metrics, scores = _metrics(dataset, [one for clips in by_fold for one in clips])
     counted = metrics.result(0.5)
+    each = [_metrics(dataset, clips) for clips in by_fold]
     return {
         "clips": len(metrics),
         "people": counted["actors"],
         "actor_ap": counted["actor_ap"],
         "videos": scores.result(),
-        "per_fold": per_fold,
+        "per_fold": [{"actor_ap": m.result(0.5)["actor_ap"], "auc": s.auc()} for m, s in each],
         "nested": nested(scores, folds),
     }
 
 
-def _found(model: Path, data: Path) -> Iterator[tuple[Any, ...]]:
-    """Yield each clip a fold is judged by, and what a model finds there."""
-    from edge.data.annotations import place_of
-    from edge.data.registry import open_dataset
-    from edge.data.video_labels import video_labels_of
-    from edge.evaluation.clips import predict
-    from edge.evaluation.predictors import ModelChoice, open_predictor
-    from edge.evaluation.workers import class_order
+def _metrics(dataset: Any, clips: Sequence[Found]) -> tuple[ClipMetrics, VideoScores]:
+    from edge.evaluation.clips import ClipMetrics
 
-    predictor = open_predictor(ModelChoice(model=str(model), num_threads=1))
-    dataset: Any = open_dataset(f"{data}:val", predictor.shape)
-    order = class_order(predictor, dataset)
-    labels = video_labels_of(dataset)
-    seconds = {name: float(one.end_s - one.start_s) for name, one in dataset.media.items()}
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        boxes, actor, actions = predictor.run([sample.frames_rgb])[0]
-        found = predict(boxes, actor, actions[:, order])
-        yield sample, place_of(dataset, index), found, labels, dataset.class_names, seconds
+    scores = VideoScores.of(dataset)
+    assert scores is not None  # the folds were cut by it
+    metrics = ClipMetrics(dataset.class_names, weak=scores.weak)
+    for truth, place, found in clips:
+        metrics.update(truth, found)
+        scores.add(place, found)
+    return metrics, scores
 
 
 def nested(scores: VideoScores, folds: Folds) -> dict[str, Any]:
@@ -196,7 +202,7 @@ def nested(scores: VideoScores, folds: Folds) -> dict[str, Any]:
     """
     videos = scores.videos(scores.weak[0])
     fold_of = {name: fold for fold, test in enumerate(folds.test) for name in test}
-    mine = np.array([fold_of[_stem(name, fold_of)] for name in videos.names])
+    mine = np.array([fold_of[name] for name in videos.names])
     right, events = np.zeros(len(mine), bool), np.zeros(len(mine))
     for fold in range(len(folds.test)):
         others, here = mine != fold, mine == fold
@@ -205,8 +211,11 @@ def nested(scores: VideoScores, folds: Folds) -> dict[str, Any]:
             raise EdgeError("all other folds have videos of one kind; take fewer folds")
         right[here] = (videos.score[here] > threshold) == videos.present[here]
         events[here] = videos.alarms(threshold)[here]
-    sources = np.array([folds.source[_stem(name, fold_of)] for name in videos.names])
-    low, high = _interval(right.astype(float), sources)
+
+    def accuracy(weight: npt.NDArray[np.float64]) -> dict[str, float]:
+        return {"accuracy": float((weight * right).sum() / weight.sum())}
+
+    low, high = intervals(videos.source, accuracy)["accuracy"]
     without, hours = ~videos.present, videos.hours
     return {
         "accuracy": float(right.mean()),
@@ -214,21 +223,6 @@ def nested(scores: VideoScores, folds: Folds) -> dict[str, Any]:
         "false_alarms_per_hour": float(events[without].sum() / hours[without].sum()),
         "hours_without": float(hours[without].sum()),
     }
-
-
-def _stem(name: str, known: Mapping[str, int]) -> str:
-    """Return a video's name as the tables write it: with its suffix or without."""
-    return name if name in known else name.rpartition(".")[0]
-
-
-def _interval(values: np.ndarray[Any, Any], sources: np.ndarray[Any, Any]) -> tuple[float, float]:
-    rng = np.random.default_rng(0)
-    groups = [np.flatnonzero(sources == one) for one in np.unique(sources)]
-    drawn = [
-        values[np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])]
-        .mean() for _ in range(2000)
-    ]  # fmt: skip
-    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
 def _row(kind: str, row: dict[str, Any]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.video_labels import GROUPS_FILE, LABELS_FILE
+from edge.data.video_labels import GROUPS_FILE, LABELS_FILE, NO_ROW, VideoLabels
 from runtime.errors import ConfigError
 
 TABLE, CLASSES, VIDEOS = "annotations.csv", "classes.txt", "videos"
@@ -38,20 +38,25 @@ class Folds:
         return [v for other, names in enumerate(self.test) if other != fold for v in names]
 
 
-def split_by_source(source: Mapping[str, str], present: Mapping[str, bool], count: int) -> Folds:
+def split_by_source(labels: VideoLabels, label: int, count: int) -> Folds:
     """Deal recordings out, the largest first, each where it makes folds most alike.
 
     Args:
-        source: Recording of each video; "" where nobody knows.
-        present: Whether somebody does it, for each video.
+        labels: What is said of the videos, and which recording each is from.
+        label: Index of the action that is said of whole videos.
         count: Folds.
 
     Raises:
         ConfigError: There are fewer recordings than folds.
     """
+    present = {
+        name: bool(state[label] == 1)
+        for name, state in labels.states.items()
+        if state[label] != NO_ROW
+    }
     videos: defaultdict[str, list[str]] = defaultdict(list)
-    for name in sorted(source):
-        videos[source[name]].append(name)
+    for name in sorted(present):
+        videos[labels.sources.get(name, "")].append(name)
     unknown = videos.pop("", [])
     if len(videos) < count:
         raise ConfigError(f"{len(videos)} recordings for {count} folds; expected as many or more")
@@ -68,7 +73,7 @@ def split_by_source(source: Mapping[str, str], present: Mapping[str, bool], coun
         held[best] += added
     return Folds(
         test=tuple(tuple(sorted(names)) for names in tests),
-        source={name: source[name] for names in videos.values() for name in names},
+        source={name: labels.sources[name] for name in everyone},
         unknown=tuple(unknown),
     )
 
@@ -79,36 +84,6 @@ def _kinds(names: Sequence[str], present: Mapping[str, bool]) -> npt.NDArray[np.
     return np.array([having, len(names) - having, len(names)], np.float64)
 
 
-def read_present(data: Path, label: int) -> dict[str, bool]:
-    """Return whether somebody does an action, for each video that `video_labels.csv` names.
-
-    Raises:
-        ConfigError: The file is not there, or has no row of that label.
-    """
-    rows = _read(data / LABELS_FILE)
-    found = {video: present == "1" for video, number, present in rows if int(number) == label}
-    if not found:
-        raise ConfigError(f"{data / LABELS_FILE} has no row of label {label}")
-    return found
-
-
-def read_sources(path: Path, videos: Sequence[str]) -> dict[str, str]:
-    """Return the recording of each video, "" where the file leaves it blank or says nothing.
-
-    Args:
-        path: CSV with the header `clip,source`; a clip is a video's name without its folder.
-        videos: Names below `videos`.
-
-    Raises:
-        ConfigError: The file cannot be read, or names none of the videos.
-    """
-    rows = _read(path)
-    known = {row[0]: row[1] for row in rows[1:] if len(row) == 2}
-    if not any(Path(video).stem in known for video in videos):
-        raise ConfigError(f"{path} names none of the videos; expected rows of clip,source")
-    return {video: known.get(Path(video).stem, "") for video in videos}
-
-
 def write_fold(data: Path, out: Path, folds: Folds, fold: int) -> None:
     """Write a data set of one fold: the same videos, two tables, the recordings.
 
@@ -117,13 +92,12 @@ def write_fold(data: Path, out: Path, folds: Folds, fold: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / VIDEOS).exists():
         (out / VIDEOS).symlink_to((data / VIDEOS).resolve(), target_is_directory=True)
-    for name in (CLASSES, LABELS_FILE):
+    for name in (CLASSES, LABELS_FILE, GROUPS_FILE):
         (out / name).write_bytes((data / name).read_bytes())
     rows = _read(data / TABLE)
     for part, names in (("train", set(folds.train(fold))), ("val", set(folds.test[fold]))):
         _write(out / f"annotations_{part}.csv", [row for row in rows if row[0] in names])
     _link_videos(data / VIDEOS, out / CALIBRATION, folds.train(fold))
-    _write(out / GROUPS_FILE, sorted(folds.source.items()))
 
 
 def _link_videos(videos: Path, out: Path, names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ that were cut from one recording are alike, so the intervals are of recordings d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,7 @@ def _figures(videos: Videos) -> dict[str, Any]:
         return flat
 
     values = every(np.ones(len(videos.score)))
-    spans = _intervals(videos.source, every)
+    spans = intervals(videos.source, every)
     result: dict[str, Any] = {
         "videos_with": int(videos.present.sum()),
         "videos_without": int((~videos.present).sum()),
@@ -189,8 +189,15 @@ def _at(videos: Videos, weight: F64, threshold: float, alarms: F64) -> dict[str,
     }
 
 
-def _intervals(source: I64, every: Any) -> dict[str, tuple[float, float]]:
-    """Return where 95 of a hundred values lie if the recordings are drawn anew."""
+def intervals(
+    source: I64, every: Callable[[F64], dict[str, float]]
+) -> dict[str, tuple[float, float]]:
+    """Return where 95 of a hundred values lie if the recordings are drawn anew.
+
+    Args:
+        source: (V,) number of each video's recording, from 0.
+        every: Gives the figures by name for the weight (V,) of each video.
+    """
     count = int(source.max(initial=-1)) + 1
     if count < 2:
         return {}

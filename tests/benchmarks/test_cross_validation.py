@@ -10,13 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks._cross.folds import read_present, read_sources, split_by_source, write_fold
+from benchmarks._cross.folds import split_by_source, write_fold
 from benchmarks.cross_validation import nested
 from edge.data.annotations import ClipPlace
 from edge.data.video_labels import VideoLabels
 from edge.evaluation.video_scores import VideoScores
 from runtime.decode import Detections
 from runtime.errors import ConfigError
+
+
+def labels_of(source: dict[str, str], present: dict[str, bool]) -> VideoLabels:
+    """Return what is said of videos with one action; a blank source is one that nobody knows."""
+    return VideoLabels(
+        weak=np.array([True]),
+        states={name: np.array([kind], np.int8) for name, kind in present.items()},
+        sources={name: one for name, one in source.items() if one},
+    )
 
 
 @given(
@@ -29,7 +38,7 @@ def test_no_recording_lies_on_both_sides(videos: list[tuple[str, bool]]) -> None
     present = {f"v{i:02d}": kind for i, (_, kind) in enumerate(videos)}
     if len(set(source.values()) - {""}) < 3:
         return
-    folds = split_by_source(source, present, 3)
+    folds = split_by_source(labels_of(source, present), 0, 3)
     everything = [*folds.unknown, *(name for test in folds.test for name in test)]
     assert sorted(everything) == sorted(source)
     for fold, test in enumerate(folds.test):
@@ -41,14 +50,14 @@ def test_no_recording_lies_on_both_sides(videos: list[tuple[str, bool]]) -> None
 def test_folds_are_alike_in_size_and_kind() -> None:
     source = {f"{kind}{i}": f"r{i // 2}" for i in range(40) for kind in "ab"}
     present = {name: name[0] == "a" for name in source}
-    folds = split_by_source(source, present, 5)
+    folds = split_by_source(labels_of(source, present), 0, 5)
     counts = [Counter(present[n] for n in test) for test in folds.test]
     assert all(count == {True: 8, False: 8} for count in counts)
 
 
 def test_too_few_recordings_are_refused() -> None:
     with pytest.raises(ConfigError, match="2 recordings for 5 folds"):
-        split_by_source({"a": "1", "b": "2"}, {"a": True, "b": False}, 5)
+        split_by_source(labels_of({"a": "1", "b": "2"}, {"a": True, "b": False}), 0, 5)
 
 
 def test_a_fold_is_a_data_set(tmp_path: Path) -> None:
@@ -61,10 +70,9 @@ def test_a_fold_is_a_data_set(tmp_path: Path) -> None:
         "".join(f"f/{n},1,0.1,0.1,0.5,0.9,1,0\n" for n in ("a", "b", "c", "d"))
     )
     (data / "video_labels.csv").write_text("f/a,2,1\nf/b,2,0\nf/c,2,1\nf/d,2,0\n")
-    (tmp_path / "sources.csv").write_text("clip,source\na,1\nb,2\nc,3\nd,\n")
-    present = read_present(data, 2)
-    assert present == {"f/a": True, "f/b": False, "f/c": True, "f/d": False}
-    folds = split_by_source(read_sources(tmp_path / "sources.csv", sorted(present)), present, 3)
+    (data / "groups.csv").write_text("f/a,1\nf/b,2\nf/c,3\n")
+    present = {"f/a": True, "f/b": False, "f/c": True, "f/d": False}
+    folds = split_by_source(labels_of({"f/a": "1", "f/b": "2", "f/c": "3"}, present), 0, 3)
     assert folds.unknown == ("f/d",)
     write_fold(data, tmp_path / "fold", folds, 0)
     train = (tmp_path / "fold" / "annotations_train.csv").read_text()
@@ -81,15 +89,9 @@ def test_a_fold_is_judged_at_a_threshold_it_had_no_part_in() -> None:
     """One fold's scores are shifted: only its own would find the threshold that tells it apart."""
     names = [f"v{i}" for i in range(12)]
     present = {name: i % 2 == 1 for i, name in enumerate(names)}
-    folds = split_by_source({n: n for n in names}, present, 3)
-    scores = VideoScores(
-        VideoLabels(
-            weak=np.array([True]),
-            states={n: np.array([present[n]], np.int8) for n in names},
-        ),
-        ("fighting",),
-        dict.fromkeys(names, 3600.0),
-    )
+    labels = labels_of({n: n for n in names}, present)
+    folds = split_by_source(labels, 0, 3)
+    scores = VideoScores(labels, ("fighting",), dict.fromkeys(names, 3600.0))
     for fold, test in enumerate(folds.test):
         for name in test:
             value = (0.6 if present[name] else 0.2) + (0.39 if fold == 2 else 0.0)
