@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from benchmarks._child import run_edge
 from benchmarks._cross.folds import (
-    CALIBRATION,
     Folds,
     split_by_source,
     write_fold,
@@ -134,7 +133,7 @@ def _learn(folder: Path, options: CrossOptions) -> None:
     if not bundle.exists():
         run_edge(
             "export", "--model", str(run / "last.pt"), "--targets", "xnnpack-int8",
-            "--calib-data", str(data / CALIBRATION), "--calib-clips", "128", "--out", str(bundle),
+            "--calib-data", f"{data}:train", "--calib-clips", "128", "--out", str(bundle),
         )  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from edge.data.video_labels import GROUPS_FILE, LABELS_FILE, NO_ROW, VideoLabels
 from runtime.errors import ConfigError
 
 TABLE, CLASSES, VIDEOS = "annotations.csv", "classes.txt", "videos"
-CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +84,7 @@ def _kinds(names: Sequence[str], present: Mapping[str, bool]) -> npt.NDArray[np.
 
 
 def write_fold(data: Path, out: Path, folds: Folds, fold: int) -> None:
-    """Write a data set of one fold: the same videos, two tables, the recordings.
-
-    Beside it a folder of those videos alone that it learns from: ranges for int8 come from these.
-    """
+    """Write a data set of one fold: the same videos, two tables, the recordings."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / VIDEOS).exists():
         (out / VIDEOS).symlink_to((data / VIDEOS).resolve(), target_is_directory=True)
@@ -97,17 +93,6 @@ def write_fold(data: Path, out: Path, folds: Folds, fold: int) -> None:
     rows = _read(data / TABLE)
     for part, names in (("train", set(folds.train(fold))), ("val", set(folds.test[fold]))):
         _write(out / f"annotations_{part}.csv", [row for row in rows if row[0] in names])
-    _link_videos(data / VIDEOS, out / CALIBRATION, folds.train(fold))
-
-
-def _link_videos(videos: Path, out: Path, names: Sequence[str]) -> None:
-    out.mkdir(exist_ok=True)
-    wanted = set(names)
-    for path in sorted(videos.rglob("*")):
-        name = path.relative_to(videos).with_suffix("").as_posix()
-        link = out / f"{name.replace('/', '-')}{path.suffix}"
-        if name in wanted and path.is_file() and not link.exists():
-            link.symlink_to(path.resolve())
 
 
 def _read(path: Path) -> list[list[str]]:

@@ -21,7 +21,8 @@ class CalibrateOptions:
 
     model: str = option(dataclasses.MISSING, "checkpoint", metavar="MODEL.pt")
     calib_data: str = option(
-        dataclasses.MISSING, "folder of videos, one video, or a data set such as synthetic-train"
+        dataclasses.MISSING,
+        "folder of videos, one video, or a data set such as synthetic-train or labelled:train",
     )
     calib_clips: int = option(256, "how many clips to take")
     out: str = option(dataclasses.MISSING, "calibration file to write", metavar="FILE.npz")

@@ -107,9 +107,11 @@ def _is_there(word: str) -> bool:
 
 
 def names_data_set(word: str) -> bool:
-    """Tell whether a word names a data set by its kind, and is not merely a path."""
-    head = word.partition(":")[0]
-    return head in _SYNTHETIC or (":" in word and head in _REAL)
+    """Tell whether a word names a data set by its kind or its part, and is not merely a path."""
+    head, colon, _ = word.partition(":")
+    folder, _, part = word.rpartition(":")
+    of_folder = part in _PARTS["folder"] and _is_folder(folder)
+    return head in _SYNTHETIC or (bool(colon) and (head in _REAL or of_folder))
 
 
 def open_dataset(

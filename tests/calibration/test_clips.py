@@ -176,6 +176,19 @@ def test_a_data_set_gives_the_clips_it_teaches(tmp_path: Path) -> None:
     assert len(new_clips("synthetic-val:3", clip, count=9).sources) == 3
 
 
+def test_a_part_of_ones_own_data_gives_the_clips_of_that_part_alone(videos: Path) -> None:
+    data = videos.parent
+    (data / "classes.txt").write_text("walk\n")
+    for part, name in (("train", "a"), ("val", "b")):
+        rows = "".join(f"{name},{t},0.1,0.1,0.5,0.9,1,0\n" for t in (0.5, 1.0, 1.5))
+        (data / f"annotations_{part}.csv").write_text(rows)
+    clips = new_clips(f"{data}:train", FORMAT, count=9)
+    assert len(clips.sources) == 3
+    assert {source.path.parts[0] for source in clips.sources} == {"a"}
+    with pytest.raises(CalibrationError, match="no calibration data"):
+        new_clips(f"{data}:nonsense", FORMAT, count=9)
+
+
 def test_a_folder_named_like_a_data_set_is_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
