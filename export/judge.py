@@ -9,6 +9,7 @@ from typing import Any
 from calibration.threshold import FittedThreshold, threshold_of
 from edge.data.chosen import Spread
 from edge.data.samples import ClipDataset, decodable_clips
+from edge.data.video_labels import weak_classes
 from edge.evaluation.clips import ClipMetrics, predict
 from export.base import Floats, OpenProgram, Outputs, Progress
 from runtime.errors import ConfigError
@@ -165,7 +166,7 @@ class Judge:
         step: str,
         progress: Progress | None,
     ) -> ClipMetrics:
-        metrics = ClipMetrics(clips.class_names)
+        metrics = ClipMetrics(clips.class_names, weak=weak_classes(clips))
         for index, sample in decodable_clips(clips):
             boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
             metrics.update(sample, predict(boxes[0], actor[0], actions[0][:, self._columns]))

@@ -79,6 +79,12 @@ def video_labels_of(dataset: ClipDataset) -> VideoLabels | None:
     return labels if isinstance(labels, VideoLabels) else None
 
 
+def weak_classes(dataset: ClipDataset) -> list[int]:
+    """Return the classes of a data set that are said of whole videos."""
+    labels = video_labels_of(dataset)
+    return [] if labels is None else [int(index) for index in np.flatnonzero(labels.weak)]
+
+
 def read_video_labels(
     root: Path, folder: MediaFolder, table: Table, class_of: npt.NDArray[np.int64],
     report: DataReport,

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge.data.annotations import place_of, tubes_of
 from edge.data.samples import ClipDataset, ClipShape, Frozen
+from edge.data.video_labels import weak_classes
 from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.outputs import ClipOutputs, prepare_folder, read_outputs, state_of
@@ -182,7 +183,7 @@ def validate(
     lost = content_of([clip for clip in every if clip.why])
     found = [predict(*clip.outputs) for clip in clips]
     videos = VideoScores.of(dataset)
-    metrics = ClipMetrics(dataset.class_names, weak=() if videos is None else videos.weak)
+    metrics = ClipMetrics(dataset.class_names, weak=weak_classes(dataset))
     for clip, detections in zip(clips, found, strict=True):
         metrics.add(clip.boxes, clip.labels, clip.bystanders, detections, clip.undecided)
         place = None if videos is None else place_of(_source(dataset), clip.index)

@@ -12,6 +12,7 @@ from torch import nn
 
 from edge.data.annotations import place_of
 from edge.data.samples import ClipDataset, ClipSample, Wrapped
+from edge.data.video_labels import weak_classes
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.video_scores import VideoScores
 from edge.model.bmvit import BMViTConfig
@@ -51,7 +52,7 @@ def validate(
     """
     normalize = Normalize(config, device)
     videos = VideoScores.of(dataset)
-    metrics = ClipMetrics(dataset.class_names, weak=() if videos is None else videos.weak)
+    metrics = ClipMetrics(dataset.class_names, weak=weak_classes(dataset))
     count = min(limit or len(dataset), len(dataset))
     broken: list[str] = []
     chosen = list(range(len(dataset.class_names))) if columns is None else list(columns)

@@ -9,6 +9,7 @@ import pytest
 
 from calibration.threshold import fit_threshold
 from edge.data.samples import ClipSample, ClipShape
+from edge.data.video_labels import VideoLabels
 from edge.training.validate import KeptClips
 from export import judge as judging
 from export.base import Floats, Outputs
@@ -118,3 +119,16 @@ def test_a_model_that_knows_more_is_measured_on_the_classes_of_the_clips(
     assert found == judge.measure(b"", name="x.pte", engine=simulated(bright_places))
     with pytest.raises(ConfigError, match=r"has the classes left, right; the model has left"):
         Judge(KeptClips(squares), CONFIG, class_names=("left",), data="squares", truth=wider)
+
+
+def test_a_class_that_is_said_of_whole_videos_is_no_part_of_the_frame_map() -> None:
+    class Weak(MovingSquares):
+        video_labels = VideoLabels(weak=np.array([False, True]), states={})
+
+    plain, weak = (
+        Judge(kind(SHAPE, length=12), CONFIG, class_names=("left", "right"), data="squares",
+              truth=bright_places).measure(b"", name="x.pte", engine=simulated(bright_places))
+        for kind in (MovingSquares, Weak)
+    )  # fmt: skip
+    assert weak.accuracy["actor_ap_50"] == plain.accuracy["actor_ap_50"]
+    assert weak.frame_map != plain.frame_map
