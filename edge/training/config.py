@@ -84,6 +84,10 @@ class TrainOptions:
         "auto", "arithmetic: auto is bf16 on CUDA, fp32 on a CPU", choices=("auto", "fp32", "bf16")
     )
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    norms: str = option(
+        "shared", "several processes: BatchNorm over the batch of all of them, which gives one "
+        "process's losses, or over each its own part of it, faster", choices=("shared", "own"),
+    )  # fmt: skip
     compile: bool = option(False, "compile the model with torch.compile")
     workers: int | None = option(None, "processes that make clips; by default as cores allow")
     seed: int = option(0, "of weights, order of clips and dropped branches")

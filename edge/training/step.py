@@ -61,7 +61,7 @@ class Stepper:
             early=options.loss_early > 0,
             many=options.many > 0,
         )
-        if processes.world_size > 1:
+        if processes.world_size > 1 and options.norms == "shared":
             share_batch_norms(self.learner)
         self.learner.to(device).train()
         self.average: AveragedModel[nn.Module] = AveragedModel(self.learner.trained, options.ema)

@@ -90,6 +90,22 @@ def test_two_processes_give_the_losses_of_one(straight: Path, tmp_path: Path) ->
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-4)
 
 
+def test_norms_of_one_s_own_are_those_of_an_accumulated_batch(
+    straight: Path, tmp_path: Path
+) -> None:
+    """A process's part of a batch is then normalised as a part of one process's batch is."""
+    pytest.importorskip("lightning_fabric", reason="several processes need lightning-fabric")
+    parts, own = tmp_path / "parts", tmp_path / "own"
+    few = ("--limit-steps", "3", "--out")
+    assert train(*FLAGS, "--accumulate", "2", *few, str(parts)).returncode == 0
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = train(*FLAGS, "--norms", "own", *few, str(own), launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    for left, right in zip(losses_of(parts), losses_of(own), strict=True):
+        assert left == pytest.approx(right, abs=1e-4)
+    assert losses_of(own)[0] != pytest.approx(losses_of(straight)[0], abs=1e-3)
+
+
 def test_a_stopped_run_says_so_by_its_exit_code(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     process = subprocess.Popen(
