@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._child import run_child
-from edge.evaluation.ava import write_rows
+from edge.evaluation.ava_files import write_rows
 from edge.evaluation.boxes import BoxTable
 from runtime.report import write_report
 
@@ -25,7 +25,8 @@ BOXES_PER_KEYFRAME = 6
 
 CHILD = """
 import json, sys, time
-from edge.evaluation.ava import evaluate_ava, read_detections, read_ground_truth
+from edge.evaluation.ava import evaluate_ava
+from edge.evaluation.ava_files import read_detections, read_ground_truth
 from runtime.profiling import peak_rss_mb
 start = time.perf_counter()
 found, truth = read_detections(sys.argv[1]), read_ground_truth(sys.argv[2])

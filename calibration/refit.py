@@ -9,7 +9,8 @@ from pathlib import Path
 
 from calibration.threshold import FittedThreshold, Progress, fit_threshold
 from edge.data.samples import ClipDataset, ClipShape
-from runtime.bundle import BUNDLE_FILE, Artifact, Bundle, BundleSpec, pack_bundle
+from runtime.bundle import Bundle, pack_bundle
+from runtime.bundle_spec import BUNDLE_FILE, Artifact, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, BackendUnavailableError
 from runtime.preprocess import PreprocessConfig

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from edge.data.samples import ClipDataset, decodable_clips
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.operating_point import best_f1, short_curve
-from runtime.bundle import Threshold
+from runtime.bundle_spec import Threshold
 from runtime.errors import CalibrationError
 from runtime.preprocess import PreprocessConfig, normalize
 

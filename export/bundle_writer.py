@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from export.base import Outputs
-from runtime.bundle import (
+from runtime.bundle import Bundle
+from runtime.bundle_spec import (
     BUNDLE_FILE,
     OUTPUTS,
     SCHEMA_VERSION,
     Artifact,
-    Bundle,
     BundleSpec,
     ClipSpec,
     GoldenClip,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
 from export.verify import opened_by
-from runtime.bundle import OUTPUTS
+from runtime.bundle_spec import OUTPUTS
 from runtime.engines.openvino import GRAPH, WEIGHTS, OpenVinoProgram
 from runtime.errors import BackendUnavailableError, ExportError
 

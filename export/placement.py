@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.base import Floats, Lowered, OpenProgram, Outputs, Progress
-from runtime.bundle import OUTPUTS
+from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
 

@@ -12,7 +12,7 @@ from torch.fx import GraphModule
 
 from export.base import Floats, Outputs, Progress
 from export.rewrite import cancel_permutes, rewrite_for_export
-from runtime.bundle import OUTPUTS
+from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ExportError, UnsupportedOpError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from export.base import Delegation
 from export.verify import Verified
 from runtime.artifact_table import artifact_table
-from runtime.bundle import Artifact, BundleSpec
+from runtime.bundle_spec import Artifact, BundleSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

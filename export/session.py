@@ -17,7 +17,7 @@ from export.bundle_writer import Part
 from export.judge import Judge, Judged, choose_better
 from export.placement import FloatLayers, cost_line
 from export.verify import Verified, run_program, simulated, verify_program
-from runtime.bundle import Artifact
+from runtime.bundle_spec import Artifact
 from runtime.errors import CalibrationError, ExportError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.base import Floats, OpenProgram, Outputs, Precision, Progress
-from runtime.bundle import OUTPUTS
+from runtime.bundle_spec import OUTPUTS
 from runtime.engines.base import Program
 from runtime.errors import ArtifactError, BackendUnavailableError, ExportError
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from edge.model.bmvit import BMViT
-from edge.model.compact import CompactMViT, PoolingAttention
+from edge.model.compact import CompactMViT
+from edge.model.compact_blocks import PoolingAttention
 from edge.model.compact_layers import ConvNorm, PoolConv
 from runtime.errors import ConfigError
 

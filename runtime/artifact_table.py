@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.bundle import Artifact, BundleSpec
+from runtime.bundle_spec import Artifact, BundleSpec
 from runtime.engines import ENGINES
 
 HEADER = (

@@ -1,254 +1,37 @@
-"""The bundle: the contract between export and device.
+"""The bundle on disk: the contract between export and device.
 
-A folder (or its zip) with `bundle.json`, one file per artifact and a golden clip. `bundle.json`
-says everything a runtime needs; nothing about a model is hard-coded anywhere else. The file is
-sealed with a digest of its own content, and every other file with its SHA-256, so that one changed
-byte is found before it can change a detection.
+A folder (or its zip) with `bundle.json` (`bundle_spec.py`), one file per artifact and a golden
+clip. The file is sealed with a digest of its own content, and every other file with its SHA-256,
+so that one changed byte is found before it can change a detection.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from runtime._schema import check_fields, unique_keys
+from runtime._schema import unique_keys
+from runtime.bundle_spec import (
+    BUNDLE_FILE,
+    DIGEST_KEY,
+    PLAIN_NAME,
+    Artifact,
+    BundleSpec,
+    content_digest,
+)
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 
-SCHEMA_VERSION = 1
-BUNDLE_FILE = "bundle.json"
-DIGEST_KEY = "content_sha256"
 # A bundle holds compact models; a zip that claims more than this is hostile or a mistake.
 MAX_UNPACKED_BYTES = 4 << 30
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
-# What a program gives, in this order: boxes as cxcywh of the frame, and two kinds of logits.
-OUTPUTS = ("pred_boxes", "pred_actor", "pred_actions")
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parent / "models" / "nano"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipSpec:
-    """How a clip is sampled: `num_frames` samples, one each `sampling_rate` frames at `fps`."""
-
-    num_frames: int
-    sampling_rate: int
-    fps: float
-
-    def __post_init__(self) -> None:
-        _require(1 <= self.num_frames <= 256, f"num_frames is {self.num_frames}, not 1..256")
-        _require(1 <= self.sampling_rate <= 256, f"sampling_rate {self.sampling_rate}, not 1..256")
-        _require(
-            math.isfinite(self.fps) and 0 < self.fps <= 1000, f"fps is {self.fps}, not 0..1000"
-        )
-
-    @property
-    def period_s(self) -> float:
-        """Seconds between two samples of a clip."""
-        return self.sampling_rate / self.fps
-
-    @property
-    def keyframe_index(self) -> int:
-        """Which sample of the clip the boxes belong to."""
-        return self.num_frames // 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
-    """What the engine is fed: shape, colour order and normalisation of the clip tensor."""
-
-    height: int
-    width: int
-    layout: str
-    dtype: str
-    colour: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    resize: str
-
-    def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            value = getattr(self, name)
-            _require(8 <= value <= 4096, f"{name} is {value}, not 8..4096")
-        _require(self.layout == "ntchw", f"layout is {self.layout!r}, this runtime feeds 'ntchw'")
-        _require(self.dtype == "float32", f"dtype is {self.dtype!r}, this runtime feeds 'float32'")
-        _require(self.colour == "rgb", f"colour is {self.colour!r}, this runtime feeds 'rgb'")
-        _require(
-            self.resize == "triangle-q14",
-            f"resize is {self.resize!r}, this runtime resizes by 'triangle-q14'",
-        )
-        _require(len(self.mean) == 3 and len(self.std) == 3, "mean and std need three numbers each")
-        _require(all(math.isfinite(m) for m in self.mean), f"mean is {self.mean}, not finite")
-        _require(
-            all(math.isfinite(s) and s > 0 for s in self.std), f"std is {self.std}, not positive"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
-    """How an artifact's `conf` was fitted, and what other thresholds would give.
-
-    Attributes:
-        rule: `f1`: it maximises the F1 of actors on labelled clips.
-        clips: How many clips that were.
-        f1: F1 of the actors at `conf`.
-        precision: Share of the kept tokens that found an actor nobody else had found.
-        recall: Share of the actors that were found.
-        curve: Points (threshold, precision, recall), the threshold rising.
-    """
-
-    rule: str
-    clips: int
-    f1: float
-    precision: float
-    recall: float
-    curve: tuple[tuple[float, float, float], ...]
-
-    def __post_init__(self) -> None:
-        _require(self.rule == "f1", f"rule is {self.rule!r}, this runtime knows 'f1'")
-        _require(self.clips > 0, f"clips is {self.clips}, not positive")
-        _require(len(self.curve) <= 256, f"curve has {len(self.curve)} points, at most 256")
-        shares = (self.f1, self.precision, self.recall, *(v for point in self.curve for v in point))
-        bad = next((share for share in shares if not 0.0 <= share <= 1.0), None)
-        _require(bad is None, f"the threshold's record holds {bad}, not 0..1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """One program for one engine, with the facts that its export measured."""
-
-    file: str
-    sha256: str
-    size_bytes: int
-    target: str
-    precision: str
-    conf: float
-    made_with: dict[str, str]
-    delegated: dict[str, Any]
-    parity: dict[str, Any]
-    self_test_tolerance: dict[str, float]
-    accuracy: dict[str, Any] | None = None
-    threshold: Threshold | None = None
-
-    def __post_init__(self) -> None:
-        _require(
-            _PLAIN_NAME.fullmatch(self.file) is not None, f"file {self.file!r} is no plain name"
-        )
-        _require(
-            re.fullmatch(r"[0-9a-f]{64}", self.sha256) is not None,
-            f"sha256 of {self.file} is not 64 hexadecimal digits",
-        )
-        _require(0.0 <= self.conf <= 1.0, f"conf of {self.file} is {self.conf}, not 0..1")
-        _require(
-            set(self.self_test_tolerance) == set(OUTPUTS),
-            f"self_test_tolerance of {self.file} names {sorted(self.self_test_tolerance)}, not "
-            f"{sorted(OUTPUTS)}",
-        )
-        _require(
-            all(math.isfinite(v) and v > 0 for v in self.self_test_tolerance.values()),
-            f"self_test_tolerance of {self.file} is {self.self_test_tolerance}, not positive",
-        )
-
-    @property
-    def stem(self) -> str:
-        """File name without its last suffix: its name in lists and in the golden clip."""
-        return Path(self.file).stem
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenClip:
-    """The file with one clip and each artifact's expected outputs."""
-
-    file: str
-    sha256: str
-
-    def __post_init__(self) -> None:
-        _require(
-            _PLAIN_NAME.fullmatch(self.file) is not None, f"file {self.file!r} is no plain name"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleSpec:
-    """The content of `bundle.json`."""
-
-    schema_version: int
-    name: str
-    variant: str
-    trained: bool
-    note: str
-    class_names: tuple[str, ...]
-    clip: ClipSpec
-    input: InputSpec
-    token_selection: str
-    num_tokens: int
-    artifacts: tuple[Artifact, ...]
-    golden: GoldenClip
-    not_made: dict[str, str] = field(default_factory=dict)
-    """Targets that its export was asked for and could not make, each with the reason."""
-
-    def __post_init__(self) -> None:
-        # They are written to terminals and tables: no line ends, no escape sequences.
-        for text in (self.name, self.variant, *self.class_names):
-            _require(text.isprintable(), f"the name {text[:40]!r} holds unprintable characters")
-        for text in (*self.not_made, *self.not_made.values()):
-            _require(text.isprintable(), f"not_made holds unprintable text: {text[:40]!r}")
-        _require(all(self.class_names), "class_names holds an empty name")
-        _require(len(self.class_names) > 0, "class_names is empty")
-        _require(
-            len(set(self.class_names)) == len(self.class_names), "class_names has a name twice"
-        )
-        _require(len(self.artifacts) > 0, "artifacts is empty")
-        files = [a.file for a in self.artifacts]
-        _require(len(set(files)) == len(files), f"artifacts name a file twice: {files}")
-        _require(self.num_tokens > 0, f"num_tokens is {self.num_tokens}, not positive")
-
-    @property
-    def clip_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape `(1, T, 3, H, W)` of the clip that the engine is fed."""
-        return (1, self.clip.num_frames, 3, self.input.height, self.input.width)
-
-    @staticmethod
-    def parse(content: Mapping[str, Any]) -> BundleSpec:
-        """Check a decoded `bundle.json` and build the specification.
-
-        Raises:
-            ArtifactMismatchError: It was written for another version of this package.
-            ArtifactError: A field is missing, unknown, of another type or out of range.
-        """
-        version = content.get("schema_version")
-        if not isinstance(version, int) or isinstance(version, bool):
-            raise ArtifactError(
-                f"{BUNDLE_FILE} has schema_version {version!r}, expected the number "
-                f"{SCHEMA_VERSION}; is this a bundle made by `edge export`?"
-            )
-        if version != SCHEMA_VERSION:
-            age = "newer" if version > SCHEMA_VERSION else "older"
-            act = "update bmvit-edge" if version > SCHEMA_VERSION else "export the model again"
-            raise ArtifactMismatchError(
-                f"the bundle has schema {version}, {age} than the schema {SCHEMA_VERSION} that "
-                f"this runtime reads; {act}"
-            )
-        try:
-            return check_fields(BundleSpec, content, where=BUNDLE_FILE)
-        except ValueError as error:
-            raise ArtifactError(f"{error}; export the bundle again") from error
-
-    def to_json(self) -> str:
-        """Return the text of `bundle.json`, sealed with its digest."""
-        content = asdict(self)
-        content[DIGEST_KEY] = content_digest(content)
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @dataclass(slots=True)
@@ -359,13 +142,6 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def content_digest(content: Mapping[str, Any]) -> str:
-    """Return the seal of `bundle.json`: SHA-256 of its canonical JSON without the seal itself."""
-    plain = {key: value for key, value in content.items() if key != DIGEST_KEY}
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
 def pack_bundle(folder: Path, zip_path: Path) -> None:
     """Write a bundle folder as a zip, to a temporary name first."""
     part = zip_path.with_name(zip_path.name + ".part")
@@ -376,11 +152,6 @@ def pack_bundle(folder: Path, zip_path: Path) -> None:
         part.replace(zip_path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
 
 
 def _read_spec(folder: Path, shown: Path) -> BundleSpec:
@@ -423,7 +194,7 @@ def _unzip(path: Path, target: Path) -> Path:
                 )
             for member in members:
                 parts = member.filename.split("/")
-                if len(parts) > 2 or not all(_PLAIN_NAME.fullmatch(part) for part in parts):
+                if len(parts) > 2 or not all(PLAIN_NAME.fullmatch(part) for part in parts):
                     raise ArtifactError(
                         f"{path} holds {member.filename!r}, expected plain files of one bundle"
                     )

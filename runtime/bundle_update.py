@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import BUNDLE_FILE, OUTPUTS, Artifact, Bundle, GoldenClip, file_sha256
+from runtime.bundle import Bundle, file_sha256
+from runtime.bundle_spec import BUNDLE_FILE, OUTPUTS, Artifact, GoldenClip
 from runtime.errors import ArtifactError, ConfigError
 
 # Of renameat2(2): both names exist before and after, so no moment is without a bundle.

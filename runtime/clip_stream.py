@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.bundle import BundleSpec
+from runtime.bundle_spec import BundleSpec
 from runtime.decode import Detections
 from runtime.engine import LoadedEngine
 from runtime.errors import CaptureError, StaleFrameError

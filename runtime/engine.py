@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import OUTPUTS
+from runtime.bundle_spec import OUTPUTS
 from runtime.engines import ENGINES, Program
 from runtime.engines.base import DEVICES
 from runtime.errors import (
@@ -30,7 +30,8 @@ from runtime.errors import (
 from runtime.preprocess import PreprocessConfig, normalize
 
 if TYPE_CHECKING:
-    from runtime.bundle import Artifact, Bundle
+    from runtime.bundle import Bundle
+    from runtime.bundle_spec import Artifact
 
 logger = logging.getLogger(__name__)
 

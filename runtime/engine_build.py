@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from runtime.bundle import Artifact, Bundle
+from runtime.bundle import Bundle
+from runtime.bundle_spec import Artifact
 from runtime.bundle_update import add_artifact
 from runtime.engine_choice import PRECISIONS, Candidate, choose, record
 from runtime.engines.tensorrt import NO_PACKAGE, missing

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.bundle import OUTPUTS, Artifact, file_sha256
+from runtime.bundle import file_sha256
+from runtime.bundle_spec import OUTPUTS, Artifact
 from runtime.errors import ArtifactError
 
 PRECISIONS = ("fp16", "int8")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from runtime.bundle import InputSpec
+    from runtime.bundle_spec import InputSpec
 
 MAX_SIZE = 65536
 _ONE = 16384  # 1.0 in Q14

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from edge.data.demo_clip import write_demo_clip
-from runtime.bundle import DEFAULT_BUNDLE, DIGEST_KEY, content_digest
+from runtime.bundle import DEFAULT_BUNDLE
+from runtime.bundle_spec import DIGEST_KEY, content_digest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

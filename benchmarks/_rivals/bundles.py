@@ -32,7 +32,7 @@ def bundle_program(network: Network, program: Path, precision: str, out: Path) -
     from export.bundle_writer import Part, write_bundle
     from export.clips import drawn_clips
     from export.verify import run_program
-    from runtime.bundle import OUTPUTS, Artifact
+    from runtime.bundle_spec import OUTPUTS, Artifact
     from runtime.preprocess import PreprocessConfig, normalize
 
     model, facts = network.model, facts_of(program)

@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks._engines.base import Floats, Run
 from benchmarks._rivals.cells import ClipQueue, Grid, Image, decode_cells, scores
-from runtime.bundle import BUNDLE_FILE, Bundle
+from runtime.bundle import Bundle
+from runtime.bundle_spec import BUNDLE_FILE
 from runtime.errors import DecodeError
 from runtime.results import KeyframeResult
 from runtime.runner import ClipRunner

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.bundle import DEFAULT_BUNDLE, Artifact, Bundle
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
+from runtime.bundle_spec import Artifact
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.measure import ColdStart, Latency, measure_cold_start, measure_latency
 from runtime.options import OptionParser, option

@@ -25,7 +25,7 @@ from edge.data.samples import ClipShape
 from edge.data.table import Table, TableRules, read_table
 from edge.data.table_clips import clips_of_table
 from edge.data.video_clips import VideoClips
-from edge.evaluation.ava import read_excluded, read_label_map
+from edge.evaluation.ava_files import read_excluded, read_label_map
 from runtime.errors import CaptureError, ConfigError
 
 PARTS = ("train", "val", "test")

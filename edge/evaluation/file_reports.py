@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from edge.data.annotations import Tube
-from edge.evaluation.ava import (
+from edge.evaluation.ava import ava_tables, without_videos
+from edge.evaluation.ava_files import (
     AvaRows,
-    ava_tables,
     read_detections,
     read_excluded,
     read_ground_truth,
     read_label_map,
-    without_videos,
 )
 from edge.evaluation.boxes import I64, BoxTable
 from edge.evaluation.clips import F32, plain

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from edge.evaluation.boxes import F64, I64, BoxTable
 from edge.evaluation.video import FoundTube, suppress
 from runtime.errors import ConfigError
-from runtime.tubes import LinkConfig, LinkedTube, TubeLinker, active_spans
+from runtime.spans import active_spans
+from runtime.tubes import LinkConfig, LinkedTube, TubeLinker
 
 F32 = npt.NDArray[np.float32]
 Place = tuple[str, int]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.bundle import BundleSpec
+from runtime.bundle_spec import BundleSpec
 from runtime.engines.base import Floats
 from runtime.engines.onnx import OnnxProgram
 from runtime.errors import ArtifactMismatchError

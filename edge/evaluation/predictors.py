@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.samples import ClipShape
-from runtime.bundle import BUNDLE_FILE, Bundle, BundleSpec, file_sha256
+from runtime.bundle import Bundle, file_sha256
+from runtime.bundle_spec import BUNDLE_FILE, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.preprocess import PreprocessConfig, normalize

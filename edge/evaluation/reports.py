@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.data.annotations import ClipPlace
 from edge.data.samples import ClipDataset
-from edge.evaluation.ava import Keyframe, write_label_map, write_rows
+from edge.evaluation.ava_files import Keyframe, write_label_map, write_rows
 from edge.evaluation.boxes import F64, I64, BoxTable
 from edge.evaluation.clips import F32, ClipMetrics, plain
 from edge.evaluation.frames import evaluate_frames

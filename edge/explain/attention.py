@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from edge.model import attention as published
-from edge.model import compact
+from edge.model import compact_blocks as compact
 from edge.model.bmvit import BMViT
 from edge.model.selection import select
 from runtime.errors import ConfigError, DecodeError

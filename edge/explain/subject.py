@@ -20,7 +20,8 @@ from edge.evaluation.predictors import (
     open_predictor,
     shape_of,
 )
-from runtime.bundle import BUNDLE_FILE, Bundle
+from runtime.bundle import Bundle
+from runtime.bundle_spec import BUNDLE_FILE
 from runtime.decode import Detections, decode
 from runtime.errors import ArtifactMismatchError, ConfigError
 from runtime.preprocess import PreprocessConfig, normalize

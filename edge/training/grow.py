@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from edge.model.bmvit import BMViT
-from edge.model.compact import Block, CompactConfig, CompactMViT, PoolingAttention
+from edge.model.compact import CompactConfig, CompactMViT
+from edge.model.compact_blocks import Block, PoolingAttention
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from runtime.bundle import Artifact
+    from runtime.bundle_spec import Artifact
 
 Floats = npt.NDArray[np.float32]
 DEVICES = ("cpu", "cuda")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.bundle import OUTPUTS
+from runtime.bundle_spec import OUTPUTS
 from runtime.engines.base import EngineKind, Floats, Program
 from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
 

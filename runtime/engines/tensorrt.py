@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.bundle import OUTPUTS, Artifact
+from runtime.bundle_spec import OUTPUTS, Artifact
 from runtime.engines.base import EngineKind, Floats, Program
 from runtime.errors import (
     ArtifactError,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from runtime.bundle import ClipSpec
+from runtime.bundle_spec import ClipSpec
 from runtime.results import FrameStatus, KeyframeResult
 from runtime.sources import Frame
 

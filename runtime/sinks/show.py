@@ -8,7 +8,7 @@ import sys
 
 import cv2
 
-from runtime.bundle import ClipSpec
+from runtime.bundle_spec import ClipSpec
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.results import FrameStatus, KeyframeResult
 from runtime.sinks.base import Sink

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from runtime.bundle import ClipSpec
+from runtime.bundle_spec import ClipSpec
 from runtime.errors import SinkError
 from runtime.results import FrameStatus, KeyframeResult
 from runtime.sinks.base import Sink

@@ -12,7 +12,8 @@ from calibration import refit
 from calibration.refit import refit_thresholds
 from calibration.threshold import FittedThreshold, fit_threshold
 from edge.data.samples import ClipDataset, ClipSample, ClipShape
-from runtime.bundle import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle, pack_bundle
+from runtime.bundle import DEFAULT_BUNDLE, Bundle, pack_bundle
+from runtime.bundle_spec import BUNDLE_FILE
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, CalibrationError, ConfigError
 from runtime.preprocess import PreprocessConfig

@@ -8,11 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from edge.model.compact import (
-    COMPACT_VARIANTS,
-    CompactConfig,
-    CompactMViT,
-)
+from edge.model.compact import COMPACT_VARIANTS, CompactConfig, CompactMViT
 from edge.model.compact_layers import PoolConv, shift_time
 from runtime.errors import ConfigError
 

@@ -17,7 +17,7 @@ from edge.data.problems import DataReport, ProblemList
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipShape
 from edge.data.table import TableRules, read_table
-from edge.evaluation.ava import read_ground_truth
+from edge.evaluation.ava_files import read_ground_truth
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.evaluation.ava import (
+from edge.evaluation.ava import evaluate_ava
+from edge.evaluation.ava_files import (
     AvaRows,
-    evaluate_ava,
     read_detections,
     read_excluded,
     read_ground_truth,

@@ -11,7 +11,8 @@ import pytest
 
 from edge.evaluation.onnx_model import open_beside
 from edge.evaluation.predictors import ModelChoice, open_predictor
-from runtime.bundle import DEFAULT_BUNDLE, Bundle, BundleSpec
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
+from runtime.bundle_spec import BundleSpec
 from runtime.errors import ArtifactError, ArtifactMismatchError
 from runtime.preprocess import PreprocessConfig, normalize
 

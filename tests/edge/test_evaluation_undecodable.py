@@ -16,7 +16,7 @@ from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen, Wrapped, without_frames
 from edge.evaluation import undecodable
 from edge.evaluation import validate as validate_module
-from edge.evaluation.ava import read_detections, read_ground_truth
+from edge.evaluation.ava_files import read_detections, read_ground_truth
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
 from edge.evaluation.validate import ValOptions, ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle

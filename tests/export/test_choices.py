@@ -21,7 +21,8 @@ from edge.model.variants import build_model
 from export import export_bundle, pipeline
 from export.judge import Judged, choose_better
 from export.placement import choose_float_layers, int8_layers
-from runtime.bundle import Bundle, Threshold
+from runtime.bundle import Bundle
+from runtime.bundle_spec import Threshold
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
 from tests.edge.moving_squares import MovingSquares

@@ -24,7 +24,8 @@ from export.onnx_graph import (
 )
 from export.program import float_outputs
 from export.registry import TARGETS, get_target
-from runtime.bundle import OUTPUTS, Bundle
+from runtime.bundle import Bundle
+from runtime.bundle_spec import OUTPUTS
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ExportError, UnsupportedOpError
 from runtime.preprocess import PreprocessConfig, normalize

@@ -17,7 +17,8 @@ from export import ExportReport, export_bundle
 from export.base import Precision
 from export.openvino import OpenVinoTarget, open_openvino
 from export.registry import TARGETS
-from runtime.bundle import OUTPUTS, Bundle
+from runtime.bundle import Bundle
+from runtime.bundle_spec import OUTPUTS
 from runtime.engine import load_engine
 from runtime.engines.openvino import OPENVINO, OpenVinoProgram
 from runtime.errors import (

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from runtime.bundle import OUTPUTS, Artifact, BundleSpec, ClipSpec, GoldenClip, InputSpec
+from runtime.bundle_spec import OUTPUTS, Artifact, BundleSpec, ClipSpec, GoldenClip, InputSpec
 from runtime.preprocess import PreprocessConfig, normalize
 
 MAKE_TINY_PROGRAM = Path(__file__).with_name("make_tiny_program.py")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from runtime.bundle import DIGEST_KEY, Bundle, BundleSpec, content_digest, pack_bundle
+from runtime.bundle import Bundle, pack_bundle
+from runtime.bundle_spec import DIGEST_KEY, BundleSpec, content_digest
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 
 PROGRAM = b"not a program, but bytes with a known hash"

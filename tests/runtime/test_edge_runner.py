@@ -249,7 +249,8 @@ def test_broken_bundle_is_one_sentence_and_exit_1(
 
 def with_golden(bundle: Path, save: Any = np.savez, **changes: Any) -> Path:
     """Write the golden clip anew with other arrays (None leaves one out), and seal the bundle."""
-    from runtime.bundle import Bundle, GoldenClip
+    from runtime.bundle import Bundle
+    from runtime.bundle_spec import GoldenClip
 
     with np.load(bundle / "golden.npz") as golden:
         content = {**golden, **changes}
@@ -311,7 +312,8 @@ def test_a_failed_self_test_is_one_sentence(
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9, 0.98, 0.999])
 def test_a_golden_clip_that_is_no_archive_is_refused(make_bundle: Any, share: float) -> None:
-    from runtime.bundle import Bundle, GoldenClip
+    from runtime.bundle import Bundle
+    from runtime.bundle_spec import GoldenClip
 
     bundle = make_bundle()
     content = (bundle / "golden.npz").read_bytes()

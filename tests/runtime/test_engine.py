@@ -114,7 +114,7 @@ def seal_golden(folder: Path, data: bytes) -> None:
     import hashlib
     from dataclasses import replace
 
-    from runtime.bundle import GoldenClip
+    from runtime.bundle_spec import GoldenClip
 
     path = folder / "golden.npz"
     path.write_bytes(data)

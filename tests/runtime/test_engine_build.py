@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from runtime import bundle_update
-from runtime.bundle import DEFAULT_BUNDLE, OUTPUTS, Artifact, Bundle
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
+from runtime.bundle_spec import OUTPUTS, Artifact
 from runtime.bundle_update import add_artifact, exchange
 from runtime.cli import main
 from runtime.engine import load_engine

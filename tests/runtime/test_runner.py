@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.bundle import Bundle, ClipSpec
+from runtime.bundle import Bundle
+from runtime.bundle_spec import ClipSpec
 from runtime.decode import decode
 from runtime.errors import CameraLostError, CaptureError, ConfigError
 from runtime.preprocess import PreprocessConfig, preprocess_reference

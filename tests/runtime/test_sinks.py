@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.bundle import ClipSpec
+from runtime.bundle_spec import ClipSpec
 from runtime.decode import Detections
 from runtime.errors import CameraLostError, ConfigError, EdgeError, SinkError
 from runtime.results import FrameStatus, KeyframeResult, Timings
@@ -554,7 +554,7 @@ def test_show_without_a_display_is_one_sentence(
 
 SHOW = """
 import numpy as np
-from runtime.bundle import ClipSpec
+from runtime.bundle_spec import ClipSpec
 from runtime.errors import BackendUnavailableError
 from runtime.results import FrameStatus
 from runtime.sinks import ShowSink

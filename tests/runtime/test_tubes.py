@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.results import KeyframeResult, Timings
-from runtime.tubes import LinkConfig, PersonTracks, TubeLinker, active_spans, iou_matrix
+from runtime.spans import active_spans
+from runtime.tubes import LinkConfig, PersonTracks, TubeLinker, iou_matrix
 
 LEFT, RIGHT = (0, 0, 10, 30), (40, 0, 50, 30)
 
