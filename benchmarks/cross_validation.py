@@ -54,8 +54,8 @@ class CrossOptions:
     data: str = option(
         "labelled", "folder of `edge label --present --absent --groups`", metavar="DIR"
     )
-    model: str = option("nano", "variant", choices=("pico", "nano", "tiny"))
-    init: str = option("weights/nano/model.pt", "weights that have seen none of these recordings")
+    model: str = option("pico", "variant", choices=("pico", "nano", "tiny"))
+    init: str = option("weights/pico/model.pt", "weights that have seen none of these recordings")
     beside: str = option("synthetic-train:4000", "further data to learn from in each fold")
     repeat: int = option(8, "how often a fold's clips occur beside those")
     folds: int = option(5, "folds")

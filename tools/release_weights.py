@@ -1,6 +1,7 @@
 """Put the weights of a run into the repository, with where they come from.
 
     python tools/release_weights.py runs/train/pico [runs/train/nano] --out weights/nano
+    python tools/release_weights.py runs/train/more --after weights/pico --out weights/pico
 
 Takes the best weights of the last run, rounds them to float16, and writes them beside the flags
 (`training.json`), the log (`log.jsonl`: all validations, every 500th step) and the curves
@@ -42,6 +43,16 @@ def kept_rows(run: Path) -> Rows:
         elif row["step"] % EVERY == 0:
             rows.append(row)
     return rows
+
+
+def released(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Rows]]:
+    """Return flags and rows of the runs that led to released weights, oldest first."""
+    configs = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    rows: dict[str, Rows] = {name: [] for name in configs}
+    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        rows[row.pop("run")].append(row)
+    return configs, rows
 
 
 def without_folders(text: str) -> str:
@@ -89,6 +100,7 @@ def main(argv: list[str]) -> int:
     """Release the weights of the last run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, the oldest first")
+    parser.add_argument("--after", type=Path, help="released weights that the first run began with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--file", default="best.pt", help="which weights of the last run")
     options = parser.parse_args(argv)
@@ -99,8 +111,11 @@ def main(argv: list[str]) -> int:
         out / "model.pt", checkpoint.model, class_names=checkpoint.class_names,
         trained=checkpoint.trained, note=without_folders(checkpoint.note), half=True,
     )  # fmt: skip
-    configs = {run.name: read_run(run) for run in options.runs}
-    rows = {run.name: kept_rows(run) for run in options.runs}
+    configs, rows = ({}, {}) if options.after is None else released(options.after)
+    for run in options.runs:
+        if run.name in configs:
+            parser.error(f"{options.after} has a run {run.name} already; rename {run}")
+        configs[run.name], rows[run.name] = read_run(run), kept_rows(run)
     for config in configs.values():
         for name in ("init", "cache"):  # where they lay is nobody's business
             config[name] = config.get(name) and Path(config[name]).name
