@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import matplotlib  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
 
 matplotlib.use("Agg")
 
@@ -53,6 +56,21 @@ def released(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Rows]]:
         row = json.loads(line)
         rows[row.pop("run")].append(row)
     return configs, rows
+
+
+def average_(model: nn.Module, files: Sequence[Path]) -> None:
+    """Put into `model` the mean of the weights in these files ("model soup", arXiv 2203.05482).
+
+    Runs that followed one another lie in one valley, and their mean often lies deeper than either.
+    """
+    parts = [load_checkpoint(path).model.state_dict() for path in files]
+    mean = {
+        key: torch.stack([part[key] for part in parts]).mean(0)
+        if value.is_floating_point()
+        else value
+        for key, value in parts[-1].items()
+    }
+    model.load_state_dict(mean)
 
 
 def without_folders(text: str) -> str:
@@ -103,13 +121,24 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--after", type=Path, help="released weights that the first run began with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--file", default="best.pt", help="which weights of the last run")
+    parser.add_argument(
+        "--mean", type=int, default=1, metavar="N",
+        help="the mean of this file of the last N runs, each of which began with the one before",
+    )  # fmt: skip
     options = parser.parse_args(argv)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
+    if not 1 <= options.mean <= len(options.runs):
+        parser.error(f"--mean is {options.mean}, expected 1 to {len(options.runs)}, the runs given")
     checkpoint = load_checkpoint(options.runs[-1] / options.file)
+    note = checkpoint.note
+    if options.mean > 1:
+        files = [run / options.file for run in options.runs[-options.mean :]]
+        average_(checkpoint.model, files)
+        note = f"mean of {', '.join(path.parent.name for path in files)}; {note}"
     save_checkpoint(
         out / "model.pt", checkpoint.model, class_names=checkpoint.class_names,
-        trained=checkpoint.trained, note=without_folders(checkpoint.note), half=True,
+        trained=checkpoint.trained, note=without_folders(note), half=True,
     )  # fmt: skip
     configs, rows = ({}, {}) if options.after is None else released(options.after)
     for run in options.runs:
