@@ -109,6 +109,7 @@ def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
     left.set(xlabel="thousand clips seen", ylabel="loss, unweighted", yscale="log")
     right.set(xlabel="thousand clips seen", ylabel="on validation clips", ylim=(0, 1))
     for axes in (left, right):
+        axes.set_xlim(0, offset * 1.02)
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=110)

@@ -1,0 +1,81 @@
+"""Weights that are released: which they are, and the runs that led to them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from edge.model.checkpoint import load_checkpoint, save_checkpoint
+from edge.model.variants import build_model
+
+TOOL = Path(__file__).resolve().parent.parent / "tools" / "release_weights.py"
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    pytest.importorskip("matplotlib", reason="the curves need matplotlib")
+    spec = importlib.util.spec_from_file_location("release_weights", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_of(folder: Path, seed: int) -> Path:
+    """Write what `edge train` leaves, as far as it is released."""
+    folder.mkdir()
+    model = build_model("pico", num_classes=2, seed=seed)
+    save_checkpoint(
+        folder / "last.pt", model, class_names=("a", "b"), trained=True, note=f"step {seed}"
+    )
+    config = {"data": "/mine/films*2+synthetic-train:8", "init": "/mine/x.pt", "batch": 32}
+    (folder / "config.json").write_text(json.dumps(config))
+    losses = {"action": 2.0, "actor": 0.3, "bbox": 0.1, "giou": 0.4}
+    rows = [
+        {"kind": "train", "step": 500, **losses},
+        {"kind": "train", "step": 990, **losses},
+        {"kind": "train", "step": 1000, **losses},
+        {"kind": "val", "step": 1000, "frame_map": 0.5, "actor_ap": 0.5, "ap": {"a": 0.5}},
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_the_mean_of_two_runs_with_all_that_led_to_them(tool: ModuleType, tmp_path: Path) -> None:
+    first, second = run_of(tmp_path / "run-1", 1), run_of(tmp_path / "run-2", 2)
+    out = tmp_path / "released"
+    assert tool.main([str(first), "--out", str(out), "--file", "last.pt"]) == 0
+    assert (
+        tool.main([str(second), "--after", str(out), "--out", str(out), "--file", "last.pt"]) == 0
+    )
+    assert list(json.loads((out / "training.json").read_text())) == ["run-1", "run-2"]
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [(row["run"], row["step"]) for row in rows] == [
+        (run, step) for run in ("run-1", "run-2") for step in (500, 1000, 1000)
+    ]
+    assert "/" not in (out / "training.json").read_text()
+
+    both = tmp_path / "mean"
+    flags = ["--out", str(both), "--file", "last.pt", "--mean", "2"]
+    assert tool.main([str(first), str(second), *flags]) == 0
+    mean = load_checkpoint(both / "model.pt")
+    assert "mean of run-1, run-2" in mean.note
+    parts = [load_checkpoint(run / "last.pt").model.state_dict() for run in (first, second)]
+    for key, value in mean.model.state_dict().items():
+        expected = torch.stack([part[key].float() for part in parts]).mean(0)
+        torch.testing.assert_close(value.float(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_runs_are_not_mistaken(tool: ModuleType, tmp_path: Path) -> None:
+    run, out = run_of(tmp_path / "run-1", 1), tmp_path / "released"
+    assert tool.main([str(run), "--out", str(out), "--file", "last.pt"]) == 0
+    with pytest.raises(SystemExit):  # it would be in the log twice
+        tool.main([str(run), "--after", str(out), "--out", str(out), "--file", "last.pt"])
+    with pytest.raises(SystemExit):  # a mean of more runs than there are
+        tool.main([str(run), "--out", str(out), "--mean", "2"])
