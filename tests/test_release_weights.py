@@ -29,7 +29,7 @@ def tool() -> ModuleType:
 
 def run_of(folder: Path, seed: int) -> Path:
     """Write what `edge train` leaves, as far as it is released."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     model = build_model("pico", num_classes=2, seed=seed)
     save_checkpoint(
         folder / "last.pt", model, class_names=("a", "b"), trained=True, note=f"step {seed}"
@@ -75,7 +75,11 @@ def test_the_mean_of_two_runs_with_all_that_led_to_them(tool: ModuleType, tmp_pa
 def test_runs_are_not_mistaken(tool: ModuleType, tmp_path: Path) -> None:
     run, out = run_of(tmp_path / "run-1", 1), tmp_path / "released"
     assert tool.main([str(run), "--out", str(out), "--file", "last.pt"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    same_name = run_of(tmp_path / "again" / "run-1", 2)
     with pytest.raises(SystemExit):  # it would be in the log twice
-        tool.main([str(run), "--after", str(out), "--out", str(out), "--file", "last.pt"])
+        tool.main([str(same_name), "--after", str(out), "--out", str(out), "--file", "last.pt"])
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     with pytest.raises(SystemExit):  # a mean of more runs than there are
-        tool.main([str(run), "--out", str(out), "--mean", "2"])
+        tool.main([str(run), "--out", str(tmp_path / "none"), "--mean", "2"])
+    assert not (tmp_path / "none").exists()

@@ -127,25 +127,25 @@ def main(argv: list[str]) -> int:
         help="the mean of this file of the last N runs, each of which began with the one before",
     )  # fmt: skip
     options = parser.parse_args(argv)
-    out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
     if not 1 <= options.mean <= len(options.runs):
         parser.error(f"--mean is {options.mean}, expected 1 to {len(options.runs)}, the runs given")
+    configs, rows = ({}, {}) if options.after is None else released(options.after)
+    for run in options.runs:
+        if run.name in configs:
+            parser.error(f"{options.after} has a run {run.name} already; rename {run}")
+        configs[run.name], rows[run.name] = read_run(run), kept_rows(run)
     checkpoint = load_checkpoint(options.runs[-1] / options.file)
     note = checkpoint.note
     if options.mean > 1:
         files = [run / options.file for run in options.runs[-options.mean :]]
         average_(checkpoint.model, files)
         note = f"mean of {', '.join(path.parent.name for path in files)}; {note}"
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
     save_checkpoint(
         out / "model.pt", checkpoint.model, class_names=checkpoint.class_names,
         trained=checkpoint.trained, note=without_folders(note), half=True,
     )  # fmt: skip
-    configs, rows = ({}, {}) if options.after is None else released(options.after)
-    for run in options.runs:
-        if run.name in configs:
-            parser.error(f"{options.after} has a run {run.name} already; rename {run}")
-        configs[run.name], rows[run.name] = read_run(run), kept_rows(run)
     for config in configs.values():
         for name in ("init", "cache"):  # where they lay is nobody's business
             config[name] = config.get(name) and Path(config[name]).name
