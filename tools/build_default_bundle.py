@@ -19,10 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from calibration.refit import refit_thresholds  # noqa: E402
-from edge.data.mixed import Mixed  # noqa: E402
-from edge.data.registry import open_dataset, split_mix  # noqa: E402
-from edge.data.samples import ClipDataset, ClipShape  # noqa: E402
+from edge.data.registry import open_dataset  # noqa: E402
 from edge.model.checkpoint import load_checkpoint  # noqa: E402
 from edge.training.setup import clip_shape  # noqa: E402
 from export.pipeline import export_bundle  # noqa: E402
@@ -35,16 +32,6 @@ GOLDEN = 5
 MAX_BYTES = 8_000_000
 
 
-def fit_threshold_on(mix: str, bundle: str) -> None:
-    """Fit θ on several data sets at once: the drawn world alone puts it too high for film."""
-
-    def opened(shape: ClipShape) -> ClipDataset:
-        return Mixed([(open_dataset(word, shape), times) for word, times in split_mix(mix)])
-
-    for line in refit_thresholds(bundle, opened, num_threads=1).lines():
-        logger.info("%s", line)
-
-
 def main(argv: list[str]) -> int:
     """Calibrate, export and check the size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -53,10 +40,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--calib-data", default="synthetic-train:4096")
     parser.add_argument("--calib-clips", type=int, default=256)
     parser.add_argument("--val-data", default="synthetic-val:1000")
-    parser.add_argument(
-        "--threshold-data",
-        help="fit the threshold on these, such as synthetic-val:2000+labelled, not on --val-data",
-    )
     parser.add_argument("--out", default=str(DEFAULT_BUNDLE))
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -76,8 +59,6 @@ def main(argv: list[str]) -> int:
     )
     for line in report.lines():
         logger.info("%s", line)
-    if options.threshold_data:
-        fit_threshold_on(options.threshold_data, options.out)
     size = sum(p.stat().st_size for p in Path(options.out).iterdir())
     if size > MAX_BYTES:
         logger.error("the bundle has %d bytes, at most %d are allowed", size, MAX_BYTES)
