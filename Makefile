@@ -11,7 +11,7 @@ SOURCES := edge export quantize runtime calibration tests benchmarks tools
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/edge demo --out runs/demo
 
-$(DEMO_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime edge -name '*.py' -o -name '*.cc' -o -name '*.h' -o -name '*.txt' -o -name '*.pte' 2>/dev/null)
+$(DEMO_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime edge -name '*.py' -o -name '*.cc' -o -name '*.h' -o -name '*.txt' -o -path 'runtime/models/*' -type f 2>/dev/null)
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check .
 	touch $@
