@@ -72,7 +72,9 @@ def test_the_mean_of_two_runs_with_all_that_led_to_them(tool: ModuleType, tmp_pa
         torch.testing.assert_close(value.float(), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_runs_are_not_mistaken(tool: ModuleType, tmp_path: Path) -> None:
+def test_runs_are_not_mistaken(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, out = run_of(tmp_path / "run-1", 1), tmp_path / "released"
     assert tool.main([str(run), "--out", str(out), "--file", "last.pt"]) == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -80,6 +82,9 @@ def test_runs_are_not_mistaken(tool: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):  # it would be in the log twice
         tool.main([str(same_name), "--after", str(out), "--out", str(out), "--file", "last.pt"])
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    with pytest.raises(SystemExit):
+        tool.main([str(run), str(same_name), "--out", str(tmp_path / "none")])
+    assert "two runs are named run-1" in capsys.readouterr().err
     with pytest.raises(SystemExit):  # a mean of more runs than there are
         tool.main([str(run), "--out", str(tmp_path / "none"), "--mean", "2"])
     assert not (tmp_path / "none").exists()

@@ -108,10 +108,12 @@ def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
         offset = end
     left.set(xlabel="thousand clips seen", ylabel="loss, unweighted", yscale="log")
     right.set(xlabel="thousand clips seen", ylabel="on validation clips", ylim=(0, 1))
+    left.set_ylim(top=left.get_ylim()[1] * 1.8)  # room for the legend
     for axes in (left, right):
         axes.set_xlim(0, offset * 1.02)
         axes.grid(alpha=0.3)
-        axes.legend()
+    left.legend(loc="upper center", ncols=4)
+    right.legend(loc="lower right")
     figure.savefig(path, dpi=110)
 
 
@@ -132,7 +134,7 @@ def main(argv: list[str]) -> int:
     configs, rows = ({}, {}) if options.after is None else released(options.after)
     for run in options.runs:
         if run.name in configs:
-            parser.error(f"{options.after} has a run {run.name} already; rename {run}")
+            parser.error(f"two runs are named {run.name}, one in the log; rename {run}")
         configs[run.name], rows[run.name] = read_run(run), kept_rows(run)
     checkpoint = load_checkpoint(options.runs[-1] / options.file)
     note = checkpoint.note
