@@ -60,7 +60,7 @@ def open_folder(
     folder = MediaFolder(base)
     if not folder.names:
         raise ConfigError(f"{base} holds no video and no folder of pictures")
-    table = _one_name_each(folder, table, report)
+    table = _one_name_each(folder, table, path.name, report)
     class_of = np.full(max(ids), -1, np.int64)
     class_of[np.array(ids) - 1] = np.arange(len(ids))
     _check_rows(path, table, class_of, report)
@@ -228,7 +228,7 @@ def _open_videos(
     return dict(sorted(media.items()))
 
 
-def _one_name_each(folder: MediaFolder, table: Table, report: DataReport) -> Table:
+def _one_name_each(folder: MediaFolder, table: Table, file_name: str, report: DataReport) -> Table:
     """Let all names of one file (with its suffix and without) mean the same video."""
     first: dict[Path, int] = {}
     number = np.arange(len(table.videos))
@@ -241,7 +241,7 @@ def _one_name_each(folder: MediaFolder, table: Table, report: DataReport) -> Tab
             number[index] = first.setdefault(path, index)
     idle = [name for name in folder.names if folder.find(name) not in first]
     if idle:
-        report.notes.append(f"videos without a row: {several(idle)}")
+        report.notes.append(f"videos without a row in {file_name}: {several(idle)}")
     if (number == np.arange(len(number))).all():
         return table
     return replace(table, video=number[table.video], empty_video=number[table.empty_video])

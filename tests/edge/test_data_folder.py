@@ -131,6 +131,16 @@ def test_parts_have_tables_of_their_own(data: Path) -> None:
         open_dataset(f"{data}:test", SHAPE)
 
 
+def test_a_video_without_a_row_is_said_of_its_table(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other part may have it."""
+    (data / "annotations_train.csv").write_text("film,1,0.1,0.1,0.5,0.9,1\n")
+    assert main(["data", "check", f"{data}:train"]) == EXIT_OK
+    said = capsys.readouterr().out
+    assert "videos without a row in annotations_train.csv: pictures/one" in said
+
+
 def test_a_limit_is_spread_over_the_data(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE, limit=2)
     places = [place_of(clips, i) for i in range(len(clips))]
