@@ -30,7 +30,8 @@ _PARTS = {
 }
 _BEHIND = {part for parts in _PARTS.values() for part in parts} | {"split1", "split2", "split3"}
 SPECS = (
-    "synthetic-train, synthetic-val (with :LENGTH for another number of clips), ava:FOLDER[:PART], "
+    "synthetic-train, synthetic-val (with :LENGTH for another number of clips and :ACTION,ACTION "
+    "for people who do these alone), ava:FOLDER[:PART], "
     "ucf101-24:FOLDER[:PART], jhmdb:FOLDER[:split1][:PART], or a folder with videos, "
     "annotations.csv and classes.txt"
 )
@@ -121,8 +122,9 @@ def open_dataset(
 
     Args:
         spec: `synthetic-train` or `synthetic-val`, with `:LENGTH` for another number of clips
-            than 2000; `ava:FOLDER`, `ucf101-24:FOLDER` or `jhmdb:FOLDER`, with `:split1` to
-            `:split3` and a part behind it; or a folder of people's own data.
+            than 2000, and with `:ACTION,ACTION` for people who do these alone; `ava:FOLDER`,
+            `ucf101-24:FOLDER` or `jhmdb:FOLDER`, with `:split1` to `:split3` and a part behind
+            it; or a folder of people's own data.
         shape: What the model asks for.
         seed: Which synthetic world of that split; 0 is the one that figures are given for.
         limit: Use so many clips only: the first of a synthetic world, evenly spread ones of real
@@ -136,15 +138,16 @@ def open_dataset(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"a limit of {limit} clips; expected 1 or more")
-    name, colon, length = spec.partition(":")
+    name, colon, behind = spec.partition(":")
     if name not in _SYNTHETIC:
         return _open_real(spec, shape, limit, part)
     from edge.data.synthetic import SyntheticClips
 
-    count = _count(spec, length) if colon else DEFAULT_LENGTH
+    length, actions = _behind_world(behind)
+    count = _count(spec, length) if length or (colon and actions is None) else DEFAULT_LENGTH
     if limit is not None:
         count = min(count, limit)
-    return SyntheticClips(_SYNTHETIC[name], shape, length=count, seed=seed)
+    return SyntheticClips(_SYNTHETIC[name], shape, length=count, seed=seed, actions=actions)
 
 
 def _open_real(spec: str, shape: ClipShape, limit: int | None, part: Part) -> ClipDataset:
@@ -243,6 +246,14 @@ def _is_folder(text: str) -> bool:
         return bool(text) and Path(text).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def _behind_world(rest: str) -> tuple[str, list[str] | None]:
+    """Take `LENGTH`, `ACTION,ACTION` or `LENGTH:ACTION,ACTION` apart."""
+    length, colon, actions = rest.partition(":")
+    if not colon and rest.lstrip()[:1].isalpha():
+        length, colon, actions = "", ":", rest
+    return length, [name.strip() for name in actions.split(",")] if colon else None
 
 
 def _count(spec: str, length: str) -> int:

@@ -278,6 +278,10 @@ def test_the_registry_counts() -> None:
         pytest.param("synthetic-val:0", {}, "expected 1", id="none"),
         pytest.param("synthetic-val:" + "9" * 30, {}, "expected 1", id="endless"),
         pytest.param("synthetic-val:²", {}, "number of clips", id="no-ascii-digit"),
+        pytest.param("synthetic-val:5:turn lft", {}, "Did you mean 'turn left'", id="no-action"),
+        pytest.param("synthetic-val:turn left,", {}, "no action ''", id="empty-action"),
+        pytest.param("synthetic-val:5:", {}, "no action ''", id="empty-actions"),
+        pytest.param("synthetic-val:3x:clap", {}, "number of clips", id="no-number-but-action"),
         pytest.param("synthetic-val", {"limit": 0}, "limit", id="limit"),
         pytest.param("synthetic-val", {"seed": -1}, "seed", id="seed"),
         pytest.param("synthetic-val", {"seed": 1 << 64}, "seed", id="large-seed"),
@@ -288,6 +292,29 @@ def test_the_registry_counts() -> None:
 def test_bad_words_are_refused(spec: str, options: dict[str, int], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         open_dataset(spec, SHAPE, **options)
+
+
+@pytest.mark.parametrize(
+    "spec", ["synthetic-train:40:turn left,phone", "synthetic-train: phone ,turn left"]
+)
+def test_people_do_the_actions_that_a_word_names(spec: str) -> None:
+    dataset = open_dataset(spec, SHAPE, limit=40)
+    labels = [set(p.role.labels) for index in range(40) for p in dataset.scene(index).people]
+    assert set() in labels, "bystanders stay"
+    # A phone call may come with a walk, as everywhere in the world.
+    walks = {"walk forward", "walk backward"}
+    assert {label for one in labels for label in one - walks} == {"turn left", "phone"}
+    assert all(one - walks for one in labels if one)
+    assert dataset.class_names == CLASS_NAMES
+    assert dataset[0].clip_id != open_dataset("synthetic-train:40", SHAPE)[0].clip_id
+
+
+def test_a_world_of_all_actions_is_the_world() -> None:
+    named = open_dataset(f"synthetic-val:6:{','.join(CLASS_NAMES)}", SHAPE)
+    plain = open_dataset("synthetic-val:6", SHAPE)
+    for index in range(6):
+        assert np.array_equal(named[index].frames_rgb, plain[index].frames_rgb)
+        assert np.array_equal(named[index].labels, plain[index].labels)
 
 
 @pytest.mark.parametrize("side", [31, 1025])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from edge.data.synthetic.actions import TWIN
@@ -241,9 +241,12 @@ _WEIGHTS: dict[str, float] = {name: 1.0 for name in _ROLES} | {
 }  # fmt: skip
 
 
-def cast_actor(dice: Dice) -> Role:
-    """Draw somebody who acts."""
-    name = tuple(_WEIGHTS)[dice.weighted(tuple(_WEIGHTS.values()))]
+def cast_actor(dice: Dice, first: Collection[str] | None = None) -> Role:
+    """Draw somebody who acts; `first` says what may be their first action, None means all."""
+    weights = (
+        _WEIGHTS if first is None else {name: _WEIGHTS[name] for name in _ROLES if name in first}
+    )
+    name = tuple(weights)[dice.weighted(tuple(weights.values()))]
     return _ROLES[name](dice)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from edge.data.synthetic.scene import Scene
 from edge.data.synthetic.seeds import WORLD_VERSION, clip_seed
 from edge.data.synthetic.staging import draw_scene
 from runtime.errors import ConfigError
+from runtime.options import did_you_mean
 
 MIN_SIDE, MAX_SIDE = 32, 1024
 MAX_LENGTH = 1 << 40
@@ -22,7 +24,7 @@ _COUNTED = 512  # scenes that tell how often each action occurs, within a few pe
 class SyntheticClips:
     """Clips of the benchmark world.
 
-    Clip `index` depends on nothing but world version, split, seed, index and shape.
+    Clip `index` depends on nothing but world version, split, seed, index, shape and actions.
 
     Attributes:
         class_names: The world's actions.
@@ -32,7 +34,10 @@ class SyntheticClips:
     class_names = CLASS_NAMES
     world_version = WORLD_VERSION
 
-    def __init__(self, split: str, shape: ClipShape, *, length: int, seed: int = 0) -> None:
+    def __init__(
+        self, split: str, shape: ClipShape, *, length: int, seed: int = 0,
+        actions: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         """Describe the clips; nothing is made yet.
 
         Args:
@@ -40,6 +45,8 @@ class SyntheticClips:
             shape: What a model asks for.
             length: How many clips there are.
             seed: Which world of that split; figures are given for 0.
+            actions: What those who act do first, for practice of what is hard to learn; a gesture
+                may come with a walk. None for anything, which is what figures are given for.
 
         Raises:
             ConfigError: A value is out of range.
@@ -57,7 +64,14 @@ class SyntheticClips:
                     f"clips of the synthetic world have {name} {MIN_SIDE} to {MAX_SIDE} px, "
                     f"asked for {side}"
                 )
+        for name in (actions or ("",)) if actions is not None else ():
+            if name not in INDEX:
+                raise ConfigError(
+                    f"the synthetic world has no action {name[:40]!r}; it has "
+                    f"{', '.join(CLASS_NAMES)}.{did_you_mean(name, CLASS_NAMES)}"
+                )
         self.split, self.shape, self.seed = split, shape, seed
+        self.actions = None if actions is None else tuple(dict.fromkeys(actions))
         self._length = length
         steps = np.arange(shape.num_frames, dtype=np.float64) - shape.keyframe
         self._wanted = steps * shape.period_s
@@ -87,13 +101,16 @@ class SyntheticClips:
         if not 0 <= index < self._length:
             raise IndexError(f"clip {index} of {self._length}; expected 0 to {self._length - 1}")
         seed = clip_seed(self.split, self.seed, index)
-        return draw_scene(seed, width=self.shape.width, height=self.shape.height)
+        return draw_scene(
+            seed, width=self.shape.width, height=self.shape.height, actions=self.actions
+        )
 
     def __getitem__(self, index: int) -> ClipSample:
         """Make clip `index`."""
-        return self.sample(
-            self.scene(index), f"world{WORLD_VERSION}/{self.split}/{self.seed}/{index}"
-        )
+        clip_id = f"world{WORLD_VERSION}/{self.split}/{self.seed}/{index}"
+        if self.actions is not None:
+            clip_id += f"/{','.join(self.actions)}"
+        return self.sample(self.scene(index), clip_id)
 
     def sample(self, scene: Scene, clip_id: str) -> ClipSample:
         """Render a scene and tell the truth about its keyframe."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from edge.data.synthetic.actions import TWIN
 from edge.data.synthetic.appearance import draw_look, draw_stature
@@ -28,19 +29,22 @@ _TRIES = 14
 _TALL = 1.68
 
 
-def draw_scene(seed: int, *, width: int, height: int) -> Scene:
+def draw_scene(
+    seed: int, *, width: int, height: int, actions: Collection[str] | None = None
+) -> Scene:
     """Draw the scene of one clip.
 
     Args:
         seed: Seed of the clip (`seeds.clip_seed`).
         width: Width of the network's square, px.
         height: Height of the network's square, px.
+        actions: What those who act do first; None for anything.
     """
     dice = Dice(seed, 1)
     size_wh = _SIZES_WH[dice.weighted((3, 2, 2, 3, 3, 1.2, 1.2))]
     share = dice.log_uniform(0.28, 0.88) if dice.chance(0.9) else dice.log_uniform(0.1, 0.28)
     camera = _draw_camera(dice, share, size_wh[0] / size_wh[1], width, height)
-    people = _draw_people(Dice(seed, 2), camera, share, dice.weighted(_CROWD))
+    people = _draw_people(Dice(seed, 2), camera, share, dice.weighted(_CROWD), actions)
     place = _draw_place(dice, people, seed)
     props: list[Prop] = seats(people, dice)
     props += furnish(Dice(seed, 3), camera, place, people)
@@ -87,11 +91,13 @@ def _draw_camera(dice: Dice, share: float, aspect: float, width: int, height: in
                   height_px=height)  # fmt: skip
 
 
-def _draw_people(dice: Dice, camera: Camera, share: float, count: int) -> list[Person]:
+def _draw_people(
+    dice: Dice, camera: Camera, share: float, count: int, actions: Collection[str] | None
+) -> list[Person]:
     people: list[Person] = []
     taken: list[tuple[float, float, float, float]] = []
     for index in range(count):
-        role = cast_bystander(dice) if dice.chance(_BYSTANDER) else cast_actor(dice)
+        role = cast_bystander(dice) if dice.chance(_BYSTANDER) else cast_actor(dice, actions)
         spot = None
         for _ in range(_TRIES):
             own = share if index == 0 else dice.log_uniform(
