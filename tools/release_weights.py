@@ -102,7 +102,7 @@ def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
             if number:
                 axes.axvline(offset, color="0.6", linestyle=":")
             axes.annotate(
-                name, ((offset + end) / 2, 1.0 + 0.045 * (number % 2)), ha="center", va="bottom",
+                name, ((offset + end) / 2, 1.0 + 0.045 * (number % 3)), ha="center", va="bottom",
                 xycoords=("data", "axes fraction"), color="0.4",
             )  # fmt: skip
         offset = end
