@@ -138,13 +138,15 @@ def open_dataset(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"a limit of {limit} clips; expected 1 or more")
-    name, colon, behind = spec.partition(":")
+    name, *behind = spec.split(":", 2)
     if name not in _SYNTHETIC:
         return _open_real(spec, shape, limit, part)
     from edge.data.synthetic import SyntheticClips
 
-    length, actions = _behind_world(behind)
-    count = _count(spec, length) if length or (colon and actions is None) else DEFAULT_LENGTH
+    actions: list[str] = []
+    if len(behind) == 2 or (behind and behind[0].lstrip()[:1].isalpha()):
+        actions = [action.strip() for action in behind.pop().split(",")]
+    count = _count(spec, behind[0]) if behind else DEFAULT_LENGTH
     if limit is not None:
         count = min(count, limit)
     return SyntheticClips(_SYNTHETIC[name], shape, length=count, seed=seed, actions=actions)
@@ -246,14 +248,6 @@ def _is_folder(text: str) -> bool:
         return bool(text) and Path(text).is_dir()
     except (OSError, ValueError):
         return False
-
-
-def _behind_world(rest: str) -> tuple[str, list[str] | None]:
-    """Take `LENGTH`, `ACTION,ACTION` or `LENGTH:ACTION,ACTION` apart."""
-    length, colon, actions = rest.partition(":")
-    if not colon and rest.lstrip()[:1].isalpha():
-        length, colon, actions = "", ":", rest
-    return length, [name.strip() for name in actions.split(",")] if colon else None
 
 
 def _count(spec: str, length: str) -> int:

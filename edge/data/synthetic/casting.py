@@ -241,11 +241,9 @@ _WEIGHTS: dict[str, float] = {name: 1.0 for name in _ROLES} | {
 }  # fmt: skip
 
 
-def cast_actor(dice: Dice, first: Collection[str] | None = None) -> Role:
-    """Draw somebody who acts; `first` says what may be their first action, None means all."""
-    weights = (
-        _WEIGHTS if first is None else {name: _WEIGHTS[name] for name in _ROLES if name in first}
-    )
+def cast_actor(dice: Dice, actions: Collection[str] = ()) -> Role:
+    """Draw somebody who acts; their first action is one of `actions`, any where these are none."""
+    weights = {name: _WEIGHTS[name] for name in _WEIGHTS if not actions or name in actions}
     name = tuple(weights)[dice.weighted(tuple(weights.values()))]
     return _ROLES[name](dice)
 

@@ -36,7 +36,7 @@ class SyntheticClips:
 
     def __init__(
         self, split: str, shape: ClipShape, *, length: int, seed: int = 0,
-        actions: Sequence[str] | None = None,
+        actions: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Describe the clips; nothing is made yet.
 
@@ -46,7 +46,7 @@ class SyntheticClips:
             length: How many clips there are.
             seed: Which world of that split; figures are given for 0.
             actions: What those who act do first, for practice of what is hard to learn; a gesture
-                may come with a walk. None for anything, which is what figures are given for.
+                may come with a walk. Empty for anything, which is what figures are given for.
 
         Raises:
             ConfigError: A value is out of range.
@@ -64,14 +64,14 @@ class SyntheticClips:
                     f"clips of the synthetic world have {name} {MIN_SIDE} to {MAX_SIDE} px, "
                     f"asked for {side}"
                 )
-        for name in (actions or ("",)) if actions is not None else ():
+        for name in actions:
             if name not in INDEX:
                 raise ConfigError(
                     f"the synthetic world has no action {name[:40]!r}; it has "
                     f"{', '.join(CLASS_NAMES)}.{did_you_mean(name, CLASS_NAMES)}"
                 )
         self.split, self.shape, self.seed = split, shape, seed
-        self.actions = None if actions is None else tuple(dict.fromkeys(actions))
+        self.actions = tuple(dict.fromkeys(actions))
         self._length = length
         steps = np.arange(shape.num_frames, dtype=np.float64) - shape.keyframe
         self._wanted = steps * shape.period_s
@@ -108,7 +108,7 @@ class SyntheticClips:
     def __getitem__(self, index: int) -> ClipSample:
         """Make clip `index`."""
         clip_id = f"world{WORLD_VERSION}/{self.split}/{self.seed}/{index}"
-        if self.actions is not None:
+        if self.actions:
             clip_id += f"/{','.join(self.actions)}"
         return self.sample(self.scene(index), clip_id)
 

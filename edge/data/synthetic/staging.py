@@ -29,16 +29,14 @@ _TRIES = 14
 _TALL = 1.68
 
 
-def draw_scene(
-    seed: int, *, width: int, height: int, actions: Collection[str] | None = None
-) -> Scene:
+def draw_scene(seed: int, *, width: int, height: int, actions: Collection[str] = ()) -> Scene:
     """Draw the scene of one clip.
 
     Args:
         seed: Seed of the clip (`seeds.clip_seed`).
         width: Width of the network's square, px.
         height: Height of the network's square, px.
-        actions: What those who act do first; None for anything.
+        actions: What those who act do first; empty for anything.
     """
     dice = Dice(seed, 1)
     size_wh = _SIZES_WH[dice.weighted((3, 2, 2, 3, 3, 1.2, 1.2))]
@@ -92,7 +90,7 @@ def _draw_camera(dice: Dice, share: float, aspect: float, width: int, height: in
 
 
 def _draw_people(
-    dice: Dice, camera: Camera, share: float, count: int, actions: Collection[str] | None
+    dice: Dice, camera: Camera, share: float, count: int, actions: Collection[str]
 ) -> list[Person]:
     people: list[Person] = []
     taken: list[tuple[float, float, float, float]] = []
