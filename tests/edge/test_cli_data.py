@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -109,11 +111,15 @@ def test_overwrite_replaces(tmp_path: Path) -> None:
     assert cv2.imread(str(out)) is not None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    assert main(["data", "preview", "--out", str(folder / "s.png"), *FAST]) == EXIT_FAILED
+def test_a_folder_that_cannot_be_written_is_said(
+    tmp_path: Path, locked: Callable[[], AbstractContextManager[Path]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main(["data", "preview", "--out", str(tmp_path / "s.png"), *FAST]) == EXIT_OK
+    with locked() as folder:
+        assert main(["data", "preview", "--out", str(folder / "s.png"), *FAST]) == EXIT_FAILED
+        assert str(folder) in capsys.readouterr().err
+        assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["preview", "--help"]])

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -533,12 +534,11 @@ def test_a_limit_on_file_size_is_found_when_the_video_is_read_back(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    tmp_path.chmod(0o500)
-    with pytest.raises(SinkError, match="not writable"):
-        video_sink(tmp_path / "out.mp4")
+def test_a_folder_that_is_not_writable_is_refused(
+    locked: Callable[[], AbstractContextManager[Path]],
+) -> None:
+    with locked() as folder, pytest.raises(SinkError, match="not writable"):
+        video_sink(folder / "out.mp4")
 
 
 @pytest.mark.parametrize("display", ["", ":87", "127.0.0.1:87", "nonsense"])
