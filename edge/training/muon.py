@@ -44,6 +44,13 @@ class MuonAdamW(torch.optim.Optimizer):
         self._products = products
         super().__init__(groups, {"lr": lr, "weight_decay": 0.0, "muon": False})
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; a count of steps comes to its weight's device, where torch leaves it."""
+        super().load_state_dict(state_dict)
+        for weight, state in self.state.items():
+            for name, value in state.items():
+                state[name] = value.to(weight.device)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Move the weights; `closure` is for optimizers that evaluate the loss, and is not used."""

@@ -124,3 +124,16 @@ def test_a_loaded_state_goes_on_as_the_saved_one() -> None:
         its.step()
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_a_loaded_count_of_steps_is_where_its_weight_is() -> None:
+    """torch leaves it on the CPU, and the fused kernel takes no other device than the weight's."""
+    here, there = (nn.Parameter(torch.zeros(3, device=device)) for device in ("cpu", "meta"))
+    one, other = (
+        MuonAdamW([{"params": [weight], "weight_decay": 0.0, "muon": False}], lr=0.1)
+        for weight in (here, there)
+    )
+    here.grad = torch.ones(3)
+    one.step()
+    other.load_state_dict(one.state_dict())
+    assert {value.device.type for value in other.state[there].values()} == {"meta"}
