@@ -92,6 +92,10 @@ class TrainOptions:
     workers: int | None = option(None, "processes that make clips; by default as cores allow")
     seed: int = option(0, "of weights, order of clips and dropped branches")
 
+    imgsz: str | None = option(
+        None, "input picture, px: a side, or height,width; by default as --init has it, else the "
+        "variant's own", metavar="SIDE",
+    )  # fmt: skip
     token_selection: str | None = option(
         None, "which tokens become triplets; by default the variant's (halves)",
         choices=("all", "centre", "centre_mean", "halves"),
@@ -176,6 +180,8 @@ class TrainOptions:
                 raise ConfigError(
                     f"{_flag(name)} is {getattr(self, name)}, expected a share from 0 to 1"
                 )
+        if self.picture_hw is not None and min(self.picture_hw) < 1:
+            raise ConfigError(f"--imgsz is {self.imgsz}, expected sides above 0")
         if not 1 <= self.read_scale <= 4:
             raise ConfigError(f"--read-scale is {self.read_scale}, expected 1 to 4")
         if not 0.1 <= self.scale_low <= self.scale_high <= 10:
@@ -199,6 +205,24 @@ class TrainOptions:
         if self.lr0 is not None:
             return self.lr0
         return 1e-4 if self.qat else 2e-3
+
+    @property
+    def picture_hw(self) -> tuple[int, int] | None:
+        """Height and width of the input picture where `imgsz` names them, px.
+
+        Raises:
+            ConfigError: It is neither a side nor height,width.
+        """
+        if self.imgsz is None:
+            return None
+        words = str(self.imgsz).split(",")  # a file of flags may have a number there
+        try:
+            height, width = (int(word) for word in (words * 2 if len(words) == 1 else words))
+        except ValueError:
+            raise ConfigError(
+                f"--imgsz is {self.imgsz!r}, expected a side in px or height,width"
+            ) from None
+        return height, width
 
     def augments(self, word: str) -> bool:
         """Return whether the clips of a data set, a part of `data`, are changed in each pass."""

@@ -12,6 +12,7 @@ from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import from_config
 from edge.training.grow import grow
+from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,25 @@ def load_weights(model: BMViT, path: str, class_names: Sequence[str]) -> None:
     if source.config.heads.box_reference != model.config.heads.box_reference:
         _begin_anew(weights, mine, [n for n in mine if n.startswith("heads.box.")])
         logger.warning("%s has other boxes: the box head begins anew", path)
+    _check_shapes(weights, mine, source, model, path)
     model.load_state_dict(weights)
+
+
+def _check_shapes(
+    weights: Mapping[str, Tensor], mine: Mapping[str, Tensor], source: BMViT, model: BMViT,
+    path: str,
+) -> None:  # fmt: skip
+    """Refuse weights that are made for pictures of one size, where the model's has another.
+
+    Those of the compact variants are not; `small` has a table of relative positions.
+    """
+    before, after = source.config, model.config
+    bound = [name for name in weights if weights[name].shape != mine[name].shape]
+    if bound and (before.height, before.width) != (after.height, after.width):
+        raise ConfigError(
+            f"{path} has weights ({bound[0]}) for pictures of {before.height}x{before.width} "
+            f"alone, and --imgsz asks for {after.height}x{after.width}; leave --imgsz away"
+        )
 
 
 def _choose_rows(

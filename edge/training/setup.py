@@ -105,11 +105,14 @@ def _config(options: TrainOptions) -> BMViTConfig:
     config = None if options.init is None else load_checkpoint(options.init).config
     if config is None or config.variant != options.model:  # a smaller one is grown
         config = variant_config(options.model)
-    overrides = {
+    overrides: dict[str, object] = {
         name: getattr(options, name)
         for name in ("token_selection", "box_reference", "drop_path")
         if getattr(options, name) is not None
     }
+    if options.picture_hw is not None:
+        height, width = options.picture_hw
+        overrides |= {"height": height, "width": width}
     return with_overrides(config, **overrides)
 
 
