@@ -63,6 +63,8 @@ class CrossOptions:
     steps: int = option(450, "steps of each fold")
     batch: int = option(16, "clips of a step")
     lr0: float = option(1e-3, "highest learning rate (Muon)")
+    imgsz: str | None = option(None, "as of `edge train`: the input picture", metavar="SIDE")
+    bystanders: str = option("silent", "as of `edge train`", choices=("silent", "actors"))
     weak_loss: str = option("mil", "as of `edge train`", choices=("mil", "copy"))
     precision: str = option("fp32", "as of `edge train`", choices=("fp32", "bf16"))
     out: str = option("runs/bench/cross_validation", "folder for runs and reports")
@@ -91,11 +93,12 @@ def main(argv: Sequence[str]) -> int:
         _learn(folder, options)
     if options.only:
         return EXIT_OK
-    found = [_find(out / f"fold{fold}", options.model) for fold in range(options.folds)]
+    found = [_find(out / f"fold{fold}") for fold in range(options.folds)]
     results = {kind: _count(dataset, [clips[kind] for clips in found], folds) for kind in KINDS}
     command = "python -m benchmarks.cross_validation " + " ".join(argv)
     notes = [
-        f"{options.model} from {Path(options.init).name}, {options.steps} steps of {options.batch} "
+        f"{options.model}{f' at {options.imgsz}' if options.imgsz else ''} from "
+        f"{Path(options.init).name}, {options.steps} steps of {options.batch} "
         f"clips each ({options.beside} and the fold's own {options.repeat} times), {options.folds} "
         f"folds by recording; {len(folds.unknown)} videos of unknown recording are in no fold",
         "boxes are a detector's, smoothed over time (`edge label`): agreement with it, not truth",
@@ -124,7 +127,8 @@ def _learn(folder: Path, options: CrossOptions) -> None:
             "--scale-high", "1.6", "--mosaic", "0.15",
             "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995",
             "--batch", str(options.batch), "--steps", str(options.steps),
-            "--weak-loss", options.weak_loss,
+            "--weak-loss", options.weak_loss, "--bystanders", options.bystanders,
+            *(["--imgsz", options.imgsz] if options.imgsz else []),
             "--precision", options.precision, "--workers", "0", "--save-every", "50",
             "--no-tensorboard", *(["--resume", str(run)] if (run / "state.pt").exists()
                                   else ["--out", str(run)]),
@@ -146,15 +150,16 @@ def _open(data: str, variant: str) -> Any:
     return open_dataset(data, clip_shape(variant_config(variant)))
 
 
-def _find(folder: Path, variant: str) -> dict[str, list[Found]]:
+def _find(folder: Path) -> dict[str, list[Found]]:
     """Return what both models of a fold find in the clips that it is judged by."""
+    from edge.data.registry import open_dataset
     from edge.evaluation.clips import predict
     from edge.evaluation.predictors import ModelChoice, open_predictor
     from edge.evaluation.workers import class_order
 
-    dataset = _open(f"{folder / 'data'}:val", variant)
     models = (folder / "run" / "last.pt", folder / "bundle")
     predictors = [open_predictor(ModelChoice(model=str(path), num_threads=1)) for path in models]
+    dataset: Any = open_dataset(f"{folder / 'data'}:val", predictors[0].shape)
     orders = [class_order(predictor, dataset) for predictor in predictors]
     found: dict[str, list[Found]] = {kind: [] for kind in KINDS}
     for index in range(len(dataset)):

@@ -62,6 +62,10 @@ class TrainOptions:
     read_scale: float = option(
         1.0, "with --augment: read (and keep) clips so much larger than the model's input"
     )
+    bystanders: str = option(
+        "silent", "people of drawn clips who do none of the actions: nobody, as on the device, or "
+        "actors, as a detector's labels have everybody on film", choices=("silent", "actors"),
+    )  # fmt: skip
     epochs: float = option(100.0, "length of the schedule, passes over the data")
     steps: int | None = option(None, "length of the schedule in steps, in place of --epochs")
     limit_steps: int | None = option(None, "stop after so many steps of this session, and save")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.cached import CachedClips
+from edge.data.everyone import Everyone
 from edge.data.mixed import Mixed, counts_of
 from edge.data.problems import several
 from edge.data.registry import open_dataset, split_mix
@@ -72,6 +73,8 @@ def _open_part(
     if cache is not None:
         spec = f"{word} (seed {options.seed})"
         data = CachedClips(data, cache, shape=read, spec=spec)
+    if options.bystanders == "actors" and word.startswith("synthetic-"):
+        data = Everyone(data)
     if not augments:
         return data
     changes = AugmentConfig(

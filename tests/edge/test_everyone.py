@@ -1,0 +1,89 @@
+"""Drawn bystanders taught as persons, as a detector's labels have everybody on film."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge.data.everyone import Everyone
+from edge.data.mixed import Mixed
+from edge.data.samples import Certainty, ClipSample, ClipShape
+from edge.training.config import TrainOptions
+from edge.training.data import open_training
+from runtime.errors import ConfigError
+from tests.edge.moving_squares import MovingSquares
+
+SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
+IDLE = np.array([[0.1, 0.1, 0.3, 0.6], [0.5, 0.2, 0.8, 0.9]], np.float32)
+
+
+class WithIdle(MovingSquares):
+    """Squares that move, and two places where somebody does nothing."""
+
+    def __getitem__(self, index: int) -> ClipSample:
+        return replace(super().__getitem__(index), bystanders=IDLE)
+
+
+class Film(MovingSquares):
+    """As a detector labels it: everybody is a person."""
+
+    class_names = ("person", "fights")
+
+
+def test_who_does_nothing_is_a_person_and_does_none_of_the_actions() -> None:
+    plain, everyone = WithIdle(SHAPE, 8), Everyone(WithIdle(SHAPE, 8))
+    assert everyone.class_names == ("left", "right", "person")
+    for index in range(8):
+        before, after = plain[index], everyone[index]
+        actors = len(before.boxes)
+        assert np.array_equal(after.boxes, np.concatenate([before.boxes, IDLE]))
+        assert np.array_equal(after.labels[:actors, :2], before.labels)
+        assert not after.labels[actors:, :2].any()
+        assert after.labels[:, 2].all()
+        assert len(after.bystanders) == 0
+        assert not after.known.any()
+        assert np.array_equal(after.frames_rgb, before.frames_rgb)
+
+
+def test_beside_film_nobody_is_in_doubt() -> None:
+    mixed = Mixed([(Everyone(WithIdle(SHAPE, 4)), 1), (Film(SHAPE, 4), 1)])
+    assert mixed.class_names == ("left", "right", "person", "fights")
+    for index in range(4):
+        sample = mixed[index]
+        assert not sample.undecided.any()  # else the actor loss would pass them over
+        assert (sample.known[:, 3] == Certainty.UNKNOWN).all()
+        assert not sample.known[:, :3].any()
+
+
+def test_doubts_and_bags_of_the_actors_stay() -> None:
+    class Doubtful(WithIdle):
+        def __getitem__(self, index: int) -> ClipSample:
+            sample = super().__getitem__(index)
+            doubt = np.full(sample.labels.shape, Certainty.SOMEBODY, np.uint8)
+            return replace(sample, certainty=doubt, bags=np.full(len(sample.boxes), 3, np.int64))
+
+    data = Doubtful(SHAPE, 8)
+    index = next(i for i in range(8) if len(data[i].boxes) == 2)
+    sample = Everyone(data)[index]
+    assert (sample.known[:2, :2] == Certainty.SOMEBODY).all()
+    assert not sample.known[2:].any()
+    assert sample.together[0] == sample.together[1] == 3
+    assert len(set(sample.together.tolist())) == 3  # each idle one is a bag of their own
+
+
+def test_persons_of_its_own_are_refused() -> None:
+    with pytest.raises(ConfigError, match="a class 'person' of their own"):
+        Everyone(Film(SHAPE, 2))
+
+
+def test_the_flag_is_for_the_drawn_world() -> None:
+    word = "synthetic-train:16"
+    silent = open_training(TrainOptions(data=word), SHAPE)
+    everyone = open_training(TrainOptions(data=word, bystanders="actors"), SHAPE)
+    assert everyone.class_names == (*silent.class_names, "person")
+    idle = [len(silent[index].bystanders) for index in range(16)]
+    assert sum(idle) > 0
+    for index in range(16):
+        assert len(everyone[index].boxes) == len(silent[index].boxes) + idle[index]
