@@ -218,7 +218,9 @@ def test_a_bundle_without_a_checkpoint_says_what_is_missing(video: Path) -> None
     assert "no float checkpoint" in subject.why_no_attention
     clip, what = explained(subject, video)
     assert what.attention is None
-    assert what.actor_map.shape == (2, 10, 10)
+    with Bundle.load(DEFAULT_BUNDLE) as bundle:
+        height, width = bundle.spec.clip_shape[-2:]
+    assert what.actor_map.shape == (2, height // 16, width // 16)
     heading = Heading(source="x", frame=0, t=0.0, times=clip.times)
     assert draw_explanation(subject, what, heading).shape[1] == WIDTH
 
@@ -228,7 +230,9 @@ def test_a_bundles_own_checkpoint_shows_attention(checkpoint: Path, tmp_path: Pa
     shutil.copytree(DEFAULT_BUNDLE, folder)
     with Bundle.load(folder) as bundle:
         spec = bundle.spec
-    model = build_model("nano", num_classes=len(spec.class_names), seed=0)
+    height, width = spec.clip_shape[-2:]
+    names = len(spec.class_names)
+    model = build_model("nano", num_classes=names, seed=0, height=height, width=width)
     save_checkpoint(folder / "own.pt", model, class_names=spec.class_names, trained=False)
     subject = open_subject(str(folder))
     assert (subject.name, subject.why_no_attention) == ("own.pt", None)
