@@ -115,6 +115,11 @@ def names_data_set(word: str) -> bool:
     return head in _SYNTHETIC or (bool(colon) and (head in _REAL or of_folder))
 
 
+def is_drawn(spec: str) -> bool:
+    """Tell whether a word names the benchmark world, and not real videos."""
+    return spec.partition(":")[0] in _SYNTHETIC
+
+
 def open_dataset(
     spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None, part: Part = "val"
 ) -> ClipDataset:
@@ -139,7 +144,7 @@ def open_dataset(
     if limit is not None and limit < 1:
         raise ConfigError(f"a limit of {limit} clips; expected 1 or more")
     name, *behind = spec.split(":", 2)
-    if name not in _SYNTHETIC:
+    if not is_drawn(spec):
         return _open_real(spec, shape, limit, part)
     from edge.data.synthetic import SyntheticClips
 

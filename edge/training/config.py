@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.data.registry import split_mix
+from edge.data.registry import is_drawn, split_mix
 from runtime.errors import ArtifactError, ConfigError
 from runtime.options import option
 
@@ -230,9 +230,7 @@ class TrainOptions:
 
     def augments(self, word: str) -> bool:
         """Return whether the clips of a data set, a part of `data`, are changed in each pass."""
-        return self.augment == "on" or (
-            self.augment == "auto" and not word.startswith("synthetic-")
-        )
+        return self.augment == "on" or (self.augment == "auto" and not is_drawn(word))
 
     @property
     def many(self) -> float:

@@ -14,7 +14,7 @@ from edge.data.cached import CachedClips
 from edge.data.everyone import Everyone
 from edge.data.mixed import Mixed, counts_of
 from edge.data.problems import several
-from edge.data.registry import open_dataset, split_mix
+from edge.data.registry import is_drawn, open_dataset, split_mix
 from edge.data.samples import ClipDataset, ClipShape
 from edge.training.config import TrainOptions
 from runtime.errors import ConfigError
@@ -45,6 +45,11 @@ def open_training(options: TrainOptions, shape: ClipShape) -> ClipDataset:
         ConfigError: A word names no data set, or a cache holds other clips.
     """
     words = split_mix(options.data)
+    if options.bystanders == "actors" and not any(is_drawn(word) for word, _ in words):
+        raise ConfigError(
+            f"--bystanders actors is about drawn clips, and --data {options.data} has none; name "
+            "synthetic-train beside it, or leave --bystanders away"
+        )
     if len(words) == 1 and words[0][1] == 1:
         return _open_part(options, words[0][0], shape, options.cache)
     parts: list[tuple[ClipDataset, int]] = []
@@ -73,7 +78,7 @@ def _open_part(
     if cache is not None:
         spec = f"{word} (seed {options.seed})"
         data = CachedClips(data, cache, shape=read, spec=spec)
-    if options.bystanders == "actors" and word.startswith("synthetic-"):
+    if options.bystanders == "actors" and is_drawn(word):
         data = Everyone(data)
     if not augments:
         return data

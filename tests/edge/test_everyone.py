@@ -87,3 +87,9 @@ def test_the_flag_is_for_the_drawn_world() -> None:
     assert sum(idle) > 0
     for index in range(16):
         assert len(everyone[index].boxes) == len(silent[index].boxes) + idle[index]
+
+
+def test_the_flag_without_drawn_clips_is_refused_before_anything_is_opened() -> None:
+    options = TrainOptions(data="mine:train*3+synthetic-film", bystanders="actors")
+    with pytest.raises(ConfigError, match="--bystanders actors is about drawn clips"):
+        open_training(options, SHAPE)
