@@ -43,6 +43,7 @@ F32 = npt.NDArray[np.float32]
 _KEY_WIDTH = 860  # the keyframe fits in
 _LABEL = 230  # width of the words beside a row
 _MAX_FRAMES = 8  # of a row
+_LIKELY = 0.5  # as `edge run` reports actions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,11 @@ def _keyframe(subject: Subject, what: Explanation, shown: Sequence[int]) -> Imag
         cv2.rectangle(image, (x1, y1), (x2, y2), colour_of(number), 3, cv2.LINE_AA)
     taken: list[Rect] = []
     for number in shown:
-        words = f"{number + 1}  {_best_action(subject, what, number)}"
+        named = ", ".join(
+            f"{n} {score:.2f}"
+            for n, score in likely_actions(subject.class_names, what.tokens.actions[number])
+        )
+        words = f"{number + 1}  {named}"
         words += "" if number < what.num_kept else " (not kept)"
         (wide, _), _ = cv2.getTextSize(words, FONT, 0.55, 1)
         x1, y1, x2, y2 = boxes[number].tolist()
@@ -201,8 +206,11 @@ def _row(subject: Subject, what: Explanation, number: int) -> Image:
     kept = number < what.num_kept
     even = 1.0 / weights.size
     step = what.attention.query_steps[which]
+    named = ", ".join(
+        name for name, _ in likely_actions(subject.class_names, what.tokens.actions[number])
+    )
     lines = [
-        (f"{number + 1}  {_best_action(subject, what, number)}", WHITE, 0.56),
+        (f"{number + 1}  {named}", WHITE, 0.5),
         (f"p(actor) {what.tokens.actor[number]:.3g}" + ("" if kept else ", not kept"),
          GREY if kept else ALARM, 0.45),
         (f"slice {which + 1} of {slices}, row {row + 1}, column {column + 1}", GREY, 0.42),
@@ -260,7 +268,10 @@ def _foot(subject: Subject, what: Explanation, shown: Sequence[int]) -> Image:
     return image
 
 
-def _best_action(subject: Subject, what: Explanation, number: int) -> str:
-    scores = what.tokens.actions[number]
-    best = int(scores.argmax())
-    return f"{plain(subject.class_names[best], 18)} {scores[best]:.2f}"
+def likely_actions(class_names: Sequence[str], scores: F32) -> list[tuple[str, float]]:
+    """Return the best action, and the next where it is likely, too: who walks is also a person."""
+    first, *others = np.argsort(-scores, kind="stable")[:2]
+    return [
+        (plain(class_names[one], 18), float(scores[one]))
+        for one in (first, *(other for other in others if scores[other] >= _LIKELY))
+    ]

@@ -17,7 +17,7 @@ from edge.evaluation.clips import predict  # noqa: E402
 from edge.explain.attention import last_layer, run_with_attention  # noqa: E402
 from edge.explain.canvas import WIDTH  # noqa: E402
 from edge.explain.clips import clips_of  # noqa: E402
-from edge.explain.picture import Heading, draw_explanation  # noqa: E402
+from edge.explain.picture import Heading, draw_explanation, likely_actions  # noqa: E402
 from edge.explain.subject import Subject, open_subject  # noqa: E402
 from edge.model.bmvit import BMViT, BMViTConfig  # noqa: E402
 from edge.model.checkpoint import save_checkpoint  # noqa: E402
@@ -286,3 +286,19 @@ def test_a_refusal_is_one_sentence(
     assert error.startswith("error: ")
     assert sentence in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("scores", "named"),
+    [
+        ((0.2, 0.9, 0.7), [("run", 0.9), ("wave", 0.7)]),
+        ((0.2, 0.9, 0.4), [("run", 0.9)]),  # what is unlikely is not said beside it
+        ((0.3, 0.1, 0.2), [("walk", 0.3)]),  # the best is named however low it is
+        ((0.8, 0.9, 0.7), [("run", 0.9), ("walk", 0.8)]),  # two, not more
+    ],
+)
+def test_a_second_action_is_named_where_it_is_likely(
+    scores: tuple[float, ...], named: list[tuple[str, float]]
+) -> None:
+    found = likely_actions(("walk", "run", "wave"), np.array(scores))
+    assert [(name, pytest.approx(score)) for name, score in found] == named
