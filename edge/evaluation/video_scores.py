@@ -1,8 +1,11 @@
 """How well a model tells videos in which somebody does something from those in which nobody does.
 
 Where a label is of a whole video, nobody knows which box is right. What can be counted is the
-video: its score is the highest p(actor) x p(action) of all tokens at all of its keyframes. Videos
-that were cut from one recording are alike, so the intervals are of recordings drawn anew.
+video: its score is the highest p(action) of whoever is there at any of its keyframes. Videos that
+were cut from one recording are alike, so the intervals are of recordings drawn anew.
+
+How well somebody is seen says nothing about what they do: p(actor) decides who is there, by a low
+floor, and does not weigh the score (docs/adr/0023-score-of-a-video.md).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from edge.data.video_labels import NO_ROW, VideoLabels, video_labels_of
 from edge.evaluation.boxes import F64, I64, Bools
 from runtime.decode import Detections
 
+SOMEBODY = 0.1  # p(actor) from which a token counts as somebody
 PLAIN = 0.5  # the threshold that needs no data
 _DRAWN, _SEED = 2000, 0  # sets of recordings, for the intervals
 _LOW, _HIGH = 2.5, 97.5  # per cent: 95 of a hundred lie between
@@ -84,8 +88,8 @@ class VideoScores:
 
     def add(self, place: ClipPlace, found: Detections) -> None:
         """Add a keyframe with what was found there; no token where it could not be decoded."""
-        scores = found.actions.astype(np.float64) * found.actor.astype(np.float64)[:, None]
-        best = scores.max(axis=0, initial=0.0)
+        somebody = found.actor >= np.float32(SOMEBODY)
+        best = found.actions[somebody].astype(np.float64).max(axis=0, initial=0.0)
         self._seen.setdefault(place.video, []).append((place.timestamp, best))
 
     def result(self) -> dict[str, dict[str, Any]]:
@@ -257,5 +261,6 @@ def lines_of_videos(content: Mapping[str, Mapping[str, Any]]) -> list[str]:
     names = ", ".join(content)
     return [
         f"said of whole videos, and so not in the frame-mAP: {names}. A video's score is its "
-        "highest p(actor) x p(action); in brackets 95 % intervals over recordings drawn anew",
+        f"highest p(action) of all tokens with a p(actor) of {SOMEBODY} or more; in brackets 95 % "
+        "intervals over recordings drawn anew",
     ]

@@ -46,11 +46,14 @@ def add(videos: VideoScores, name: str, *keyframes: float) -> None:
         videos.add(ClipPlace(video=name, frame=index, timestamp=float(index)), found(score, 0.01))
 
 
-def test_a_video_scores_as_its_surest_token() -> None:
+def test_a_video_scores_as_its_surest_somebody() -> None:
     videos = scores_of({"a": 1, "b": 0, "other": NO_ROW})
-    videos.add(ClipPlace(video="a", frame=9, timestamp=1.0), found(0.3, 0.5))
-    videos.add(ClipPlace(video="a", frame=0, timestamp=0.0), found(0.4, actor=0.5))
-    videos.add(ClipPlace(video="b", frame=0, timestamp=0.0), found(0.75, actor=0.5))
+    videos.add(ClipPlace(video="a", frame=9, timestamp=1.0), found(0.3, 0.4))
+    # Half hidden, and as sure to fight.
+    videos.add(ClipPlace(video="a", frame=0, timestamp=0.0), found(0.5, actor=0.2))
+    # A token on nobody may say what it likes.
+    videos.add(ClipPlace(video="b", frame=0, timestamp=0.0), found(0.99, actor=0.09))
+    videos.add(ClipPlace(video="b", frame=2, timestamp=2.0), found(0.375, actor=0.1))
     videos.add(ClipPlace(video="b", frame=1, timestamp=1.0), found())
     videos.add(ClipPlace(video="other", frame=0, timestamp=0.0), found(0.99))
     one = videos.result()["fight"]
