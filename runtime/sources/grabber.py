@@ -120,12 +120,17 @@ class Grabber(threading.Thread):
 
         While a stream is opened, FFmpeg keeps about a second of it, and then hands it out at once.
         Those frames are old, and their times of arrival say nothing about when they were taken.
+        It is through when two frames in a row had to be waited for: one alone may be slow because
+        a busy machine took the processor away, and many old ones may be behind it.
         """
+        waited = 0
         while self._backlog > 0:
             start = time.perf_counter()
             if not capture.grab():
                 return False
-            if time.perf_counter() - start > 0.25 * self._interval_s:
+            slow = time.perf_counter() - start > 0.25 * self._interval_s
+            waited = waited + 1 if slow else 0
+            if waited == 2:
                 self._backlog = 0
                 return True
             self._backlog -= 1

@@ -31,7 +31,7 @@ from runtime.sources import Frame, Gap, SourceConfig, csi_pipeline, open_source,
 from runtime.sources import opencv as opencv_module
 from runtime.sources.grabber import MediaClock
 from runtime.sources.uri import without_password
-from tests.runtime.fake_camera import FakeCamera, FakeCapture
+from tests.runtime.fake_camera import FakeCamera, FakeCapture, steady
 
 FAST = SourceConfig(
     max_age_ms=100,
@@ -377,6 +377,17 @@ def test_only_the_newest_frame_waits_and_the_others_are_counted() -> None:
         assert item.index == 9
         assert source.dropped == 9
         assert source.live
+
+
+def test_a_stream_begins_behind_its_backlog_even_where_one_old_frame_was_slow() -> None:
+    slow = 0.05  # more than a frame: the processor was away
+    old = [slow, SIZE, *[SIZE] * 10, slow, SIZE, *[SIZE] * 9]
+    camera = FakeCamera([*old, *steady(8, SIZE, fps=30)])
+    with open_source("rtsp://camera/1", FAST, opener=camera) as source:
+        first = source.read()
+    assert isinstance(first, Frame)
+    # The first of the fresh ones shows that there is no more; the second is handed over.
+    assert first.index == 21 + 1
 
 
 def test_frames_kept_to_be_drawn_never_cost_a_sample() -> None:
