@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -23,6 +24,9 @@ from runtime.sources.uri import SourceUri
 logger = logging.getLogger(__name__)
 
 MAX_BACKLOG_S = 5.0
+# A stream is at its camera's pace when this many frames took this many intervals: cameras that send
+# in pairs or threes pass, and those of up to three times the rate that they announce.
+_PACE_FRAMES, _PACE_WAIT = 5, 1.5
 
 Opener: TypeAlias = Callable[[SourceUri, SourceConfig], Capture]
 
@@ -120,17 +124,16 @@ class Grabber(threading.Thread):
 
         While a stream is opened, FFmpeg keeps about a second of it, and then hands it out at once.
         Those frames are old, and their times of arrival say nothing about when they were taken.
-        It is through when two frames in a row had to be waited for: one alone may be slow because
-        a busy machine took the processor away, and many old ones may be behind it.
+        It is through when the last few had to be waited for as frames of a camera are; no single
+        one is enough: on a busy machine an old one is slow, too, and many more may be behind it.
         """
-        waited = 0
+        waits: deque[float] = deque(maxlen=_PACE_FRAMES)  # in intervals, of one at most one
         while self._backlog > 0:
             start = time.perf_counter()
             if not capture.grab():
                 return False
-            slow = time.perf_counter() - start > 0.25 * self._interval_s
-            waited = waited + 1 if slow else 0
-            if waited == 2:
+            waits.append(min(1.0, (time.perf_counter() - start) / self._interval_s))
+            if sum(waits) >= _PACE_WAIT:
                 self._backlog = 0
                 return True
             self._backlog -= 1

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +389,17 @@ def test_a_stream_begins_behind_its_backlog_even_where_one_old_frame_was_slow() 
     assert isinstance(first, Frame)
     # The first of the fresh ones shows that there is no more; the second is handed over.
     assert first.index == 21 + 1
+
+
+@pytest.mark.parametrize("together", [2, 3])
+def test_a_camera_that_sends_several_frames_at_once_is_seen_at_once(together: int) -> None:
+    """No two frames in a row are waited for, and yet there is no backlog."""
+    script = [step for _ in range(6) for step in (together / 30, *[SIZE] * together)]
+    config = replace(FAST, max_age_ms=2_000)
+    with open_source("rtsp://camera/1", config, opener=FakeCamera(script)) as source:
+        first = source.read()
+    assert isinstance(first, Frame)
+    assert first.index == together
 
 
 def test_frames_kept_to_be_drawn_never_cost_a_sample() -> None:
