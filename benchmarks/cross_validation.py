@@ -9,6 +9,7 @@ anything is counted, with intervals over recordings.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,6 +68,14 @@ class CrossOptions:
     bystanders: str = option("silent", "as of `edge train`", choices=("silent", "actors"))
     weak_loss: str = option("mil", "as of `edge train`", choices=("mil", "copy"))
     precision: str = option("fp32", "as of `edge train`", choices=("fp32", "bf16"))
+    then: str | None = option(
+        None, "flags of a second training that goes on from the first, in which these take the "
+        "place of what it had, such as --then='--imgsz 256 --steps 350'", metavar="FLAGS",
+    )  # fmt: skip
+    rivals: float | None = option(
+        None, "how strongly neighbouring tokens yield, as of `edge train`, put behind the weights "
+        "once they are trained", metavar="STRENGTH",
+    )  # fmt: skip
     out: str = option("runs/bench/cross_validation", "folder for runs and reports")
     verbose: bool = option(False, "show tracebacks")
 
@@ -93,14 +102,16 @@ def main(argv: Sequence[str]) -> int:
         _learn(folder, options)
     if options.only:
         return EXIT_OK
-    found = [_find(out / f"fold{fold}") for fold in range(options.folds)]
+    found = [_find(out / f"fold{fold}", options) for fold in range(options.folds)]
     results = {kind: _count(dataset, [clips[kind] for clips in found], folds) for kind in KINDS}
     command = "python -m benchmarks.cross_validation " + " ".join(argv)
     notes = [
         f"{options.model}{f' at {options.imgsz}' if options.imgsz else ''} from "
         f"{Path(options.init).name}, {options.steps} steps of {options.batch} "
         f"clips each ({options.beside} and the fold's own {options.repeat} times), {options.folds} "
-        f"folds by recording; {len(folds.unknown)} videos of unknown recording are in no fold",
+        f"folds by recording; {len(folds.unknown)} videos of unknown recording are in no fold"
+        + (f"; then `edge train {options.then}`" if options.then else "")
+        + (f"; then tokens yield by {options.rivals:g}" if options.rivals is not None else ""),
         "boxes are a detector's, smoothed over time (`edge label`): agreement with it, not truth",
     ]
     text = write_report(
@@ -117,28 +128,62 @@ def main(argv: Sequence[str]) -> int:
 
 def _learn(folder: Path, options: CrossOptions) -> None:
     """Train and export one fold, unless that is done."""
-    run, bundle, data = folder / "run", folder / "bundle", folder / "data"
-    if not (run / "done").exists():
-        run_edge(
-            "train", "--model", options.model, "--init", options.init,
-            "--data", f"{options.beside}+{data}:train*{options.repeat}",
-            "--val-data", f"{data}:val", "--val-clips", "0", "--val-every", "0",
-            "--cache", str(folder / "cache"), "--read-scale", "1.5", "--scale-low", "0.8",
-            "--scale-high", "1.6", "--mosaic", "0.15",
-            "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995",
-            "--batch", str(options.batch), "--steps", str(options.steps),
-            "--weak-loss", options.weak_loss, "--bystanders", options.bystanders,
-            *(["--imgsz", options.imgsz] if options.imgsz else []),
-            "--precision", options.precision, "--workers", "0", "--save-every", "50",
-            "--no-tensorboard", *(["--resume", str(run)] if (run / "state.pt").exists()
-                                  else ["--out", str(run)]),
-        )  # fmt: skip
-        (run / "done").touch()
+    bundle, data = folder / "bundle", folder / "data"
+    _train(folder / "run", options.init, data, options)
+    if options.then:
+        _train(folder / "then", str(folder / "run" / "last.pt"), data, options, options.then)
+    if options.rivals is not None and not (folder / "yielding.pt").exists():
+        _let_yield(folder, options.rivals, options)
     if not bundle.exists():
         run_edge(
-            "export", "--model", str(run / "last.pt"), "--targets", "xnnpack-int8",
+            "export", "--model", str(_weights(folder, options)), "--targets", "xnnpack-int8",
             "--calib-data", f"{data}:train", "--calib-clips", "128", "--out", str(bundle),
         )  # fmt: skip
+
+
+def _train(run: Path, init: str, data: Path, options: CrossOptions, changes: str = "") -> None:
+    """Train one run, unless that is done; `changes` come last and so replace what is before."""
+    if (run / "done").exists():
+        return
+    run_edge(
+        "train", "--model", options.model, "--init", init,
+        "--data", f"{options.beside}+{data}:train*{options.repeat}",
+        "--val-data", f"{data}:val", "--val-clips", "0", "--val-every", "0",
+        "--cache", str(run.with_name(f"cache-{run.name}" if changes else "cache")),
+        "--read-scale", "1.5", "--scale-low", "0.8", "--scale-high", "1.6", "--mosaic", "0.15",
+        "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995",
+        "--batch", str(options.batch), "--steps", str(options.steps),
+        "--weak-loss", options.weak_loss, "--bystanders", options.bystanders,
+        *(["--imgsz", options.imgsz] if options.imgsz else []),
+        "--precision", options.precision, "--workers", "0", "--save-every", "50",
+        "--no-tensorboard", *shlex.split(changes),
+        *(["--resume", str(run)] if (run / "state.pt").exists() else ["--out", str(run)]),
+    )  # fmt: skip
+    (run / "done").touch()
+
+
+def _let_yield(folder: Path, strength: float, options: CrossOptions) -> None:
+    """Write the same weights, of a model whose tokens yield."""
+    from edge.model.bmvit import with_overrides
+    from edge.model.checkpoint import load_checkpoint, save_checkpoint
+    from edge.model.variants import from_config
+
+    old = load_checkpoint(_trained(folder, options))
+    model = from_config(with_overrides(old.config, rivals=strength))
+    model.load_state_dict(old.model.state_dict())
+    path = folder / "yielding.pt"
+    save_checkpoint(path, model, class_names=old.class_names, trained=old.trained, note=old.note)
+
+
+def _trained(folder: Path, options: CrossOptions) -> Path:
+    """Return the weights that the training of a fold ends with."""
+    return folder / ("then" if options.then else "run") / "last.pt"
+
+
+def _weights(folder: Path, options: CrossOptions) -> Path:
+    """Return the weights that a fold is judged by."""
+    yielding = folder / "yielding.pt"
+    return _trained(folder, options) if options.rivals is None else yielding
 
 
 def _open(data: str, variant: str) -> Any:
@@ -150,14 +195,14 @@ def _open(data: str, variant: str) -> Any:
     return open_dataset(data, clip_shape(variant_config(variant)))
 
 
-def _find(folder: Path) -> dict[str, list[Found]]:
+def _find(folder: Path, options: CrossOptions) -> dict[str, list[Found]]:
     """Return what both models of a fold find in the clips that it is judged by."""
     from edge.data.registry import open_dataset
     from edge.evaluation.clips import predict
     from edge.evaluation.predictors import ModelChoice, open_predictor
     from edge.evaluation.workers import class_order
 
-    models = (folder / "run" / "last.pt", folder / "bundle")
+    models = (_weights(folder, options), folder / "bundle")
     predictors = [open_predictor(ModelChoice(model=str(path), num_threads=1)) for path in models]
     dataset: Any = open_dataset(f"{folder / 'data'}:val", predictors[0].shape)
     orders = [class_order(predictor, dataset) for predictor in predictors]

@@ -57,14 +57,14 @@ class Scheme:
 # Softmax and both matmuls of attention are float in any case: XNNPACK has no int8 form of them, and
 # they are cheap next to the projections. The last layer of a head decides a box to a fraction of a
 # pixel and a score to a threshold; it is a thousandth of the work, so the export names it as float
-# too, beside the sum with the reference box (in `heads` itself). The squares in a LayerNorm want
-# more range than int8 has.
+# too, beside the sum with the reference box (in `heads` itself). The overlap of small boxes, by
+# which tokens yield to `rivals`, and the squares in a LayerNorm want more range than int8 has.
 XNNPACK_INT8 = Scheme(
     name="xnnpack-int8",
     engine="xnnpack",
     per_channel_weights=True,
     activations="affine",
-    float_modules=("*heads", "*norm*"),
+    float_modules=("*heads", "*rivals", "*norm*"),
 )
 
 # TensorRT has no zero points ("`y_zero_point` must be 0" in its table of ONNX operators); all else

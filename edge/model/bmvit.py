@@ -15,6 +15,7 @@ from typing import Protocol, cast, runtime_checkable
 from torch import Tensor, nn
 
 from edge.model.heads import DetectionHeads, HeadConfig
+from edge.model.rivals import Rivals
 from edge.model.selection import (
     TokenSelection,
     check_selection,
@@ -137,6 +138,8 @@ class BMViT(nn.Module):
         self.num_tokens = num_tokens(self.token_selection, grid)
         slices = num_slices(self.token_selection, grid[0])
         self.heads = DetectionHeads(channels, config.num_classes, grid[1:], config.heads, slices)
+        strength = config.heads.rivals
+        self.rivals = Rivals(strength, grid[1:]) if strength else None
 
     def forward(self, clip_ncthw: Tensor) -> dict[str, Tensor]:
         """Predict a triplet for every token.
@@ -154,7 +157,11 @@ class BMViT(nn.Module):
         """Turn the backbone's T' temporal slices (B, C, H', W') into what `forward` returns."""
         where, what = select(slices, self.token_selection)
         maps = self.heads(merge_slices(where), merge_slices(what))
-        return named_triplets(maps, slices[0].shape[0])
+        triplets = named_triplets(maps, slices[0].shape[0])
+        if self.rivals is not None:
+            yielded = self.rivals(triplets["pred_boxes"], triplets["pred_actor"])
+            triplets["pred_actor"] = yielded
+        return triplets
 
     def _slices(self, clip_ncthw: Tensor) -> list[Tensor]:
         forward_slices = getattr(self.backbone, "forward_slices", None)

@@ -36,6 +36,8 @@ class HeadConfig:
         reference_spread: Size of the last slice's reference box over the first's, evenly spaced in
             logarithm around `reference_size`. Two slices see the same person; where one is nearer
             to the small and the other to the large, it is known which of them is to speak.
+        rivals: How strongly a token yields to a neighbour that bids more for the same person, see
+            `rivals.py`; 0 for not at all.
         slice_embedding: Add learned numbers to the features of each slice, so that what one slice
             answers the other can leave out. One addition of a constant at inference.
         actor_prior: p(actor) of an untrained token. Few of the tokens speak, and a start at one
@@ -49,6 +51,7 @@ class HeadConfig:
     box_reference: BoxReference = "token"
     reference_size: tuple[float, float] = (0.12, 0.28)
     reference_spread: float = 2.5
+    rivals: float = 0.0
     slice_embedding: bool = True
     actor_prior: float = 0.01
     action_prior: float = 0.1
@@ -76,6 +79,8 @@ class HeadConfig:
                 f"a reference_spread of {self.reference_spread} makes a reference_size of "
                 f"{self.reference_size} larger than the frame"
             )
+        if not 0 <= self.rivals < math.inf:
+            raise ConfigError(f"rivals must be 0 or more, got {self.rivals}")
         for name in ("actor_prior", "action_prior"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")

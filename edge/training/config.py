@@ -108,6 +108,10 @@ class TrainOptions:
         None, "boxes as offsets from the token's place, or as they are (the method's ablation); by "
         "default as --init has them, else token", choices=("token", "absolute"),
     )  # fmt: skip
+    rivals: float | None = option(
+        None, "how strongly a token yields to a neighbour that bids more for the same person; by "
+        "default as --init has it, else 0 (not at all)", metavar="STRENGTH",
+    )  # fmt: skip
 
     set_cost_class: float = option(2.0, "matching: weight of the actor term")
     set_cost_bbox: float = option(5.0, "matching: weight of the L1 distance of boxes")

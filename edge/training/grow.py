@@ -8,6 +8,7 @@ smaller one lacks begin as their skip. (Function-preserving growth: Net2Net, arX
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -113,8 +114,12 @@ def _check_alike(small: BMViT, large: BMViT) -> None:
             f"a {large.config.variant} cannot be grown from a {small.config.variant}: it has "
             f"{after.depths} blocks, there {before.depths}"
         )
+    # How far neighbours yield is no weight: the larger one may do as it likes.
+    alike = replace(
+        small.config, heads=replace(small.config.heads, rivals=large.config.heads.rivals)
+    )
     for name in ("heads", "num_classes", "token_selection", "mean", "std"):
-        if getattr(small.config, name) != getattr(large.config, name):
+        if getattr(alike, name) != getattr(large.config, name):
             raise ConfigError(
                 f"a {large.config.variant} cannot be grown from a {small.config.variant}: {name} "
                 f"is {getattr(large.config, name)}, there {getattr(small.config, name)}"

@@ -107,7 +107,7 @@ def _config(options: TrainOptions) -> BMViTConfig:
         config = variant_config(options.model)
     overrides: dict[str, object] = {
         name: getattr(options, name)
-        for name in ("token_selection", "box_reference", "drop_path")
+        for name in ("token_selection", "box_reference", "rivals", "drop_path")
         if getattr(options, name) is not None
     }
     if options.picture_hw is not None:

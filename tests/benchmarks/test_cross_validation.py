@@ -7,16 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import cross_validation
 from benchmarks._cross.folds import split_by_source, write_fold
-from benchmarks.cross_validation import nested
+from benchmarks.cross_validation import CrossOptions, nested
 from edge.data.annotations import ClipPlace
 from edge.data.video_labels import VideoLabels
 from edge.evaluation.video_scores import VideoScores
+from edge.model.checkpoint import load_checkpoint, save_checkpoint
+from edge.model.variants import build_model
+from edge.training.config import TrainOptions
 from runtime.decode import Detections
 from runtime.errors import ConfigError
+from runtime.options import OptionParser
+from tests.edge.test_training_parts import TINY
 
 
 def labels_of(source: dict[str, str], present: dict[str, bool]) -> VideoLabels:
@@ -102,3 +109,44 @@ def test_a_fold_is_judged_at_a_threshold_it_had_no_part_in() -> None:
     # Two folds are told apart; in the third all videos lie above the others' threshold.
     assert result["accuracy"] == pytest.approx(10 / 12)
     assert result["false_alarms_per_hour"] == pytest.approx(2 / 6)
+
+
+def test_a_second_training_goes_on_from_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def run_edge(*words: str) -> None:
+        commands.append(words)
+        Path(words[words.index("--out") + 1]).mkdir(parents=True)
+
+    monkeypatch.setattr(cross_validation, "run_edge", run_edge)
+    options = CrossOptions(init="base.pt", imgsz="192", steps=700, then="--imgsz 256 --steps 350")
+    for _ in range(2):  # what is finished is kept
+        cross_validation._learn(tmp_path, options)
+    first, second, export = commands
+    assert first[first.index("--init") + 1] == "base.pt"
+    assert second[second.index("--init") + 1] == str(tmp_path / "run" / "last.pt")
+    before, after = (
+        OptionParser(prog="edge train").parse_into(TrainOptions, words[1:])
+        for words in (first, second)
+    )
+    assert (before.imgsz, before.steps) == ("192", 700)
+    assert (after.imgsz, after.steps, after.data) == ("256", 350, before.data)
+    assert after.cache != before.cache
+    assert export[export.index("--model") + 1] == str(tmp_path / "then" / "last.pt")
+
+
+def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
+    model = build_model("pico", num_classes=2, seed=0, **TINY)
+    (tmp_path / "run").mkdir()
+    trained = tmp_path / "run" / "last.pt"
+    save_checkpoint(trained, model, class_names=("a", "b"), trained=True, note="n")
+    cross_validation._let_yield(tmp_path, 4.0, CrossOptions(rivals=4.0))
+    found = load_checkpoint(tmp_path / "yielding.pt")
+    assert found.config.heads.rivals == 4.0
+    assert (found.class_names, found.trained, found.note) == (("a", "b"), True, "n")
+    weights = model.state_dict()
+    assert all(
+        torch.equal(value, weights[name]) for name, value in found.model.state_dict().items()
+    )

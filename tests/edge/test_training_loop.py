@@ -333,6 +333,10 @@ def test_a_larger_variant_is_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with torch.no_grad():
         small, large = load_checkpoint(first).model.eval()(clip), model.eval()(clip)
     torch.testing.assert_close(large["pred_boxes"], small["pred_boxes"], atol=1e-5, rtol=1e-4)
+    yielding = Trainer(options_of(tmp_path / "c", model="nano", init=first, rivals=2.0)).parts.model
+    assert yielding.config.heads.rivals == 2.0
+    with torch.no_grad():
+        assert torch.equal(yielding.eval()(clip)["pred_boxes"], large["pred_boxes"])
     with pytest.raises(ConfigError, match="cannot be grown"):
         Trainer(options_of(tmp_path / "b", model="tiny", init=first))
 

@@ -35,6 +35,10 @@ def tiny_model() -> BMViT:
         head_channels=16,
         strides=(2,),
         kv_strides=(4, 2),
+        # Neighbours yield, and their boxes are large enough to overlap.
+        rivals=4.0,
+        reference_size=(0.8, 0.9),
+        reference_spread=1.2,
     )
     with torch.no_grad():  # so that tokens and clips differ by more than rounding
         for head in (model.heads.box, model.heads.actor, model.heads.actions):

@@ -1,0 +1,86 @@
+"""Of neighbouring tokens that see one person, one speaks.
+
+Two tokens beside each other see nearly the same, and where the network is unsure, on a camera it
+never learned from, both say half aloud what one was to say. That cannot be learned away: on what it
+learned from it is sure. So each token compares itself with the eight around it, and yields to those
+that bid more for the same person, all the more the more they bid and the more the boxes overlap. It
+is arithmetic on a small grid inside the network: training sees it, every engine runs it, and the
+decoding stays one threshold.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+# Overlap (IoU) from which two boxes begin to be of one person, and above which they are.
+FIRST_OVERLAP, FULL_OVERLAP = 0.5, 0.7
+_STEEPNESS = 1 / (FULL_OVERLAP - FIRST_OVERLAP)
+_LEAST_AREA = 1e-6
+
+
+class Rivals(nn.Module):
+    """Lowers the actor logits of tokens that have a rival among the eight around them."""
+
+    def __init__(self, strength: float, grid_hw: tuple[int, int]) -> None:
+        """Take how much a token yields of what a rival bids more, and rows and columns of tokens.
+
+        No weights: two thresholds on the overlap and the strength are all there is.
+        """
+        super().__init__()
+        self.strength = strength
+        self.grid_hw = grid_hw
+
+    def forward(self, boxes: Tensor, actor: Tensor) -> Tensor:
+        """Compare each token with its neighbours in its own slice.
+
+        Args:
+            boxes: (B, N, 4) cxcywh in [0, 1]; no gradient goes into them. Token index = (slice * H
+                + row) * W + column.
+            actor: (B, N) logits.
+
+        Returns:
+            (B, N) logits; those of tokens without a rival are unchanged.
+        """
+        if self.training:
+            boxes = boxes.detach()
+        # At most three dimensions: where channels lie behind the grid, XNNPACK (as of ExecuTorch
+        # 1.5.1) cuts and joins along the wrong one.
+        numbers = boxes.permute(2, 0, 1)  # (4, B, N)
+        centre, side = numbers[:2], numbers[2:]
+        half = side * 0.5
+        mine = torch.cat(
+            [centre - half, centre + half, side[:1] * side[1:], actor.reshape(1, *actor.shape)]
+        )
+        around = _around(mine.reshape(-1, *self.grid_hw)).view(8, 6, -1)
+        mine = mine.reshape(1, 6, -1)
+        shared = torch.minimum(mine[:, 2:4], around[:, 2:4])
+        shared = torch.relu(shared - torch.maximum(mine[:, :2], around[:, :2]))
+        common = shared[:, :1] * shared[:, 1:]
+        overlap = common / (mine[:, 4:5] + around[:, 4:5] - common + _LEAST_AREA)
+        same = (overlap * _STEEPNESS - FIRST_OVERLAP * _STEEPNESS).clamp(0, 1)
+        more = same * torch.relu(around[:, 5:] - mine[:, 5:])
+        while more.shape[0] > 1:  # a delegate takes no maximum over a dimension
+            first, second = more[: more.shape[0] // 2], more[more.shape[0] // 2 :]
+            more = torch.maximum(first, second)
+        return actor - more.reshape(actor.shape) * self.strength
+
+
+def _around(grid: Tensor) -> Tensor:
+    """Return what lies in eight directions of each place of (M, H, W), (8 * M, H, W); else 0.
+
+    A box of 0 beyond the border has no area and overlaps nothing. Not by padding: XNNPACK takes one
+    and then refuses it ("Failed to create StaticConstantPad").
+    """
+    rows, columns = grid.shape[1:]
+    nothing = grid[:, :1] * 0
+    wide = torch.cat([nothing, grid, nothing], dim=1)
+    nothing = wide[:, :, :1] * 0
+    wide = torch.cat([nothing, wide, nothing], dim=2)
+    near = []
+    for row in range(3):
+        line = wide[:, row : row + rows]
+        for column in range(3):
+            if (row, column) != (1, 1):
+                near.append(line[:, :, column : column + columns])
+    return torch.cat([torch.cat(near[:4]), torch.cat(near[4:])])  # it joins at most five at once
