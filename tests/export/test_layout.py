@@ -106,7 +106,7 @@ def test_any_chain_has_a_short_equal_one(case: tuple[Shape, list[tuple[str, Shap
 def test_program_is_shorter_and_answers_the_same(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Equal bit for bit, with fewer operators."""
+    """Equal bit for bit, with fewer operators that only move."""
     pytest.importorskip("runtime._native", reason="the native runtime is not built here")
     from export.executorch_program import lower_methods
     from export.program import Method, export_graph
@@ -123,8 +123,11 @@ def test_program_is_shorter_and_answers_the_same(
     counts: list[int] = []
 
     def counted(graph: Any) -> Any:
-        counts.extend((len(graph.xnodes), len(shorten(graph).xnodes)))
-        return shorten(graph)
+        short = shorten(graph)
+        for one in (graph, short):
+            kinds = [type(node.xnode_union).__name__ for node in one.xnodes]
+            counts.append(sum(kind in layout._LAYOUT for kind in kinds))
+        return short
 
     with quiet_tools():
         graph = quantize_static(export_graph(model, tensors[0]), tensors, scheme=XNNPACK_INT8)
@@ -141,7 +144,7 @@ def test_program_is_shorter_and_answers_the_same(
         assert np.array_equal(one, other)
         assert float(np.std(one)) > 0
     before, after = counts  # one delegate
-    assert after < 0.8 * before
+    assert 0 < after < 0.7 * before
 
 
 def test_nothing_is_left_patched() -> None:
