@@ -26,7 +26,8 @@ class Operator:
     """An ONNX operator of TensorRT's table that our graphs use.
 
     Attributes:
-        used_by: `all`, `int8`, `fp16`, or `small` (the published form of the network).
+        used_by: `all`, `int8`, `fp16`, `compact` (with tokens that yield), or `small` (the
+            published form of the network).
         restriction: What the table says beyond "supported", where it concerns us.
     """
 
@@ -39,7 +40,7 @@ class Operator:
 TENSORRT_OPERATORS: dict[str, Operator] = {
     "Add": Operator(used_by="all"),
     "Cast": Operator(used_by="fp16"),
-    "Clip": Operator(used_by="all"),
+    "Clip": Operator(used_by="compact"),
     "Concat": Operator(used_by="all"),
     "Conv": Operator(used_by="all"),
     "DequantizeLinear": Operator(used_by="int8", restriction="`x_zero_point` must be zero"),
@@ -47,9 +48,9 @@ TENSORRT_OPERATORS: dict[str, Operator] = {
     "Einsum": Operator(used_by="small", restriction="8.5: no ellipsis, diagonal or broadcasting"),
     "Erf": Operator(used_by="small"),
     "MatMul": Operator(used_by="all"),
-    "Max": Operator(used_by="all"),
+    "Max": Operator(used_by="compact"),
     "MaxPool": Operator(used_by="all", restriction="2D or 3D, no `Indices`, no dilation"),
-    "Min": Operator(used_by="all"),
+    "Min": Operator(used_by="compact"),
     "Mul": Operator(used_by="all"),
     "Pad": Operator(used_by="small"),
     "QuantizeLinear": Operator(used_by="int8", restriction="`y_zero_point` must be 0"),
