@@ -128,15 +128,16 @@ def main(argv: Sequence[str]) -> int:
 
 def _learn(folder: Path, options: CrossOptions) -> None:
     """Train and export one fold, unless that is done."""
-    bundle, data = folder / "bundle", folder / "data"
+    data = folder / "data"
     _train(folder / "run", options.init, data, options)
     if options.then:
         _train(folder / "then", str(folder / "run" / "last.pt"), data, options, options.then)
-    if options.rivals is not None and not (folder / "yielding.pt").exists():
-        _let_yield(folder, options.rivals, options)
+    weights, bundle = judged(folder, options)
+    if options.rivals is not None and not weights.exists():
+        _let_yield(_trained(folder, options), weights, options.rivals)
     if not bundle.exists():
         run_edge(
-            "export", "--model", str(_weights(folder, options)), "--targets", "xnnpack-int8",
+            "export", "--model", str(weights), "--targets", "xnnpack-int8",
             "--calib-data", f"{data}:train", "--calib-clips", "128", "--out", str(bundle),
         )  # fmt: skip
 
@@ -162,16 +163,15 @@ def _train(run: Path, init: str, data: Path, options: CrossOptions, changes: str
     (run / "done").touch()
 
 
-def _let_yield(folder: Path, strength: float, options: CrossOptions) -> None:
+def _let_yield(trained: Path, path: Path, strength: float) -> None:
     """Write the same weights, of a model whose tokens yield."""
     from edge.model.bmvit import with_overrides
     from edge.model.checkpoint import load_checkpoint, save_checkpoint
     from edge.model.variants import from_config
 
-    old = load_checkpoint(_trained(folder, options))
+    old = load_checkpoint(trained)
     model = from_config(with_overrides(old.config, rivals=strength))
     model.load_state_dict(old.model.state_dict())
-    path = folder / "yielding.pt"
     save_checkpoint(path, model, class_names=old.class_names, trained=old.trained, note=old.note)
 
 
@@ -180,10 +180,17 @@ def _trained(folder: Path, options: CrossOptions) -> Path:
     return folder / ("then" if options.then else "run") / "last.pt"
 
 
-def _weights(folder: Path, options: CrossOptions) -> Path:
-    """Return the weights that a fold is judged by."""
-    yielding = folder / "yielding.pt"
-    return _trained(folder, options) if options.rivals is None else yielding
+def judged(folder: Path, options: CrossOptions) -> tuple[Path, Path]:
+    """Return the weights and the bundle that a fold is judged by.
+
+    What was made with and without the last two flags lies side by side, or one would be taken for
+    the other where a fold is run again.
+    """
+    weights, bundle = _trained(folder, options), "bundle-then" if options.then else "bundle"
+    if options.rivals is not None:
+        yielding = f"rivals{options.rivals:g}"
+        weights, bundle = weights.with_name(f"{yielding}.pt"), f"{bundle}-{yielding}"
+    return weights, folder / bundle
 
 
 def _open(data: str, variant: str) -> Any:
@@ -202,7 +209,7 @@ def _find(folder: Path, options: CrossOptions) -> dict[str, list[Found]]:
     from edge.evaluation.predictors import ModelChoice, open_predictor
     from edge.evaluation.workers import class_order
 
-    models = (_weights(folder, options), folder / "bundle")
+    models = judged(folder, options)
     predictors = [open_predictor(ModelChoice(model=str(path), num_threads=1)) for path in models]
     dataset: Any = open_dataset(f"{folder / 'data'}:val", predictors[0].shape)
     orders = [class_order(predictor, dataset) for predictor in predictors]

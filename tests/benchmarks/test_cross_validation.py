@@ -139,14 +139,23 @@ def test_a_second_training_goes_on_from_the_first(
 
 def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
     model = build_model("pico", num_classes=2, seed=0, **TINY)
-    (tmp_path / "run").mkdir()
-    trained = tmp_path / "run" / "last.pt"
+    trained, path = tmp_path / "last.pt", tmp_path / "yielding.pt"
     save_checkpoint(trained, model, class_names=("a", "b"), trained=True, note="n")
-    cross_validation._let_yield(tmp_path, 4.0, CrossOptions(rivals=4.0))
-    found = load_checkpoint(tmp_path / "yielding.pt")
+    cross_validation._let_yield(trained, path, 4.0)
+    found = load_checkpoint(path)
     assert found.config.heads.rivals == 4.0
     assert (found.class_names, found.trained, found.note) == (("a", "b"), True, "n")
     weights = model.state_dict()
     assert all(
         torch.equal(value, weights[name]) for name, value in found.model.state_dict().items()
     )
+
+
+def test_what_other_flags_made_is_not_judged_in_its_place() -> None:
+    kinds = [(None, None), ("--steps 9", None), (None, 2.0), (None, 4.0), ("--steps 9", 4.0)]
+    made = [
+        path
+        for then, rivals in kinds
+        for path in cross_validation.judged(Path("fold0"), CrossOptions(then=then, rivals=rivals))
+    ]
+    assert len(set(made)) == len(made)
