@@ -48,7 +48,6 @@ TENSORRT_OPERATORS: dict[str, Operator] = {
     "Einsum": Operator(used_by="small", restriction="8.5: no ellipsis, diagonal or broadcasting"),
     "Erf": Operator(used_by="small"),
     "MatMul": Operator(used_by="all"),
-    "Max": Operator(used_by="compact"),
     "MaxPool": Operator(used_by="all", restriction="2D or 3D, no `Indices`, no dilation"),
     "Min": Operator(used_by="compact"),
     "Mul": Operator(used_by="all"),

@@ -49,21 +49,22 @@ class Rivals(nn.Module):
         numbers = boxes.permute(2, 0, 1)  # (4, B, N)
         centre, side = numbers[:2], numbers[2:]
         half = side * 0.5
-        mine = torch.cat(
-            [centre - half, centre + half, side[:1] * side[1:], actor.reshape(1, *actor.shape)]
-        )
+        # Low corners with their sign turned: then both borders of what two boxes share are minima
+        # (Vulkan has no maximum).
+        corners = [half - centre, half + centre]
+        mine = torch.cat([*corners, side[:1] * side[1:], actor.reshape(1, *actor.shape)])
         around = _around(mine.reshape(-1, *self.grid_hw)).view(8, 6, -1)
         mine = mine.reshape(1, 6, -1)
-        shared = torch.minimum(mine[:, 2:4], around[:, 2:4])
-        shared = torch.relu(shared - torch.maximum(mine[:, :2], around[:, :2]))
+        borders = torch.minimum(mine[:, :4], around[:, :4])
+        shared = torch.relu(borders[:, :2] + borders[:, 2:])
         common = shared[:, :1] * shared[:, 1:]
         overlap = common / (mine[:, 4:5] + around[:, 4:5] - common + _LEAST_AREA)
         same = (overlap * _STEEPNESS - FIRST_OVERLAP * _STEEPNESS).clamp(0, 1)
-        more = same * torch.relu(around[:, 5:] - mine[:, 5:])
-        while more.shape[0] > 1:  # a delegate takes no maximum over a dimension
-            first, second = more[: more.shape[0] // 2], more[more.shape[0] // 2 :]
-            more = torch.maximum(first, second)
-        return actor - more.reshape(actor.shape) * self.strength
+        fall = same * torch.relu(around[:, 5:] - mine[:, 5:]) * -self.strength
+        while fall.shape[0] > 1:  # a delegate takes no minimum over a dimension
+            first, second = fall[: fall.shape[0] // 2], fall[fall.shape[0] // 2 :]
+            fall = torch.minimum(first, second)
+        return actor + fall.reshape(actor.shape)
 
 
 def _around(grid: Tensor) -> Tensor:
