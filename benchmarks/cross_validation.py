@@ -57,6 +57,10 @@ class CrossOptions:
     )
     model: str = option("pico", "variant", choices=("pico", "nano", "tiny"))
     init: str = option("weights/pico/model.pt", "weights that have seen none of these recordings")
+    weights: str | None = option(
+        None, "folder with fold0.pt and so on, each fold's own weights, in place of a first "
+        "training from --init; without --then they are what is judged", metavar="DIR",
+    )  # fmt: skip
     beside: str = option("synthetic-train:4000", "further data to learn from in each fold")
     repeat: int = option(8, "how often a fold's clips occur beside those")
     folds: int = option(5, "folds")
@@ -107,8 +111,13 @@ def main(argv: Sequence[str]) -> int:
     command = "python -m benchmarks.cross_validation " + " ".join(argv)
     notes = [
         f"{options.model}{f' at {options.imgsz}' if options.imgsz else ''} from "
-        f"{Path(options.init).name}, {options.steps} steps of {options.batch} "
-        f"clips each ({options.beside} and the fold's own {options.repeat} times), {options.folds} "
+        + (
+            f"{Path(options.init).name}, {options.steps} steps of {options.batch} clips each "
+            f"({options.beside} and the fold's own {options.repeat} times)"
+            if options.weights is None
+            else f"each fold's weights in {Path(options.weights).name}"
+        )
+        + f", {options.folds} "
         f"folds by recording; {len(folds.unknown)} videos of unknown recording are in no fold"
         + (f"; then `edge train {options.then}`" if options.then else "")
         + (f"; then tokens yield by {options.rivals:g}" if options.rivals is not None else ""),
@@ -129,12 +138,14 @@ def main(argv: Sequence[str]) -> int:
 def _learn(folder: Path, options: CrossOptions) -> None:
     """Train and export one fold, unless that is done."""
     data = folder / "data"
-    _train(folder / "run", options.init, data, options)
+    if options.weights is None:
+        _train(folder / "run", options.init, data, options)
+    first, trained = _trained(folder, options)
     if options.then:
-        _train(folder / "then", str(folder / "run" / "last.pt"), data, options, options.then)
+        _train(trained.parent, str(first), data, options, options.then)
     weights, bundle = judged(folder, options)
     if options.rivals is not None and not weights.exists():
-        _let_yield(_trained(folder, options), weights, options.rivals)
+        _let_yield(trained, weights, options.rivals)
     if not bundle.exists():
         run_edge(
             "export", "--model", str(weights), "--targets", "xnnpack-int8",
@@ -175,21 +186,28 @@ def _let_yield(trained: Path, path: Path, strength: float) -> None:
     save_checkpoint(path, model, class_names=old.class_names, trained=old.trained, note=old.note)
 
 
-def _trained(folder: Path, options: CrossOptions) -> Path:
-    """Return the weights that the training of a fold ends with."""
-    return folder / ("then" if options.then else "run") / "last.pt"
+def _trained(folder: Path, options: CrossOptions) -> tuple[Path, Path]:
+    """Return the weights behind the first training of a fold, and those behind all of it."""
+    first = folder / "run" / "last.pt"
+    if options.weights is not None:
+        first = Path(options.weights) / f"{folder.name}.pt"
+    second = "then" if options.weights is None else "given-then"
+    return first, folder / second / "last.pt" if options.then else first
 
 
 def judged(folder: Path, options: CrossOptions) -> tuple[Path, Path]:
     """Return the weights and the bundle that a fold is judged by.
 
-    What was made with and without the last two flags lies side by side, or one would be taken for
-    the other where a fold is run again.
+    What was made with and without --weights, --then and --rivals lies side by side, or one would
+    be taken for the other where a fold is run again.
     """
-    weights, bundle = _trained(folder, options), "bundle-then" if options.then else "bundle"
+    _, weights = _trained(folder, options)
+    bundle = "bundle" if options.weights is None else "bundle-given"
+    if options.then:
+        bundle += "-then"
     if options.rivals is not None:
-        yielding = f"rivals{options.rivals:g}"
-        weights, bundle = weights.with_name(f"{yielding}.pt"), f"{bundle}-{yielding}"
+        bundle += f"-rivals{options.rivals:g}"
+        weights = folder / f"weights-{bundle}.pt"
     return weights, folder / bundle
 
 

@@ -15,6 +15,7 @@ from edge.training.config import CONFIG_FILE, TrainOptions
 from edge.training.learner import ModelForm, PlainForm
 from edge.training.loader import Share, batches_by_step, default_workers
 from edge.training.logs import Nobody, RunLog, Watcher
+from edge.training.memory import keep_freed_memory
 from edge.training.processes import start_processes
 from edge.training.schedule import Schedule
 from edge.training.session import REASONS, Reason, Session
@@ -85,6 +86,8 @@ class Trainer:
         self.form = form or PlainForm()
         self.watcher = watcher or Nobody()
         self.processes = start_processes(options.device, options.precision)
+        if self.processes.device.type == "cpu":
+            keep_freed_memory()
         self.parts = build_parts(options)
         self.share = Share(
             batch=options.batch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,26 @@ def test_a_second_training_goes_on_from_the_first(
     assert export[export.index("--model") + 1] == str(tmp_path / "then" / "last.pt")
 
 
+def test_folds_begin_with_weights_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def run_edge(*words: str) -> None:
+        commands.append(words)
+        Path(words[words.index("--out") + 1]).mkdir(parents=True)
+
+    monkeypatch.setattr(cross_validation, "run_edge", run_edge)
+    given = CrossOptions(weights="given")
+    cross_validation._learn(tmp_path / "fold3", given)
+    (export,) = commands
+    assert export[export.index("--model") + 1] == str(Path("given") / "fold3.pt")
+    cross_validation._learn(tmp_path / "fold3", replace(given, then="--steps 9"))
+    _, train, export = commands
+    assert train[train.index("--init") + 1] == str(Path("given") / "fold3.pt")
+    assert Path(export[export.index("--model") + 1]) == tmp_path / "fold3/given-then/last.pt"
+
+
 def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
     model = build_model("pico", num_classes=2, seed=0, **TINY)
     trained, path = tmp_path / "last.pt", tmp_path / "yielding.pt"
@@ -156,6 +177,9 @@ def test_what_other_flags_made_is_not_judged_in_its_place() -> None:
     made = [
         path
         for then, rivals in kinds
-        for path in cross_validation.judged(Path("fold0"), CrossOptions(then=then, rivals=rivals))
+        for weights in (None, "given")
+        for path in cross_validation.judged(
+            Path("fold0"), CrossOptions(weights=weights, then=then, rivals=rivals)
+        )
     ]
     assert len(set(made)) == len(made)
