@@ -88,9 +88,10 @@ def build_quantizer(
         ConfigError: The scheme is not one that can be trained.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer,
         get_symmetric_quantization_config,
     )
+
+    from quantize.joins import FilteredQuantizer
 
     # "Symmetric" in that function's name is about the weights; its activations are affine.
     config = get_symmetric_quantization_config(is_per_channel=scheme.per_channel_weights)
@@ -100,7 +101,7 @@ def build_quantizer(
         config = _symmetric(config)
     if training:
         config = _in_training(config)
-    quantizer = XNNPACKQuantizer()
+    quantizer = FilteredQuantizer()
     # Its patterns with BatchNorm meet nothing in a graph whose norms are folded; to look for them
     # takes 2.4 s of processor time, all the rest 0.04 s (a network of one block).
     quantizer.SUPPORTED_PATTERNS = [p for p in quantizer.SUPPORTED_PATTERNS if "bn" not in p.name]

@@ -78,6 +78,40 @@ def test_clips_that_teach_nothing_are_refused(clips: list[Tensor], words: str) -
         quantize(clips)
 
 
+class Joined(nn.Module):
+    """What lies between 0 and 1 beside what does not, as where tokens yield to each other."""
+
+    def forward(self, scores: Tensor) -> Tensor:
+        rows = torch.cat([torch.sigmoid(scores), scores * 60.0])
+        return rows[:1] * rows[1:]
+
+
+class Yielding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 3, padding=1)
+        self.rivals = Joined()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores = torch.relu(self.body(x))
+        return scores, self.rivals(scores)
+
+
+@pytest.mark.parametrize("scheme", [XNNPACK_INT8, TENSORRT_INT8], ids=lambda s: s.name)
+def test_what_is_joined_in_a_float_module_is_not_rounded(scheme: Scheme) -> None:
+    """XNNPACK's quantizer asks no filter about `cat`, and gives all that is joined one scale."""
+    torch.manual_seed(0)
+    clips = [torch.randn(1, 3, 8, 8) for _ in range(4)]
+    net = torch.export.export(Yielding().eval(), (clips[0],)).module()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        graph = quantize_static(net, clips, scheme=scheme)
+        assert weights_of(graph) == [True]
+        for clip in clips:
+            scores, joined = graph(clip)
+            torch.testing.assert_close(joined, torch.sigmoid(scores) * (scores * 60.0))
+
+
 def test_xnnpack_has_no_symmetric_activations() -> None:
     with pytest.raises(ConfigError, match="affine"):
         Scheme(
