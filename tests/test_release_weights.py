@@ -88,3 +88,27 @@ def test_runs_are_not_mistaken(
     with pytest.raises(SystemExit):  # a mean of more runs than there are
         tool.main([str(run), "--out", str(tmp_path / "none"), "--mean", "2"])
     assert not (tmp_path / "none").exists()
+
+
+def test_released_weights_are_written_again_to_yield(tool: ModuleType, tmp_path: Path) -> None:
+    first, out = tmp_path / "first", tmp_path / "out"
+    assert (
+        tool.main([str(run_of(tmp_path / "a", 1)), "--file", "last.pt", "--out", str(first)]) == 0
+    )
+    assert tool.main(["--after", str(first), "--rivals", "4", "--out", str(out)]) == 0
+    before, after = (load_checkpoint(folder / "model.pt") for folder in (first, out))
+    assert (before.config.heads.rivals, after.config.heads.rivals) == (0.0, 4.0)
+    assert after.note == f"{before.note}; neighbouring tokens yield by 4"
+    old, new = before.model.state_dict(), after.model.state_dict()
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    for name in ("training.json", "log.jsonl"):
+        assert (first / name).read_text() == (out / name).read_text()
+
+
+def test_nothing_to_release_is_refused(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        tool.main(["--out", str(tmp_path / "out")])
+    assert "expected folders of runs, or --after" in capsys.readouterr().err

@@ -2,10 +2,12 @@
 
     python tools/release_weights.py runs/train/pico [runs/train/nano] --out weights/nano
     python tools/release_weights.py runs/train/more --after weights/pico --out weights/pico
+    python tools/release_weights.py --after weights/pico --rivals 4 --out weights/pico
 
 Takes the best weights of the last run, rounds them to float16, and writes them beside the flags
 (`training.json`), the log (`log.jsonl`: all validations, every 500th step) and the curves
-(`curves.png`) of all runs that led to them, oldest first. The model card is written by hand.
+(`curves.png`) of all runs that led to them, oldest first. Without a run it is the released weights
+that are written again. The model card is written by hand.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
 
+from edge.model.bmvit import BMViT, with_overrides  # noqa: E402
 from edge.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from edge.model.variants import from_config  # noqa: E402
 from edge.training.config import read_run  # noqa: E402
 from edge.training.logs import read_log  # noqa: E402
 
@@ -71,6 +75,13 @@ def average_(model: nn.Module, files: Sequence[Path]) -> None:
         for key, value in parts[-1].items()
     }
     model.load_state_dict(mean)
+
+
+def yielding(model: BMViT, strength: float) -> BMViT:
+    """Return a model with the same weights whose neighbouring tokens yield to each other."""
+    changed = from_config(with_overrides(model.config, rivals=strength))
+    changed.load_state_dict(model.state_dict())
+    return changed
 
 
 def without_folders(text: str) -> str:
@@ -120,7 +131,7 @@ def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
 def main(argv: list[str]) -> int:
     """Release the weights of the last run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, the oldest first")
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of runs, the oldest first")
     parser.add_argument("--after", type=Path, help="released weights that the first run began with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--file", default="best.pt", help="which weights of the last run")
@@ -128,24 +139,34 @@ def main(argv: list[str]) -> int:
         "--mean", type=int, default=1, metavar="N",
         help="the mean of this file of the last N runs, each of which began with the one before",
     )  # fmt: skip
+    parser.add_argument(
+        "--rivals", type=float, help="how strongly neighbouring tokens yield from now on (ADR 24)"
+    )
     options = parser.parse_args(argv)
-    if not 1 <= options.mean <= len(options.runs):
+    if not options.runs and options.after is None:
+        parser.error("expected folders of runs, or --after with weights to write again")
+    if options.runs and not 1 <= options.mean <= len(options.runs):
         parser.error(f"--mean is {options.mean}, expected 1 to {len(options.runs)}, the runs given")
     configs, rows = ({}, {}) if options.after is None else released(options.after)
     for run in options.runs:
         if run.name in configs:
             parser.error(f"two runs are named {run.name}, one in the log; rename {run}")
         configs[run.name], rows[run.name] = read_run(run), kept_rows(run)
-    checkpoint = load_checkpoint(options.runs[-1] / options.file)
+    newest = options.runs[-1] / options.file if options.runs else options.after / "model.pt"
+    checkpoint = load_checkpoint(newest)
     note = checkpoint.note
-    if options.mean > 1:
+    if options.runs and options.mean > 1:
         files = [run / options.file for run in options.runs[-options.mean :]]
         average_(checkpoint.model, files)
         note = f"mean of {', '.join(path.parent.name for path in files)}; {note}"
+    model = checkpoint.model
+    if options.rivals is not None:
+        model = yielding(model, options.rivals)
+        note = f"{note}; neighbouring tokens yield by {options.rivals:g}"
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     save_checkpoint(
-        out / "model.pt", checkpoint.model, class_names=checkpoint.class_names,
+        out / "model.pt", model, class_names=checkpoint.class_names,
         trained=checkpoint.trained, note=without_folders(note), half=True,
     )  # fmt: skip
     for config in configs.values():
