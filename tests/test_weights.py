@@ -13,6 +13,7 @@ from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.predictors import ModelChoice, open_predictor
 from edge.evaluation.workers import class_order
 from edge.model.checkpoint import load_checkpoint
+from edge.training.setup import clip_shape
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -39,6 +40,20 @@ def test_they_are_whole_and_say_where_they_come_from(variant: str) -> None:
     texts = [str(c.get(key) or "") for c in runs.values() for key in ("data", "init", "cache")]
     assert not any("/" in text for text in (*texts, checkpoint.note))
     assert (folder / "curves.png").stat().st_size > 10_000
+
+
+def test_each_fold_by_recording_has_weights_of_its_own() -> None:
+    files = sorted((WEIGHTS / "folds").iterdir())
+    assert [path.name for path in files] == [f"fold{number}.pt" for number in range(5)]
+    for number, path in enumerate(files):
+        checkpoint = load_checkpoint(path)
+        shape = clip_shape(checkpoint.config)
+        assert (checkpoint.config.variant, shape.height, shape.width) == ("pico", 256, 256)
+        assert checkpoint.config.heads.rivals == 4.0
+        assert checkpoint.class_names == (*CLASS_NAMES, *REAL)
+        assert checkpoint.trained
+        assert checkpoint.note.startswith(f"fold {number} of 5: ")
+        assert "/" not in checkpoint.note
 
 
 def test_the_default_bundle_is_made_of_nanos_weights() -> None:
