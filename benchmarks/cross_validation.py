@@ -176,13 +176,11 @@ def _train(run: Path, init: str, data: Path, options: CrossOptions, changes: str
 
 def _let_yield(trained: Path, path: Path, strength: float) -> None:
     """Write the same weights, of a model whose tokens yield."""
-    from edge.model.bmvit import with_overrides
     from edge.model.checkpoint import load_checkpoint, save_checkpoint
-    from edge.model.variants import from_config
+    from edge.model.variants import yielding
 
     old = load_checkpoint(trained)
-    model = from_config(with_overrides(old.config, rivals=strength))
-    model.load_state_dict(old.model.state_dict())
+    model = yielding(old.model, strength)
     save_checkpoint(path, model, class_names=old.class_names, trained=old.trained, note=old.note)
 
 
@@ -191,8 +189,10 @@ def _trained(folder: Path, options: CrossOptions) -> tuple[Path, Path]:
     first = folder / "run" / "last.pt"
     if options.weights is not None:
         first = Path(options.weights) / f"{folder.name}.pt"
+    if not options.then:
+        return first, first
     second = "then" if options.weights is None else "given-then"
-    return first, folder / second / "last.pt" if options.then else first
+    return first, folder / second / "last.pt"
 
 
 def judged(folder: Path, options: CrossOptions) -> tuple[Path, Path]:

@@ -1,7 +1,8 @@
 """XNNPACK's quantizer, which also asks of tensors that are joined whether they may be rounded.
 
 Its own (ExecuTorch 1.5.1) asks the filter about every operation but `cat`, and rounds what is
-joined with one scale for all: beside logits down to -60, boxes between 0 and 1 become nothing.
+joined with one scale for all: beside logits from -24 to 4 (`nano`) boxes between 0 and 1 have ten
+values.
 """
 
 from __future__ import annotations

@@ -167,33 +167,37 @@ def differences(
     return None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cpu", CPUS)
-def test_edge_runner_gives_the_results_of_this_machine(
-    emulated: Emulated, frames: npt.NDArray[np.uint8], cpu: str
-) -> None:
+def run_on_both(
+    emulated: Emulated, bundle: Path, frames: npt.NDArray[np.uint8], cpu: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[int, int]]:
+    """Return what edge_runner finds on this machine and on that processor, and the frames' size."""
     native = pytest.importorskip("runtime._native", reason="the native runtime is not built here")
     runner = Path(native.__file__).with_name("bin") / "edge_runner"
     if not runner.is_file():
         pytest.skip("edge_runner is not built for this machine (tools/build_native.sh)")
     _, height, width, _ = frames.shape
-    flags = ["--model", str(NANO), "--raw", f"{width}x{height}@{FPS}", "--threads", "1"]
+    flags = ["--model", str(bundle), "--raw", f"{width}x{height}@{FPS}", "--threads", "1"]
     flags += ["--conf", str(CONF), "--action-conf", "0"]
     expected = results(_run([str(runner), *flags], frames.tobytes()))
     binary = emulated.runtime / "bin" / "edge_runner"
     found = results(emulated.run(binary, *flags, cpu=cpu, frames=frames.tobytes()))
+    return expected, found, (width, height)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", CPUS)
+def test_edge_runner_gives_the_results_of_this_machine(
+    emulated: Emulated, frames: npt.NDArray[np.uint8], cpu: str
+) -> None:
+    expected, found, size_wh = run_on_both(emulated, NANO, frames, cpu)
     assert len(expected) >= 12
-    assert check_same(found, expected, (width, height)) > 500
+    assert check_same(found, expected, size_wh) > 500
 
 
 @pytest.mark.slow
 def test_in_float32_every_clip_is_the_same(
     emulated: Emulated, frames: npt.NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    native = pytest.importorskip("runtime._native", reason="the native runtime is not built here")
-    runner = Path(native.__file__).with_name("bin") / "edge_runner"
-    if not runner.is_file():
-        pytest.skip("edge_runner is not built for this machine (tools/build_native.sh)")
     from export import export_bundle
 
     bundle = tmp_path / "float32"
@@ -204,19 +208,14 @@ def test_in_float32_every_clip_is_the_same(
         out=bundle,
     )
     few = frames[: NUM_FRAMES // 2]
-    _, height, width, _ = few.shape
-    flags = ["--model", str(bundle), "--raw", f"{width}x{height}@{FPS}", "--threads", "1"]
-    flags += ["--conf", str(CONF), "--action-conf", "0"]
-    expected = results(_run([str(runner), *flags], few.tobytes()))
-    binary = emulated.runtime / "bin" / "edge_runner"
-    found = results(emulated.run(binary, *flags, cpu="cortex-a76", frames=few.tobytes()))
+    expected, found, size_wh = run_on_both(emulated, bundle, few, "cortex-a76")
     assert len(found) == len(expected) >= 5
     assert sum(len(one["detections"]) for one in expected) > 500
     for ours, theirs in zip(found, expected, strict=True):
         assert ours["keyframe_t"] == theirs["keyframe_t"]
         mine, others = ours["detections"], theirs["detections"]
         tolerances = (BOX_TOLERANCE, PROBABILITY_TOLERANCE)
-        assert differences(mine, others, (width, height), *tolerances) is None
+        assert differences(mine, others, size_wh, *tolerances) is None
 
 
 @pytest.mark.slow

@@ -112,3 +112,27 @@ def test_nothing_to_release_is_refused(
     with pytest.raises(SystemExit):
         tool.main(["--out", str(tmp_path / "out")])
     assert "expected folders of runs, or --after" in capsys.readouterr().err
+
+
+def test_the_weights_of_folds_are_written_side_by_side(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [run_of(tmp_path / f"fold{number}" / "run", number) for number in (0, 1)]
+    out = tmp_path / "folds"
+    assert tool.main(["--folds", *map(str, runs), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["fold0.pt", "fold1.pt"]
+    found = load_checkpoint(out / "fold1.pt")
+    assert found.note == "fold 1 of 2: step 1"
+    assert found.class_names == ("a", "b")
+    with pytest.raises(SystemExit):
+        tool.main(["--folds", str(runs[0]), "--rivals", "4", "--out", str(out)])
+    assert "stands alone" in capsys.readouterr().err
+
+
+def test_a_mean_of_runs_that_are_not_given_is_refused(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--after", str(tmp_path), "--mean", "2", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        tool.main(words)
+    assert "--mean is 2, expected 1 to 1" in capsys.readouterr().err

@@ -3,11 +3,13 @@
     python tools/release_weights.py runs/train/pico [runs/train/nano] --out weights/nano
     python tools/release_weights.py runs/train/more --after weights/pico --out weights/pico
     python tools/release_weights.py --after weights/pico --rivals 4 --out weights/pico
+    python tools/release_weights.py --folds runs/cross_validation/fold?/run --out weights/folds
 
 Takes the best weights of the last run, rounds them to float16, and writes them beside the flags
 (`training.json`), the log (`log.jsonl`: all validations, every 500th step) and the curves
 (`curves.png`) of all runs that led to them, oldest first. Without a run it is the released weights
-that are written again. The model card is written by hand.
+that are written again. Of folds (`benchmarks.cross_validation`) the weights alone are written. The
+model card is written by hand.
 """
 
 from __future__ import annotations
@@ -31,9 +33,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from edge.model.bmvit import BMViT, with_overrides  # noqa: E402
 from edge.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from edge.model.variants import from_config  # noqa: E402
+from edge.model.variants import yielding  # noqa: E402
 from edge.training.config import read_run  # noqa: E402
 from edge.training.logs import read_log  # noqa: E402
 
@@ -75,13 +76,6 @@ def average_(model: nn.Module, files: Sequence[Path]) -> None:
         for key, value in parts[-1].items()
     }
     model.load_state_dict(mean)
-
-
-def yielding(model: BMViT, strength: float) -> BMViT:
-    """Return a model with the same weights whose neighbouring tokens yield to each other."""
-    changed = from_config(with_overrides(model.config, rivals=strength))
-    changed.load_state_dict(model.state_dict())
-    return changed
 
 
 def without_folders(text: str) -> str:
@@ -128,6 +122,19 @@ def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
     figure.savefig(path, dpi=110)
 
 
+def release_folds(runs: Sequence[Path], out: Path) -> None:
+    """Write foldN.pt for the last weights of each run, whose folder lies in that of its fold."""
+    out.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        checkpoint, name = load_checkpoint(run / "last.pt"), run.absolute().parent.name
+        number = name.removeprefix("fold")
+        save_checkpoint(
+            out / f"{name}.pt", checkpoint.model, class_names=checkpoint.class_names,
+            trained=checkpoint.trained, half=True,
+            note=f"fold {number} of {len(runs)}: {without_folders(checkpoint.note)}",
+        )  # fmt: skip
+
+
 def main(argv: list[str]) -> int:
     """Release the weights of the last run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -142,23 +149,31 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--rivals", type=float, help="how strongly neighbouring tokens yield from now on (ADR 24)"
     )
+    parser.add_argument(
+        "--folds", type=Path, nargs="+", metavar="RUN", help="the last run of each fold, foldN/..."
+    )
     options = parser.parse_args(argv)
+    if options.folds:
+        if options.runs or options.after or options.mean != 1 or options.rivals is not None:
+            parser.error("--folds stands alone beside --out")
+        release_folds(options.folds, options.out)
+        return 0
     if not options.runs and options.after is None:
         parser.error("expected folders of runs, or --after with weights to write again")
-    if options.runs and not 1 <= options.mean <= len(options.runs):
-        parser.error(f"--mean is {options.mean}, expected 1 to {len(options.runs)}, the runs given")
+    files = [run / options.file for run in options.runs] or [options.after / "model.pt"]
+    if not 1 <= options.mean <= len(files):
+        parser.error(f"--mean is {options.mean}, expected 1 to {len(files)}, the runs given")
     configs, rows = ({}, {}) if options.after is None else released(options.after)
     for run in options.runs:
         if run.name in configs:
             parser.error(f"two runs are named {run.name}, one in the log; rename {run}")
         configs[run.name], rows[run.name] = read_run(run), kept_rows(run)
-    newest = options.runs[-1] / options.file if options.runs else options.after / "model.pt"
-    checkpoint = load_checkpoint(newest)
+    checkpoint = load_checkpoint(files[-1])
     note = checkpoint.note
-    if options.runs and options.mean > 1:
-        files = [run / options.file for run in options.runs[-options.mean :]]
-        average_(checkpoint.model, files)
-        note = f"mean of {', '.join(path.parent.name for path in files)}; {note}"
+    if options.mean > 1:
+        average_(checkpoint.model, files[-options.mean :])
+        names = [path.parent.name for path in files[-options.mean :]]
+        note = f"mean of {', '.join(names)}; {note}"
     model = checkpoint.model
     if options.rivals is not None:
         model = yielding(model, options.rivals)

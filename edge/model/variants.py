@@ -76,3 +76,10 @@ def from_config(config: BMViTConfig, *, seed: int | None = None) -> BMViT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BMViT(config)
+
+
+def yielding(model: BMViT, strength: float) -> BMViT:
+    """Return a model with the same weights whose neighbouring tokens yield so far (`rivals.py`)."""
+    changed = from_config(with_overrides(model.config, rivals=strength))
+    changed.load_state_dict(model.state_dict())
+    return changed

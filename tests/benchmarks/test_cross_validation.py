@@ -112,16 +112,22 @@ def test_a_fold_is_judged_at_a_threshold_it_had_no_part_in() -> None:
     assert result["false_alarms_per_hour"] == pytest.approx(2 / 6)
 
 
-def test_a_second_training_goes_on_from_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commands: list[tuple[str, ...]] = []
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Return the `edge` commands that are given from now on, which write their folder alone."""
+    given: list[tuple[str, ...]] = []
 
     def run_edge(*words: str) -> None:
-        commands.append(words)
+        given.append(words)
         Path(words[words.index("--out") + 1]).mkdir(parents=True)
 
     monkeypatch.setattr(cross_validation, "run_edge", run_edge)
+    return given
+
+
+def test_a_second_training_goes_on_from_the_first(
+    tmp_path: Path, commands: list[tuple[str, ...]]
+) -> None:
     options = CrossOptions(init="base.pt", imgsz="192", steps=700, then="--imgsz 256 --steps 350")
     for _ in range(2):  # what is finished is kept
         cross_validation._learn(tmp_path, options)
@@ -139,15 +145,8 @@ def test_a_second_training_goes_on_from_the_first(
 
 
 def test_folds_begin_with_weights_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, commands: list[tuple[str, ...]]
 ) -> None:
-    commands: list[tuple[str, ...]] = []
-
-    def run_edge(*words: str) -> None:
-        commands.append(words)
-        Path(words[words.index("--out") + 1]).mkdir(parents=True)
-
-    monkeypatch.setattr(cross_validation, "run_edge", run_edge)
     given = CrossOptions(weights="given")
     cross_validation._learn(tmp_path / "fold3", given)
     (export,) = commands

@@ -12,9 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.model.bmvit import with_overrides
 from edge.model.checkpoint import load_checkpoint
-from edge.model.variants import from_config
+from edge.model.variants import yielding
 from export import layout
 from export.layout import shortest_steps
 from export.verify import run_program
@@ -117,9 +116,7 @@ def test_program_is_shorter_and_answers_the_same(
     from quantize.schemes import XNNPACK_INT8
 
     # Without the arithmetic by which tokens yield: what is shortened is the way to it.
-    yielding = load_checkpoint(checkpoint)
-    model = from_config(with_overrides(yielding.config, rivals=0.0)).eval()
-    model.load_state_dict(yielding.model.state_dict())
+    model = yielding(load_checkpoint(checkpoint).model, 0.0).eval()
     shape = (1, model.config.num_frames, 3, model.config.height, model.config.width)
     random = np.random.default_rng(0)
     clips = [random.normal(size=shape).astype(np.float32) for _ in range(2)]
