@@ -129,6 +129,19 @@ def test_the_weights_of_folds_are_written_side_by_side(
     assert "stands alone" in capsys.readouterr().err
 
 
+def test_of_several_runs_of_a_fold_the_mean_is_written(tool: ModuleType, tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / "fold4" / name, seed) for seed, name in ((1, "run"), (2, "then"))]
+    out = tmp_path / "folds"
+    assert tool.main(["--folds", *map(str, runs), "--out", str(out)]) == 0
+    found = load_checkpoint(out / "fold4.pt")
+    assert found.note == "fold 4 of 1: step 2; mean of run, then"
+    first, second = (load_checkpoint(run / "last.pt").model.state_dict() for run in runs)
+    for name, value in found.model.state_dict().items():
+        if value.is_floating_point():
+            wanted = ((first[name] + second[name]) / 2).half().float()
+            assert torch.equal(value, wanted), name
+
+
 def test_a_mean_of_runs_that_are_not_given_is_refused(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,8 +8,8 @@
 Takes the best weights of the last run, rounds them to float16, and writes them beside the flags
 (`training.json`), the log (`log.jsonl`: all validations, every 500th step) and the curves
 (`curves.png`) of all runs that led to them, oldest first. Without a run it is the released weights
-that are written again. Of folds (`benchmarks.cross_validation`) the weights alone are written. The
-model card is written by hand.
+that are written again. Of folds (`benchmarks.cross_validation`) the weights alone are written, the
+mean of those runs of a fold that are given. The model card is written by hand.
 """
 
 from __future__ import annotations
@@ -123,15 +123,23 @@ def draw_curves(path: Path, runs: dict[str, tuple[Rows, int]]) -> None:
 
 
 def release_folds(runs: Sequence[Path], out: Path) -> None:
-    """Write foldN.pt for the last weights of each run, whose folder lies in that of its fold."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write foldN.pt for the last weights of each run, whose folder lies in that of its fold.
+
+    Of several runs of a fold it is the mean of their weights.
+    """
+    folds: dict[str, list[Path]] = {}
     for run in runs:
-        checkpoint, name = load_checkpoint(run / "last.pt"), run.absolute().parent.name
-        number = name.removeprefix("fold")
+        folds.setdefault(run.absolute().parent.name, []).append(run / "last.pt")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, files in folds.items():
+        checkpoint, number = load_checkpoint(files[-1]), name.removeprefix("fold")
+        note = f"fold {number} of {len(folds)}: {without_folders(checkpoint.note)}"
+        if len(files) > 1:
+            average_(checkpoint.model, files)
+            note = f"{note}; mean of {', '.join(path.parent.name for path in files)}"
         save_checkpoint(
             out / f"{name}.pt", checkpoint.model, class_names=checkpoint.class_names,
-            trained=checkpoint.trained, half=True,
-            note=f"fold {number} of {len(runs)}: {without_folders(checkpoint.note)}",
+            trained=checkpoint.trained, half=True, note=note,
         )  # fmt: skip
 
 
@@ -150,8 +158,9 @@ def main(argv: list[str]) -> int:
         "--rivals", type=float, help="how strongly neighbouring tokens yield from now on (ADR 24)"
     )
     parser.add_argument(
-        "--folds", type=Path, nargs="+", metavar="RUN", help="the last run of each fold, foldN/..."
-    )
+        "--folds", type=Path, nargs="+", metavar="RUN",
+        help="runs of each fold, foldN/...; of several the mean",
+    )  # fmt: skip
     options = parser.parse_args(argv)
     if options.folds:
         if options.runs or options.after or options.mean != 1 or options.rivals is not None:
