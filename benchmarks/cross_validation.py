@@ -28,6 +28,7 @@ from benchmarks._cross.folds import (
 from edge.data.annotations import ClipPlace
 from edge.data.samples import ClipSample
 from edge.evaluation.video_scores import VideoScores, best_threshold, intervals, table_of
+from runtime.bundle import file_sha256
 from runtime.decode import Detections
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
@@ -141,6 +142,8 @@ def _learn(folder: Path, options: CrossOptions) -> None:
     if options.weights is None:
         _train(folder / "run", options.init, data, options)
     first, trained = _trained(folder, options)
+    if options.weights is not None:
+        _same_weights(first, folder / "given.sha256")
     if options.then:
         _train(trained.parent, str(first), data, options, options.then)
     weights, bundle = judged(folder, options)
@@ -151,6 +154,19 @@ def _learn(folder: Path, options: CrossOptions) -> None:
             "export", "--model", str(weights), "--targets", "xnnpack-int8",
             "--calib-data", f"{data}:train", "--calib-clips", "128", "--out", str(bundle),
         )  # fmt: skip
+
+
+def _same_weights(given: Path, mark: Path) -> None:
+    """Refuse weights other than those of which the fold's folder was made."""
+    digest = file_sha256(given)
+    if not mark.exists():
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(digest, encoding="ascii")
+    elif mark.read_text(encoding="ascii") != digest:
+        raise ConfigError(
+            f"{mark.parent} was made of other weights than {given} holds now; name another --out, "
+            f"or delete it"
+        )
 
 
 def _train(run: Path, init: str, data: Path, options: CrossOptions, changes: str = "") -> None:

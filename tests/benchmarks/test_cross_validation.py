@@ -147,14 +147,21 @@ def test_a_second_training_goes_on_from_the_first(
 def test_folds_begin_with_weights_of_their_own(
     tmp_path: Path, commands: list[tuple[str, ...]]
 ) -> None:
-    given = CrossOptions(weights="given")
-    cross_validation._learn(tmp_path / "fold3", given)
+    weights = tmp_path / "given" / "fold3.pt"
+    weights.parent.mkdir()
+    weights.write_bytes(b"1")
+    given = CrossOptions(weights=str(weights.parent))
+    for _ in range(2):
+        cross_validation._learn(tmp_path / "fold3", given)
     (export,) = commands
-    assert export[export.index("--model") + 1] == str(Path("given") / "fold3.pt")
+    assert export[export.index("--model") + 1] == str(weights)
     cross_validation._learn(tmp_path / "fold3", replace(given, then="--steps 9"))
     _, train, export = commands
-    assert train[train.index("--init") + 1] == str(Path("given") / "fold3.pt")
+    assert train[train.index("--init") + 1] == str(weights)
     assert Path(export[export.index("--model") + 1]) == tmp_path / "fold3/given-then/last.pt"
+    weights.write_bytes(b"2")  # what was made of the others is not judged in their place
+    with pytest.raises(ConfigError, match=r"fold3 was made of other weights.* name another --out"):
+        cross_validation._learn(tmp_path / "fold3", given)
 
 
 def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
