@@ -1,19 +1,12 @@
-"""A person detector as an ONNX file: which layout it has, and boxes out of its numbers.
+"""A person detector as an ONNX file: boxes of people out of a picture.
 
-Two layouts are known, by the shapes of input and output:
-
-    YOLOX        1x3xHxW -> 1xAx(5+C), A cells of strides 8, 16, 32; takes 0 - 255, BGR
-    FastestDet   1x3xHxW -> 1x(5+C)xHsxWs, one cell a 16 px square; takes 0 - 1, BGR
-
-Both were trained on the order of colours that OpenCV decodes, so frames go in as they come: BGR,
-here and in all of this package.
+Frames go in as OpenCV decodes them, BGR, here and in all of this package; a detector that takes
+another order of colours says so in its layout (`layouts.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.labelling.fuse import F32, Boxes, suppress
-from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
+from edge.labelling.layouts import PAD, read_layout
+from runtime.errors import ArtifactError, ConfigError
 
 Image = npt.NDArray[np.uint8]
 
-PAD = 114
-YOLOX_STRIDES = (8, 16, 32)
-FASTESTDET_STRIDE = 16
-# Decoded centres reach to the input's side; raw ones stay within a few cells of their own.
-_RAW_REACH = 32.0
 _SAME_PERSON = 0.6
 _MAX_BOXES = 300
 PERSON = "person"
 COCO_CLASSES = 80
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What a detector's numbers mean.
-
-    Attributes:
-        name: `yolox` or `fastestdet`.
-        size_wh: Width and height of the input, px.
-        num_classes: How many kinds of things it tells apart.
-        scale: What pixels of 0 - 255 are multiplied by.
-        decode: Output and column of a class -> xyxy (N, 4) in px of the input, and scores (N,).
-    """
-
-    name: str
-    size_wh: tuple[int, int]
-    num_classes: int
-    scale: float
-    decode: Callable[[F32, int], tuple[F32, F32]]
 
 
 class Detector:
@@ -76,7 +46,7 @@ class Detector:
         self.sha256 = file_digest(path)
         self._session = _open(path, threads)
         self._input = str(self._session.get_inputs()[0].name)
-        self.layout = _layout(path, self._session, self._input)
+        self.layout = read_layout(path, self._session)
         self.column = class_column(person_class, self.layout.num_classes)
 
     def detect(self, image_bgr: Image, floor: float) -> Boxes:
@@ -89,12 +59,20 @@ class Detector:
         Returns:
             Boxes in px of the picture, the surest first, one for each person.
         """
-        tensor, ratio = letterbox(image_bgr, self.layout.size_wh, self.layout.scale)
-        (output,) = self._session.run(None, {self._input: tensor})
-        xyxy, scores = self.layout.decode(np.asarray(output, np.float32), self.column)
-        good = (scores >= floor) & np.isfinite(xyxy).all(axis=1)
+        layout = self.layout
         height, width = image_bgr.shape[:2]
-        found = Boxes(xyxy[good] / ratio, scores[good]).clipped(width, height)
+        if layout.squash:
+            tensor, ratios = squashed(image_bgr, layout.size_wh, layout.scale)
+        else:
+            tensor, ratio = letterbox(image_bgr, layout.size_wh, layout.scale)
+            ratios = (ratio, ratio)
+        if layout.rgb:
+            tensor = np.ascontiguousarray(tensor[:, ::-1])
+        outputs = self._session.run(layout.outputs, {self._input: tensor})
+        xyxy, scores = layout.decode([np.asarray(o, np.float32) for o in outputs], self.column)
+        good = (scores >= floor) & np.isfinite(xyxy).all(axis=1)
+        in_picture = (xyxy[good] / np.array(ratios * 2, np.float32)).astype(np.float32)
+        found = Boxes(in_picture, scores[good]).clipped(width, height)
         return suppress(found, _SAME_PERSON, most=_MAX_BOXES)
 
 
@@ -110,10 +88,29 @@ def letterbox(image_bgr: Image, size_wh: tuple[int, int], scale: float) -> tuple
     canvas = np.full((size_wh[1], size_wh[0], 3), PAD, np.uint8)
     how = cv2.INTER_AREA if ratio < 0.5 else cv2.INTER_LINEAR
     canvas[: inner[1], : inner[0]] = cv2.resize(image_bgr, inner, interpolation=how)
-    tensor = canvas.transpose(2, 0, 1)[None].astype(np.float32)
+    return _tensor(canvas, scale), ratio
+
+
+def squashed(
+    image_bgr: Image, size_wh: tuple[int, int], scale: float
+) -> tuple[F32, tuple[float, float]]:
+    """Stretch a picture to the input.
+
+    Returns:
+        float32 (1, 3, H, W) BGR, and px of the input for each px of the picture, in x and y.
+    """
+    height, width = image_bgr.shape[:2]
+    ratios = (size_wh[0] / width, size_wh[1] / height)
+    how = cv2.INTER_AREA if min(ratios) < 0.5 else cv2.INTER_LINEAR
+    resized = cv2.resize(image_bgr, size_wh, interpolation=how)
+    return _tensor(np.asarray(resized, np.uint8), scale), ratios
+
+
+def _tensor(image_hwc: Image, scale: float) -> F32:
+    tensor = image_hwc.transpose(2, 0, 1)[None].astype(np.float32)
     if scale != 1.0:
         tensor *= np.float32(scale)
-    return np.ascontiguousarray(tensor), ratio
+    return np.ascontiguousarray(tensor)
 
 
 def file_digest(path: Path) -> str:
@@ -163,82 +160,3 @@ def _open(path: Path, threads: int) -> Any:
     except Exception as error:  # its own kinds of errors share no base that it exports
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise ArtifactError(f"{path} is no ONNX model that loads here: {reason}") from error
-
-
-def _layout(path: Path, session: Any, name: str) -> Layout:
-    """Recognise the layout by shapes, and raw YOLOX from decoded by one run on plain grey."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    came = (f"{path} takes {', '.join(str(one.shape) for one in inputs)} and gives "
-            f"{', '.join(str(one.shape) for one in outputs)}")  # fmt: skip
-    known = ("; known are YOLOX (1x3xHxW to 1xAx(5+classes), A cells of strides 8, 16 and 32) and "
-             "FastestDet (1x3xHxW to 1x(5+classes)x(H/16)x(W/16)), of fixed sizes in float32, "
-             "without NMS in the graph")  # fmt: skip
-    shape = inputs[0].shape
-    good = len(inputs) == len(outputs) == 1 and inputs[0].type == "tensor(float)"
-    if not good or len(shape) != 4 or shape[1] != 3 or not _whole(shape[2:]):
-        raise ArtifactMismatchError(came + known)
-    height, width = int(shape[2]), int(shape[3])
-    grey = np.full((1, 3, height, width), PAD, np.float32)
-    try:
-        (output,) = session.run(None, {name: grey})
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise ArtifactMismatchError(f"{came}, and does not run on one picture: {reason}") from error
-    output = np.asarray(output)
-    cells = [(height // s, width // s) for s in YOLOX_STRIDES]
-    if output.ndim == 3 and output.shape[:2] == (1, sum(h * w for h, w in cells)):
-        if output.shape[2] > 5:
-            return _yolox(output, (width, height), cells)
-    elif output.ndim == 4 and output.shape[0] == 1 and output.shape[1] > 5:
-        rows, columns = output.shape[2:]
-        if (rows, columns) == (height // FASTESTDET_STRIDE, width // FASTESTDET_STRIDE):
-            return Layout(name="fastestdet", size_wh=(width, height), scale=1.0 / 255.0,
-                          num_classes=output.shape[1] - 5,
-                          decode=_fastestdet_decoder((width, height)))  # fmt: skip
-    raise ArtifactMismatchError(came + known)
-
-
-def _whole(sides: list[object]) -> bool:
-    return all(isinstance(side, int) and side >= 32 for side in sides)
-
-
-def _yolox(output: F32, size_wh: tuple[int, int], cells: list[tuple[int, int]]) -> Layout:
-    decoded = float(np.abs(output[0, :, :2]).max()) > _RAW_REACH
-    grids, strides = [], []
-    for (rows, columns), px in zip(cells, YOLOX_STRIDES, strict=True):
-        y, x = np.mgrid[:rows, :columns]
-        grids.append(np.stack([x, y], axis=-1).reshape(-1, 2))
-        strides.append(np.full((rows * columns, 1), px))
-    grid = np.concatenate(grids).astype(np.float32)
-    stride = np.concatenate(strides).astype(np.float32)
-
-    def decode(values: F32, column: int) -> tuple[F32, F32]:
-        rows = values[0]
-        centre, size = rows[:, :2], rows[:, 2:4]
-        if not decoded:
-            centre = (centre + grid) * stride
-            size = np.exp(np.minimum(size, 20.0)) * stride
-        scores: F32 = rows[:, 4] * rows[:, 5 + column]
-        return np.concatenate([centre - size / 2, centre + size / 2], axis=1), scores
-
-    return Layout(name="yolox", size_wh=size_wh, num_classes=output.shape[2] - 5, scale=1.0,
-                  decode=decode)  # fmt: skip
-
-
-def _fastestdet_decoder(size_wh: tuple[int, int]) -> Callable[[F32, int], tuple[F32, F32]]:
-    """Centres by tanh around their cell, sizes by a sigmoid as shares of the input."""
-
-    def decode(values: F32, column: int) -> tuple[F32, F32]:
-        planes = values[0].astype(np.float32)
-        rows, columns = planes.shape[1:]
-        y, x = np.mgrid[:rows, :columns]
-        cx = (x + np.tanh(planes[1])) / columns * size_wh[0]
-        cy = (y + np.tanh(planes[2])) / rows * size_wh[1]
-        half_w = size_wh[0] / 2 / (1 + np.exp(-planes[3]))
-        half_h = size_wh[1] / 2 / (1 + np.exp(-planes[4]))
-        corners = np.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], axis=-1)
-        # The author's own mixture of "something is here" and "it is this".
-        score = np.clip(planes[0], 0, 1) ** 0.6 * np.clip(planes[5 + column], 0, 1) ** 0.4
-        return corners.reshape(-1, 4).astype(np.float32), score.reshape(-1).astype(np.float32)
-
-    return decode

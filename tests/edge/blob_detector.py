@@ -35,6 +35,28 @@ def constant_detector(path: Path, output: np.ndarray, shape: tuple[int, ...]) ->
     return _save(path, nodes, weights, list(shape))
 
 
+def constant_movenet(path: Path, maps: dict[str, np.ndarray], side: int) -> Path:
+    """Write a program of that side whose named outputs are the same for every picture."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+    ]
+    weights: dict[str, np.ndarray] = {"zero": np.float32(0)}
+    gives = []
+    for name, told in maps.items():
+        weights[f"told_{name}"] = told.astype(np.float32)
+        nodes.append(helper.make_node("Add", ["nothing", f"told_{name}"], [name]))
+        gives.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(told.shape)))
+    given = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, side, side])
+    graph = helper.make_graph(
+        nodes, "detector", [given], gives,
+        [numpy_helper.from_array(np.asarray(w), name) for name, w in weights.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
 def blob_detector(path: Path) -> Path:
     """Write a YOLOX of one class, 64 x 64 px, that finds bright squares of 24 px on its grid."""
     nodes, weights, outs = [], {}, []

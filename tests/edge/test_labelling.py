@@ -11,13 +11,19 @@ import pytest
 
 from edge.data.media import open_media
 from edge.labelling.clip_labels import choose_val, class_names, clip_labels, read_groups
-from edge.labelling.detectors import Detector, letterbox
+from edge.labelling.detectors import Detector, letterbox, squashed
 from edge.labelling.frames import sampled_frames
 from edge.labelling.fuse import Boxes, Look, fuse, overlaps, suppress
 from edge.labelling.looks import LookPlan, find_people, windows
 from edge.labelling.tracks import Track, TrackPlan, make_tracks
 from runtime.errors import ArtifactError, ArtifactMismatchError, CaptureError, ConfigError
-from tests.edge.blob_detector import BLOB, SIDE, blob_detector, constant_detector
+from tests.edge.blob_detector import (
+    BLOB,
+    SIDE,
+    blob_detector,
+    constant_detector,
+    constant_movenet,
+)
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 EVERY_S = 0.125
@@ -33,6 +39,16 @@ def picture(*centres: tuple[int, int], size: int = SIDE) -> np.ndarray:
     for x, y in centres:
         image[y - BLOB // 2 : y + BLOB // 2, x - BLOB // 2 : x + BLOB // 2] = 255
     return image
+
+
+def movenet_maps() -> dict[str, np.ndarray]:
+    maps = {"center_0": np.full((1, 1, 16, 16), -9.0), "box_scale_0": np.ones((1, 2, 16, 16)),
+            "box_offset_0": np.zeros((1, 2, 16, 16)), "kpt": np.zeros((1, 34, 16, 16))}  # fmt: skip
+    maps["center_0"][0, 0, 3, 10] = 2.0
+    maps["center_0"][0, 0, 4, 11] = 1.0
+    maps["box_scale_0"][0, :, 3, 10] = [4, 6]
+    maps["box_offset_0"][0, :, 3, 10] = [0.5, 0.25]
+    return maps
 
 
 class TestDetectors:
@@ -69,6 +85,33 @@ class TestDetectors:
         np.testing.assert_allclose(found.xyxy, [want], rtol=1e-5)
         np.testing.assert_allclose(found.scores, [0.5**0.6 * 0.8**0.4], rtol=1e-5)
 
+    def test_movenet_gives_a_box_for_each_peak_of_its_centre_map(self, tmp_path: Path) -> None:
+        detector = Detector(constant_movenet(tmp_path / "d.onnx", movenet_maps(), 64))
+        assert detector.layout.name == "movenet"
+        found = detector.detect(np.zeros((48, 128, 3), np.uint8), 0.1)
+        # Cells of 4 px of 64, stretched to 128 x 48; the smaller neighbour is no peak.
+        cx, cy, w, h = 10.25 * 8, 3.5 * 3, 6 * 8, 4 * 3
+        want = [[cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]]
+        np.testing.assert_allclose(found.xyxy, want, rtol=1e-5)
+        np.testing.assert_allclose(found.scores, [1 / (1 + math.exp(-2.0))], rtol=1e-5)
+
+    @pytest.mark.parametrize("lost", ["center_0", "box_scale_0", "box_offset_0"])
+    def test_movenet_without_one_of_its_maps_is_unknown(self, tmp_path: Path, lost: str) -> None:
+        maps = {name: told for name, told in movenet_maps().items() if name != lost}
+        with pytest.raises(ArtifactMismatchError, match=r"and MoveNet MultiPose \("):
+            Detector(constant_movenet(tmp_path / "d.onnx", maps, 64))
+
+    def test_movenet_takes_red_first_and_the_whole_picture(self) -> None:
+        path = SHARED / "pretrained" / "movenet_multipose_256.onnx"
+        if not path.is_file():
+            pytest.skip("the shared detectors are not on this machine")
+        layout = Detector(path).layout
+        assert (layout.rgb, layout.squash, layout.scale) == (True, True, 1.0)
+        image = np.full((90, 160, 3), 200, np.uint8)
+        tensor, ratios = squashed(image, layout.size_wh, layout.scale)
+        assert ratios == pytest.approx((256 / 160, 256 / 90))
+        assert (tensor == 200).all()
+
     def test_letterbox_keeps_the_aspect(self) -> None:
         image = np.full((90, 160, 3), 200, np.uint8)
         tensor, ratio = letterbox(image, (64, 64), 1.0)
@@ -104,7 +147,7 @@ class TestDetectors:
         path = tmp_path / "d.onnx"
         named = tuple("h" if side < 0 else side for side in shape)
         constant_detector(path, np.zeros(output, np.float32), named)
-        with pytest.raises(ArtifactMismatchError, match=r"known are YOLOX .* and FastestDet"):
+        with pytest.raises(ArtifactMismatchError, match=r"known are YOLOX .* FastestDet .* and MoveNet"):
             Detector(path)
 
     def test_what_is_no_onnx_is_refused(self, tmp_path: Path) -> None:
@@ -122,9 +165,16 @@ class TestDetectors:
         with pytest.raises(ConfigError, match="3 classes without names"):
             Detector(path)
 
-    @pytest.mark.parametrize("name", ["yolox_nano.onnx", "FastestDet.onnx"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "detectors/yolox_nano.onnx",
+            "detectors/FastestDet.onnx",
+            "pretrained/movenet_multipose_256.onnx",
+        ],
+    )
     def test_real_detectors_find_the_juggler(self, name: str) -> None:
-        path, video = SHARED / "detectors" / name, SHARED / "videos" / "juggle.mp4"
+        path, video = SHARED / name, SHARED / "videos" / "juggle.mp4"
         if not (path.is_file() and video.is_file()):
             pytest.skip("the shared detectors and videos are not on this machine")
         frame = next(iter(sampled_frames(open_media(video), 1.0)))
