@@ -18,8 +18,9 @@ class LabelFlags:
     """Flags of `edge label`."""
 
     source: str = option(dataclasses.MISSING, "folder of videos, or one video", metavar="PATH")
-    detector: str = option(dataclasses.MISSING, "person detector as ONNX: MoveNet MultiPose, "
-                                                "YOLOX or FastestDet layout", metavar="ONNX")  # fmt: skip
+    detector: str = option(dataclasses.MISSING, "person detector as ONNX: MoveNet "
+                                                "MultiPose, YOLOX or FastestDet layout",
+                           metavar="ONNX")  # fmt: skip
     out: str = option(dataclasses.MISSING, "folder of the data set; a second run goes on with what "
                                            "is finished in it", metavar="DIR")  # fmt: skip
     person_class: str = option("person", "the detector's class of people: person, or its number "
