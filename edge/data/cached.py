@@ -159,6 +159,8 @@ class CachedClips(Wrapped):
             actors = bystanders = 0  # their truth is not read from here
         elif max(actors, bystanders) > MOST_PEOPLE or sample.certainty is not None:
             return
+        elif len(sample.ignored):
+            return  # only data sets whose truth is known without the frames have them
         slot = np.zeros((), self._slot)
         slot["counts"] = actors, bystanders
         slot["size_wh"] = sample.size_wh

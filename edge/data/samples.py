@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -85,12 +85,17 @@ class ClipSample:
         labels: float32 (M, C), 1 for each action that the person does.
         bystanders: float32 (K, 4), xyxy in [0, 1]: people who do none of the actions. They are
             never targets; reports count how often a model takes them for actors.
+        ignored: float32 (I, 4), xyxy in [0, 1]: people of whom the annotation does not speak. They
+            are neither targets nor background: who finds them is neither right nor wrong.
         clip_id: Stable name, unique within the data set.
         size_wh: Width and height of the original frame, px.
         certainty: uint8 (M, C), a `Certainty` for each label; None where all are known. Whether a
             person without a label acts at all is unknown, too, where somebody of the bag does.
         bags: int64 (M,), the bag of each person: those who were seen together, of whom one label
             speaks. None is one bag.
+        features: int8 (K,), the features of a frozen stem in place of the frames, which are empty
+            then (`edge.training.features`).
+        feature_scales: float32, one number a channel of them.
     """
 
     frames_rgb: U8
@@ -101,6 +106,9 @@ class ClipSample:
     size_wh: tuple[int, int]
     certainty: U8 | None = None
     bags: I64 | None = None
+    ignored: F32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    features: npt.NDArray[np.int8] | None = None
+    feature_scales: F32 | None = None
 
     @property
     def known(self) -> U8:

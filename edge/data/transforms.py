@@ -94,6 +94,7 @@ def flip(sample: ClipSample, pairs: Sequence[tuple[int, int]] = ()) -> ClipSampl
         frames_rgb=np.stack([cv2.flip(frame, 1) for frame in sample.frames_rgb]),
         boxes=_mirrored(sample.boxes),
         bystanders=_mirrored(sample.bystanders),
+        ignored=_mirrored(sample.ignored),
         labels=np.ascontiguousarray(sample.labels[:, order]),
         certainty=None
         if sample.certainty is None
@@ -140,6 +141,8 @@ def crop(
     height, width = height or rows, width or columns
     boxes, stays = _seen_through(sample.boxes, window, (columns, rows), keep)
     bystanders, _ = _seen_through(sample.bystanders, window, (columns, rows), keep)
+    # Of whom nothing is known, nothing is known of an arm either.
+    ignored, _ = _seen_through(sample.ignored, window, (columns, rows), 0.0)
     size_wh = (
         max(1, round(sample.size_wh[0] * window.width / columns)),
         max(1, round(sample.size_wh[1] * window.height / rows)),
@@ -152,6 +155,7 @@ def crop(
         certainty=_still_certain(sample, stays),
         bags=None if sample.bags is None else sample.bags[stays],
         bystanders=bystanders,
+        ignored=ignored,
         size_wh=size_wh,
     )
 
@@ -269,6 +273,7 @@ def mosaic(
             part,
             boxes=(part.boxes * scale + corner).astype(np.float32),
             bystanders=(part.bystanders * scale + corner).astype(np.float32),
+            ignored=(part.ignored * scale + corner).astype(np.float32),
         ))  # fmt: skip
     return replace(
         samples[0],
@@ -277,6 +282,7 @@ def mosaic(
         labels=np.concatenate([part.labels for part in parts]),
         **_doubts(parts),
         bystanders=np.concatenate([part.bystanders for part in parts]),
+        ignored=np.concatenate([part.ignored for part in parts]),
         clip_id="+".join(sample.clip_id for sample in samples),
     )
 

@@ -41,5 +41,18 @@ def generalized_iou(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (around - union) / around.clamp(min=_TINY)
 
 
+def share_inside(first: Tensor, second: Tensor) -> Tensor:
+    """Return the share of the first boxes' area that lies in the second ones, which broadcast.
+
+    Args:
+        first: Corners (..., 4); a box without area has no share in anything.
+        second: Corners (..., 4).
+    """
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    return shared / _area(first).clamp(min=_TINY)
+
+
 def _area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2:] - boxes[..., :2]).prod(-1)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
-from edge.training.boxes import cxcywh_to_xyxy, generalized_iou
+from edge.training.boxes import cxcywh_to_xyxy, generalized_iou, share_inside
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets
 from edge.training.weak import Doubtful, bag_logits, likeliest, tokens_a_person
@@ -209,6 +209,9 @@ class SetCriterion:
         if config.rival_weight != 1.0:
             covers = _covers_somebody(outputs["pred_boxes"].detach(), targets)
             weight = torch.where(covers, weight * config.rival_weight, weight)
+        if targets.ignored is not None:
+            on_ignored = _covers_ignored(outputs["pred_boxes"].detach(), targets, targets.ignored)
+            weight = weight.masked_fill(on_ignored, 0.0)
         weight[pair] = 1.0
         if doubtful is not None and config.weak_loss == "mil":
             # Of those of whom nobody knows whether they act, the likeliest of a bag is to speak;
@@ -230,6 +233,18 @@ def _covers_somebody(boxes: Tensor, targets: PackedTargets) -> Tensor:
         cxcywh_to_xyxy(boxes)[:, :, None], cxcywh_to_xyxy(targets.boxes)[:, None]
     )
     return iou.amax(-1) >= 0.5
+
+
+def _covers_ignored(boxes: Tensor, targets: PackedTargets, ignored: Tensor) -> Tensor:
+    """Return whether each token's box is on somebody of whom nothing is known, (B, N) bool.
+
+    Such a box overlaps them by half or more, or lies in them with 0.7 of its own area, as the box
+    of an upper body does; and it overlaps nobody who is known by half or more.
+    """
+    own, others = cxcywh_to_xyxy(boxes)[:, :, None], cxcywh_to_xyxy(ignored)[:, None]
+    iou, _ = generalized_iou(own, others)
+    on_them = (iou >= 0.5) | (share_inside(own, others) >= 0.7)
+    return on_them.any(-1) & ~_covers_somebody(boxes, targets)
 
 
 def _classify(logits: Tensor, wanted: Tensor, form: LossForm, config: CriterionConfig) -> Tensor:

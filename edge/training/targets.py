@@ -10,19 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge.data.samples import ClipSample
+from edge.data.samples import F32, ClipSample
 from edge.model.bmvit import BMViTConfig
 from runtime.errors import ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
 
 
 class Doubts(TypedDict, total=False):
-    """What is not known of the actors of one clip; where it is missing, all is known."""
+    """What is not known of the people of one clip; where it is missing, all is known."""
 
     certainty: Tensor
     """(M, C) uint8, a `Certainty` for each label."""
     bags: Tensor
     """(M,) int64, the bag of each person: whose people are spoken of together."""
+    ignored: Tensor
+    """(I, 4) float32, cxcywh in [0, 1]: people who are neither actors nor background."""
 
 
 class Target(Doubts):
@@ -37,10 +39,14 @@ class Target(Doubts):
 
 
 class Batch(NamedTuple):
-    """Clips as bytes, (B, T, H, W, 3) uint8 RGB, and their targets."""
+    """Clips as bytes, (B, T, H, W, 3) uint8 RGB, and their targets.
+
+    Or, with `scales` (B, channels), a frozen stem's features of them, int8 (B, K).
+    """
 
     frames: Tensor
     targets: list[Target]
+    scales: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,8 @@ class PackedTargets:
         clip_ids: One name per clip.
         certainty: (B, M, C) uint8, a `Certainty` for each label; None where all are known.
         bags: (B, M) int64, numbers that tell the bags of all clips apart; None as above.
+        ignored: (B, I, 4) float32, cxcywh of people who are neither actors nor background, padded
+            with zeros; None where no clip has any.
     """
 
     boxes: Tensor
@@ -62,6 +70,7 @@ class PackedTargets:
     clip_ids: tuple[str, ...]
     certainty: Tensor | None = None
     bags: Tensor | None = None
+    ignored: Tensor | None = None
 
     @property
     def num_people(self) -> int:
@@ -71,22 +80,33 @@ class PackedTargets:
 
 def collate(samples: Sequence[ClipSample]) -> Batch:
     """Put samples together; pixels stay bytes until they are on the model's device."""
-    frames = torch.from_numpy(np.stack([sample.frames_rgb for sample in samples]))
+    scales: Tensor | None = None
+    if samples[0].features is None:
+        frames = torch.from_numpy(np.stack([sample.frames_rgb for sample in samples]))
+    else:
+        frames = torch.from_numpy(np.stack([sample.features for sample in samples]))
+        scales = torch.from_numpy(np.stack([sample.feature_scales for sample in samples]))
     targets: list[Target] = []
     for sample in samples:
-        low, high = sample.boxes[:, :2], sample.boxes[:, 2:]
-        boxes = np.concatenate([(low + high) * np.float32(0.5), high - low], axis=1)
         labels = np.ascontiguousarray(sample.labels, dtype=np.float32)
         target: Target = {
-            "boxes": torch.from_numpy(boxes.astype(np.float32)),
+            "boxes": _cxcywh(sample.boxes),
             "labels": torch.from_numpy(labels),
             "clip_id": sample.clip_id,
         }
         if sample.certainty is not None:
             target["certainty"] = torch.from_numpy(sample.certainty.astype(np.uint8))
             target["bags"] = torch.from_numpy(sample.together.astype(np.int64))
+        if len(sample.ignored):
+            target["ignored"] = _cxcywh(sample.ignored)
         targets.append(target)
-    return Batch(frames, targets)
+    return Batch(frames, targets, scales)
+
+
+def _cxcywh(xyxy: F32) -> Tensor:
+    low, high = xyxy[:, :2], xyxy[:, 2:]
+    boxes = np.concatenate([(low + high) * np.float32(0.5), high - low], axis=1)
+    return torch.from_numpy(boxes.astype(np.float32))
 
 
 def pack(targets: Sequence[Target], num_classes: int, device: torch.device) -> PackedTargets:
@@ -114,7 +134,20 @@ def pack(targets: Sequence[Target], num_classes: int, device: torch.device) -> P
         counts=counts,
         clip_ids=tuple(target["clip_id"] for target in targets),
         **_doubts(targets, counts, num_classes, device),
+        ignored=_ignored(targets, device),
     )
+
+
+def _ignored(targets: Sequence[Target], device: torch.device) -> Tensor | None:
+    """Return the ignored people of a batch in one padded block; None where there are none."""
+    people = [target["ignored"] if "ignored" in target else torch.zeros(0, 4) for target in targets]
+    most = max((len(boxes) for boxes in people), default=0)
+    if not most:
+        return None
+    block = torch.zeros(len(people), most, 4)
+    for row, boxes in enumerate(people):
+        block[row, : len(boxes)] = boxes
+    return block.to(device, non_blocking=True)
 
 
 def _doubts(

@@ -26,13 +26,15 @@ class Counting(MovingSquares):
 
 
 class Odd(Counting):
-    """One clip with more people than a slot takes, one with a long name."""
+    """More people than a slot takes, somebody who is ignored, or a long name."""
 
     def __getitem__(self, index: int) -> ClipSample:
         sample = super().__getitem__(index)
         if index == 0:
             many = np.zeros((MOST_PEOPLE + 1, 4), np.float32)
             return replace(sample, bystanders=many)
+        if index == 1:
+            return replace(sample, ignored=np.ones((1, 4), np.float32))
         return replace(sample, clip_id="x" * (LONGEST_ID + 1))
 
 
@@ -86,12 +88,13 @@ def test_loader_processes_can_be_given_it(tmp_path: Path) -> None:
 
 
 def test_what_has_no_room_is_made_anew(tmp_path: Path) -> None:
-    source = Odd(SHAPE, length=2)
+    source = Odd(SHAPE, length=3)
     clips = cached(source, tmp_path / "kept")
     for _ in range(2):
         assert len(clips[0].bystanders) == MOST_PEOPLE + 1
-        assert len(clips[1].clip_id) == LONGEST_ID + 1
-    assert source.made == 4
+        assert len(clips[1].ignored) == 1
+        assert len(clips[2].clip_id) == LONGEST_ID + 1
+    assert source.made == 6
 
 
 def test_other_clips_are_refused(tmp_path: Path) -> None:

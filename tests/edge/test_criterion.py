@@ -177,6 +177,47 @@ def test_a_rival_of_the_matched_token_is_weighed() -> None:
     assert rival == pytest.approx(4 * background)
 
 
+@pytest.mark.parametrize("form", ["focal", "bce"])
+@pytest.mark.parametrize(
+    ("box", "asked"),
+    [
+        pytest.param([0.8, 0.5, 0.2, 0.6], False, id="on-somebody-ignored"),
+        pytest.param([0.8, 0.55, 0.2, 0.5], False, id="overlap-of-half"),
+        pytest.param([0.8, 0.3, 0.1, 0.1], False, id="their-head"),
+        pytest.param([0.8, 0.2, 0.2, 0.2], True, id="half-of-it-beside"),
+        pytest.param([0.1, 0.1, 0.1, 0.1], True, id="background"),
+        pytest.param([0.5, 0.52, 0.4, 0.4], True, id="duplicate-of-an-actor"),
+    ],
+)
+def test_a_silent_token_on_somebody_ignored_is_asked_nothing(
+    form: str, box: list[float], asked: bool
+) -> None:
+    people: list[Target] = [
+        {
+            "boxes": torch.tensor([[0.5, 0.5, 0.4, 0.4]]),
+            "labels": torch.zeros(1, CLASSES),
+            "clip_id": "a",
+            "ignored": torch.tensor([[0.8, 0.5, 0.2, 0.6], [0.5, 0.5, 0.4, 0.4]]),
+        },
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, CLASSES), "clip_id": "b"},
+    ]
+    boxes = torch.tensor([[[0.5, 0.5, 0.4, 0.4], box]] * 2)
+    outputs = {
+        "pred_boxes": boxes,
+        "pred_actor": torch.tensor([[1.0, 0.5]] * 2, requires_grad=True),
+        "pred_actions": torch.zeros(2, 2, CLASSES),
+    }
+    targets = pack(people, CLASSES, CPU)
+    assert targets.ignored is not None
+    assert targets.ignored.shape == (2, 2, 4)
+    config = CriterionConfig(actor_loss=form, rival_weight=3.0)
+    SetCriterion(config=config)(outputs, targets).total.backward()
+    (matched, silent), other_clip = outputs["pred_actor"].grad.tolist()
+    assert matched < 0  # the ignored box on the actor takes nothing from them
+    assert (silent > 0) == asked
+    assert min(other_clip) > 0
+
+
 def test_half_precision_outputs_are_compared_in_full() -> None:
     outputs = {name: value.bfloat16() for name, value in outputs_of(1, 5).items()}
     losses = SetCriterion()(outputs, packed([2]))

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Container
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -32,7 +33,7 @@ from edge.training.schedule import Schedule, optimizer_of
 from edge.training.session import Session
 from edge.training.setup import build_parts
 from edge.training.state import Progress, load_state, save_state
-from edge.training.targets import Normalize, collate
+from edge.training.targets import Normalize, collate, pack
 from edge.training.validate import KeptClips, validate
 from runtime.errors import ArtifactError, ArtifactMismatchError, CaptureError, ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
@@ -158,6 +159,21 @@ def test_samples_become_targets() -> None:
         expected = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], axis=1)
         np.testing.assert_allclose(target["boxes"].numpy(), expected, atol=1e-6)
         assert target["clip_id"] == sample.clip_id
+
+
+def test_ignored_people_become_padded_boxes_and_none_where_there_are_none() -> None:
+    plain = [MovingSquares(SHAPE)[index] for index in range(3)]
+    assert "ignored" not in collate(plain).targets[0]
+    assert pack(collate(plain).targets, 2, torch.device("cpu")).ignored is None
+    seen = np.array([[0.2, 0.2, 0.4, 0.8], [0.5, 0, 1, 1]], np.float32)
+    batch = collate(
+        [plain[0], replace(plain[1], ignored=seen), replace(plain[2], ignored=seen[:1])]
+    )
+    ignored = pack(batch.targets, 2, torch.device("cpu")).ignored
+    assert ignored is not None
+    want = [[[0] * 4] * 2, [[0.3, 0.5, 0.2, 0.6], [0.75, 0.5, 0.5, 1]],
+            [[0.3, 0.5, 0.2, 0.6], [0] * 4]]  # fmt: skip
+    np.testing.assert_allclose(ignored.numpy(), want, atol=1e-6)
 
 
 def test_clips_of_a_validation_are_made_once_as_far_as_memory_goes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,7 @@ from runtime.preprocess import PreprocessConfig, normalize, preprocess_reference
 ROWS, COLUMNS, FRAMES = 48, 64, 3
 CLASSES = ("turn left", "turn right", "wave")
 NOBODY = np.zeros((0, 4), np.float32)
+WHOLE = Window(x=0, y=0, width=COLUMNS, height=ROWS)
 
 
 def drawn(
@@ -142,6 +144,40 @@ def test_bystanders_go_the_same_way_and_are_dropped_by_the_same_rule() -> None:
         pytest.approx([0, 10 / 48, 10 / 44, 30 / 48])
     ]
     assert len(crop(sample, window, keep=0.51).bystanders) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(lambda s: resize(s, 20, 30), [[0.25, 0.25, 0.5, 0.75]], id="resize"),
+        pytest.param(flip, [[0.5, 0.25, 0.75, 0.75]], id="flip"),
+        pytest.param(
+            lambda s: crop(s, Window(x=28, y=0, width=32, height=48), keep=0.9),
+            [[0, 0.25, 0.125, 0.75]],
+            id="crop-keeps-any-part",
+        ),
+        pytest.param(
+            lambda s: crop(s, Window(x=40, y=0, width=16, height=48), keep=0.1), [], id="crop-drops"
+        ),
+        pytest.param(
+            lambda s: mosaic([s] * 4, [WHOLE] * 4, (32, 24), keep=0.5),
+            [
+                [0.125 + x, 0.125 + y, 0.25 + x, 0.375 + y]
+                for x, y in ((0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5))
+            ],
+            id="mosaic",
+        ),
+        pytest.param(lambda s: recolour(s, Colours(brightness=0.5)), [[0.25, 0.25, 0.5, 0.75]],
+                     id="colours"),
+    ],
+)  # fmt: skip
+def test_ignored_people_go_the_same_way_and_stay_while_a_part_is_seen(
+    change: Callable[[ClipSample], ClipSample], expected: list[list[float]]
+) -> None:
+    ignored = np.array([[0.25, 0.25, 0.5, 0.75]], np.float32)
+    changed = change(replace(drawn((0, 0, 9, 9)), ignored=ignored))
+    assert changed.ignored.dtype == np.float32
+    np.testing.assert_allclose(changed.ignored, np.reshape(expected, (-1, 4)), atol=1e-6)
 
 
 def test_what_lies_outside_of_the_frame_is_grey() -> None:
