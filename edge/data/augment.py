@@ -117,6 +117,7 @@ class Augmented(Wrapped):
         """
         super().__init__(dataset)
         self.config, self.seed, self.size_hw = config, seed, size_hw
+        self._moves = bool(getattr(dataset, "by_pass", False))
         self._pairs = _pairs(config, dataset.class_names)
 
     def __getitem__(self, index: int) -> ClipSample:
@@ -130,11 +131,15 @@ class Augmented(Wrapped):
             raise IndexError(f"clip {index} of {len(self)}; expected 0 or more")
         epoch, clip = divmod(index, len(self))
         random = np.random.default_rng([self.seed, epoch, clip])
+        # What changes in each pass by itself is asked for the clips of this pass.
+        first = epoch * len(self) if self._moves else 0
         if random.random() < self.config.mosaic:
-            sample = self._mosaic(clip, random)
+            sample = self._mosaic(clip, first, random)
         else:
-            sample = self._one(clip, random)
-        return sample if epoch == 0 else replace(sample, clip_id=f"{sample.clip_id}@{epoch}")
+            sample = self._one(first + clip, random)
+        if epoch == 0 or self._moves:
+            return sample
+        return replace(sample, clip_id=f"{sample.clip_id}@{epoch}")
 
     def _one(self, clip: int, random: np.random.Generator) -> ClipSample:
         """Flip, cut and recolour one clip."""
@@ -148,11 +153,11 @@ class Augmented(Wrapped):
             sample = crop(sample, window, keep=self.config.keep, height=height, width=width)
         return recolour(sample, self._colours(random))
 
-    def _mosaic(self, clip: int, random: np.random.Generator) -> ClipSample:
+    def _mosaic(self, clip: int, first: int, random: np.random.Generator) -> ClipSample:
         """Set a clip beside three others; each has its own flip and colours."""
         others = random.integers(len(self), size=3).tolist()
         samples = [
-            recolour(self._flipped(self.dataset[one], random), self._colours(random))
+            recolour(self._flipped(self.dataset[first + one], random), self._colours(random))
             for one in (clip, *others)
         ]
         shape = samples[0].frames_rgb.shape

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 
@@ -11,10 +13,14 @@ from edge.data.media import Media
 from edge.data.problems import DataReport, Problem
 from edge.data.registry import SPECS, RealSpec, parse_real, part_of, read_real
 from edge.data.samples import ClipShape
+from edge.data.specs import PARTS
+from edge.data.stills import StillClips, read_picture
 from edge.data.table import TableRules, read_table, repeated_rows
+from edge.data.video_clips import VideoClips
 from runtime.errors import CaptureError, ConfigError
 
 Progress = Callable[[str, int, int], None]
+Look: TypeAlias = tuple[Path, Callable[[], str | None]]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # Containers and decoders disagree about a frame or two at the end.
@@ -51,6 +57,8 @@ def _parts(real: RealSpec) -> Iterator[str]:
     """Yield the parts that there are, or the one that is asked for."""
     if real.part is not None:
         yield part_of(real, "val")
+    elif not PARTS[real.kind]:
+        yield ""
     elif real.kind == "folder":
         there = [part for part in ("train", "val", "test")
                  if any(real.root.glob(f"annotations_{part}.csv*"))]  # fmt: skip
@@ -73,14 +81,32 @@ def _check_part(real: RealSpec, part: str, decode: bool, progress: Progress | No
                                     expected="a data set that can be read"))  # fmt: skip
         return report
     if decode:
-        for done, media in enumerate(dataset.media.values(), 1):
-            why = why_not_decoded(media)
+        what, looks = _looks(dataset)
+        for done, (path, look) in enumerate(looks, 1):
+            why = look()
             if why is not None:
-                report.skipped.add(Problem(where=str(media.path), came=why,
+                report.skipped.add(Problem(where=str(path), came=why,
                                            expected="frames that can be decoded"))  # fmt: skip
             if progress is not None:
-                progress("videos", done, len(dataset.media))
+                progress(what, done, len(looks))
     return report
+
+
+def _looks(dataset: VideoClips | StillClips) -> tuple[str, list[Look]]:
+    """Return what the files are, and each with what decodes it and says what is wrong."""
+    if isinstance(dataset, StillClips):
+        return "pictures", [(path, partial(why_no_picture, path)) for path in dataset.files]
+    every = dataset.media.values()
+    return "videos", [(media.path, partial(why_not_decoded, media)) for media in every]
+
+
+def why_no_picture(path: Path) -> str | None:
+    """Decode a picture; return what is wrong with it, if anything."""
+    try:
+        read_picture(path)
+    except CaptureError as error:
+        return str(error)
+    return None
 
 
 def why_not_decoded(media: Media) -> str | None:

@@ -68,6 +68,7 @@ class NextWhereBroken(Wrapped):
     def __init__(self, dataset: ClipDataset) -> None:
         """Stand in front of `dataset`."""
         super().__init__(dataset)
+        self.by_pass = bool(getattr(dataset, "by_pass", False))
         self._broken: set[int] = set()
 
     def __getitem__(self, index: int) -> ClipSample:
@@ -77,8 +78,10 @@ class NextWhereBroken(Wrapped):
             CaptureError: Many clips in a row cannot.
         """
         error: CaptureError | None = None
-        for step in range(min(_MOST_SKIPPED, len(self.dataset))):
-            at = (operator.index(index) + step) % len(self.dataset) if step else index
+        length = len(self.dataset)
+        first = operator.index(index) // length * length if self.by_pass and length else 0
+        for step in range(min(_MOST_SKIPPED, length)):
+            at = first + (operator.index(index) + step) % length if step else index
             try:
                 return self.dataset[at]
             except CaptureError as why:

@@ -218,10 +218,11 @@ def why_wrong(row: Sequence[str], rules: TableRules) -> tuple[str, str] | None:
         return f"timestamp {_cell(row[1])}", f"{whole}seconds of 0 or more{hint}"
     if not any(cell.strip() for cell in row[2:]):
         return None
-    return _why_wrong_box(row[2:6]) or _why_wrong_label(row[6], rules)
+    return why_wrong_box(row[2:6]) or _why_wrong_label(row[6], rules)
 
 
-def _why_wrong_box(cells: Sequence[str]) -> tuple[str, str] | None:
+def why_wrong_box(cells: Sequence[str]) -> tuple[str, str] | None:
+    """Return what came and what was expected of a box's four cells; None where they are good."""
     values = []
     for name, cell in zip(_BOX, cells, strict=True):
         value = _number(cell)

@@ -75,7 +75,9 @@ def _open_part(
     augments = options.augments(word)
     read = _larger(shape, options.read_scale) if augments else shape
     data = open_dataset(word, read, seed=options.seed, part="train")
-    if cache is not None:
+    if cache is not None and getattr(data, "by_pass", False):
+        logger.info("%s changes in each pass: it is not kept in --cache", word)
+    elif cache is not None:
         spec = f"{word} (seed {options.seed})"
         data = CachedClips(data, cache, shape=read, spec=spec)
     if options.bystanders == "actors" and is_drawn(word):
