@@ -81,7 +81,8 @@ def fit_threshold(
         boxes, actor, _ = engine.run(normalize(sample.frames_rgb, config))
         found = predict(boxes, actor, np.zeros((len(actor), 1), np.float32))
         labels = np.ones((len(sample.boxes), 1), np.float32)
-        metrics.add(sample.boxes, labels, sample.bystanders, found, undecided=sample.undecided)
+        metrics.add(sample.boxes, labels, sample.bystanders, found,
+                    undecided=sample.undecided, ignored=sample.ignored)  # fmt: skip
         if progress is not None:
             progress("fitting the threshold", index + 1, len(dataset))
     return threshold_of(metrics)

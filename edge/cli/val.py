@@ -10,7 +10,7 @@ from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 
 PROTOCOL_NAMES = ("ava", "act", "road", "yowo")
-_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume")
+_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "ignore_people")
 _OF_FILES = ("detections", "ground_truth", "label_map", "excluded", "min_overlap", "first_frame",
              "split")  # fmt: skip
 
@@ -42,6 +42,10 @@ class ValFlags:
     artifact: str | None = option(None, "which program of a bundle; else the best that runs here")
     conf: float | None = option(None, "actor threshold in [0, 1]; else the artifact's own, or for "
                                       "a checkpoint the best F1 on these clips")  # fmt: skip
+    ignore_people: str | None = option(None, "folder that `edge label` wrote for the videos of "
+                                             "jhmdb:FOLDER or ucf101-24:FOLDER: a box on somebody "
+                                             "in it who is no boxed actor is no false alarm",
+                                       metavar="DIR")  # fmt: skip
     frozen: bool = option(False, "repeat the keyframe in place of the clip: what a model loses by "
                                  "that, it sees by motion")  # fmt: skip
     out: str = option("runs/val", "folder for the reports", metavar="DIR")
@@ -61,7 +65,7 @@ class ValFlags:
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
     def __post_init__(self) -> None:
-        for name in ("model", "data", "detections", "ground_truth", "out"):
+        for name in ("model", "data", "detections", "ground_truth", "out", "ignore_people"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{_flag(name)} is empty")
         if self.num_threads < 0:
@@ -128,10 +132,12 @@ def _of_model(flags: ValFlags) -> list[str]:
     from edge.data.registry import open_dataset
     from edge.evaluation.predictors import ModelChoice
     from edge.evaluation.validate import ValOptions, validate
+    from edge.labelling.ignored import ignoring, open_labelled
 
     assert flags.model is not None
     data = flags.data
     assert data is not None
+    people = open_labelled(flags.ignore_people, [data])
     options = ValOptions(
         out=Path(flags.out),
         conf=flags.conf,
@@ -152,8 +158,8 @@ def _of_model(flags: ValFlags) -> list[str]:
     with progress_bar(quiet=flags.quiet) as progress:
         report = validate(
             choice,
-            lambda shape: open_dataset(data, shape),
-            data=data,
+            lambda shape: ignoring(open_dataset(data, shape), data, people),
+            data=data if people is None else f"{data}, others in {flags.ignore_people} ignored",
             options=options,
             progress=progress,
         )

@@ -111,6 +111,7 @@ class ClipMetrics:
         self._labels: list[F32] = []
         self._bystanders: list[F32] = []
         self._undecided: list[F32] = []
+        self._ignored: list[F32] = []
         self._cached: Tokens | None = None
         self._frames: FrameMetrics | None = None
 
@@ -129,18 +130,20 @@ class ClipMetrics:
             ConfigError: The number of classes differs.
         """
         self.add(
-            sample.boxes, sample.labels, sample.bystanders, detections, undecided=sample.undecided
-        )
+            sample.boxes, sample.labels, sample.bystanders, detections,
+            undecided=sample.undecided, ignored=sample.ignored,
+        )  # fmt: skip
 
     def add(
         self, boxes: F32, labels: F32, bystanders: F32, detections: Detections,
-        undecided: Bools | None = None,
+        undecided: Bools | None = None, ignored: F32 | None = None,
     ) -> None:  # fmt: skip
         """Add one clip by its truth: boxes (M, 4), labels (M, C), bystanders (K, 4).
 
         Those of whom it is not known whether they act, `undecided` (M,), are no actors; a token on
         one of them is neither right nor wrong where actors are counted, and no action of theirs is
-        known to be right.
+        known to be right. So is a token on somebody `ignored` (I, 4), and on nobody else. Frame-mAP
+        counts both as errors, as published protocols do.
         """
         classes = len(self.class_names)
         if labels.shape != (len(boxes), classes) or detections.actions.shape[1:] != (classes,):
@@ -154,6 +157,7 @@ class ClipMetrics:
         self._labels.append(labels[acts])
         self._undecided.append(boxes[~acts])
         self._bystanders.append(bystanders)
+        self._ignored.append(np.zeros((0, 4), np.float32) if ignored is None else ignored)
         self._cached = self._frames = None
 
     def frame_metrics(self) -> FrameMetrics:
@@ -288,6 +292,7 @@ class ClipMetrics:
             "actors": actors.num_truth,
             "bystanders": sum(map(len, self._bystanders)),
             "undecided": sum(map(len, self._undecided)),
+            "ignored": sum(map(len, self._ignored)),
             "iou": self.iou,
             "frame_map": plain(frames.mean_ap),
             "frame_map_tie_bounds": [plain(least), plain(most)],
@@ -323,7 +328,7 @@ class ClipMetrics:
                 self._boxes,
                 self._labels,
                 self._bystanders,
-                self._undecided,
+                [np.concatenate(two) for two in zip(self._undecided, self._ignored, strict=True)],
                 num_classes=len(self.class_names),
                 iou=self.iou,
             )

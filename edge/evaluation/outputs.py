@@ -63,6 +63,7 @@ class ClipOutputs:
         why: Why it cannot be decoded; empty where it can.
         has_truth: Whether its truth is known; it is where the clip can be decoded.
         undecided: (M,) of whom of `boxes` it is not known whether they act; None is nobody.
+        ignored: (I, 4) people of whom the annotation does not speak; None is nobody.
     """
 
     index: int
@@ -75,6 +76,7 @@ class ClipOutputs:
     why: str = ""
     has_truth: bool = True
     undecided: npt.NDArray[np.bool_] | None = None
+    ignored: F32 | None = None
 
 
 def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
@@ -167,6 +169,8 @@ def write_part(
         "labels": np.concatenate([sample.labels for sample in samples]),
         "bystanders": np.concatenate([sample.bystanders for sample in samples]),
         "undecided": np.concatenate([sample.undecided for sample in samples]),
+        "num_ignored": np.array([len(sample.ignored) for sample in samples]),
+        "ignored": np.concatenate([sample.ignored for sample in samples]),
         "why": np.array([clip.why for clip in clips]),
         "has_truth": np.array([clip.has_truth for clip in clips]),
         "pred_boxes": boxes,
@@ -194,6 +198,11 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
         why = arrays["why"].tolist() if "why" in arrays else [""] * len(arrays["clip_id"])
         has_truth = arrays["has_truth"].tolist() if "has_truth" in arrays else [True] * len(why)
         undecided = arrays.get("undecided", np.zeros(len(arrays["boxes"]), bool))
+        nobody = np.zeros((0, 4), np.float32)
+        unspoken = np.split(
+            arrays.get("ignored", nobody),
+            np.cumsum(arrays.get("num_ignored", np.zeros(len(why), np.int64)))[:-1],
+        )
         predicted = (arrays[name] for name in ("pred_boxes", "pred_actor", "pred_actions"))
         answers = zip(*predicted, strict=True)
         nothing = _no_answer(arrays["labels"].shape[1])
@@ -207,12 +216,13 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
             why,
             has_truth,
             np.split(undecided, people),
+            unspoken,
             strict=False,  # numbers go on
         )
         for index, clip_id, (
             width,
             height,
-        ), boxes, labels, bystanders, reason, known, open_ in rows:
+        ), boxes, labels, bystanders, reason, known, open_, ignored in rows:
             yield ClipOutputs(
                 index=index,
                 clip_id=clip_id,
@@ -224,6 +234,7 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
                 why=reason,
                 has_truth=known,
                 undecided=open_,
+                ignored=ignored,
             )
 
 

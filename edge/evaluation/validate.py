@@ -107,7 +107,8 @@ class ValReport:
         lines = [
             f"{c['model']} ({c['precision']}) on {c['data']}{what}: {c['clips']} clips, "
             f"{c['actors']} actors, {c['bystanders']} bystanders"
-            + (f", {c['undecided']} who may act" if c["undecided"] else ""),
+            + (f", {c['undecided']} who may act" if c["undecided"] else "")
+            + (f", {c['ignored']} ignored" if c["ignored"] else ""),
             *left_out_lines(c["classes_left_out"]),
             *markdown_table(self.per_class),
             f"frame-mAP@0.5  {figure(c['frame_map'])}  ({figure(low)} to {figure(high)} over the "
@@ -185,7 +186,9 @@ def validate(
     videos = VideoScores.of(dataset)
     metrics = ClipMetrics(dataset.class_names, weak=weak_classes(dataset))
     for clip, detections in zip(clips, found, strict=True):
-        metrics.add(clip.boxes, clip.labels, clip.bystanders, detections, clip.undecided)
+        metrics.add(
+            clip.boxes, clip.labels, clip.bystanders, detections, clip.undecided, clip.ignored
+        )
         place = None if videos is None else place_of(_source(dataset), clip.index)
         if videos is not None and place is not None:
             videos.add(place, detections)

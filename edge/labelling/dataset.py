@@ -103,7 +103,11 @@ def summary(
                      "layout": detector.layout.name, "input_wh": list(detector.layout.size_wh)},
         "versions": versions,
         "counts": {table: asdict(tally) for table, tally in counts.items()},
-        "rejected": {"videos": len(rejected.videos), "tracks": len(rejected.tracks)},
+        "rejected": {
+            "videos": len(rejected.videos), "tracks": len(rejected.tracks),
+            "of_videos": {video: sorted(rejected.of(video))
+                          for video in sorted({name for name, _ in rejected.tracks})},
+        },
         "parts": {table: list(names) for table, names in parts.items()},
         "left_out": [{"video": video.file, "why": why} for video, why in lost],
     }  # fmt: skip

@@ -62,6 +62,11 @@ class TrainOptions:
     read_scale: float = option(
         1.0, "with --augment: read (and keep) clips so much larger than the model's input"
     )
+    ignore_people: str | None = option(
+        None, "folder that `edge label` wrote for the videos of jhmdb:FOLDER or "
+        "ucf101-24:FOLDER: people in it who are none of the boxed actors are neither actors nor "
+        "background", metavar="DIR",
+    )  # fmt: skip
     bystanders: str = option(
         "silent", "people of drawn clips who do none of the actions: nobody, as on the device, or "
         "actors, as a detector's labels have everybody on film", choices=("silent", "actors"),
@@ -195,7 +200,8 @@ class TrainOptions:
         if not 0.1 <= self.scale_low <= self.scale_high <= 10:
             raise ConfigError(f"--scale-low is {self.scale_low} and --scale-high {self.scale_high}"
                               ", expected 0.1 <= --scale-low <= --scale-high <= 10")  # fmt: skip
-        for name in ("data", "val_data", "cache", "out", "init", "teacher", "resume"):
+        for name in ("data", "val_data", "cache", "out", "init", "teacher", "resume",
+                     "ignore_people"):  # fmt: skip
             if getattr(self, name) == "":
                 raise ConfigError(f"{_flag(name)} is empty")
         if self.qat and self.init is None:

@@ -16,6 +16,12 @@ from edge.data.mixed import Mixed, counts_of
 from edge.data.problems import several
 from edge.data.registry import is_drawn, open_dataset, split_mix
 from edge.data.samples import ClipDataset, ClipShape
+from edge.labelling.ignored import (
+    LabelledPeople,
+    ignoring,
+    open_labelled,
+    speaks_of_actors_only,
+)
 from edge.training.config import TrainOptions
 from runtime.errors import ConfigError
 
@@ -50,12 +56,16 @@ def open_training(options: TrainOptions, shape: ClipShape) -> ClipDataset:
             f"--bystanders actors is about drawn clips, and --data {options.data} has none; name "
             "synthetic-train beside it, or leave --bystanders away"
         )
+    named = [word for word, _ in words]
+    # The flag may be about what a run is judged by alone.
+    judged = [] if options.validation is None else [options.validation]
+    people = open_labelled(options.ignore_people, [*named, *judged])
     if len(words) == 1 and words[0][1] == 1:
-        return _open_part(options, words[0][0], shape, options.cache)
+        return _open_part(options, words[0][0], shape, options.cache, people)
     parts: list[tuple[ClipDataset, int]] = []
     for word, times in words:
         folder = None if options.cache is None else str(Path(options.cache) / _folder_of(word))
-        dataset = _open_part(options, word, shape, folder)
+        dataset = _open_part(options, word, shape, folder, people)
         parts.append((dataset, times))
         logger.info("%s: %d clips, %d times; classes: %s", word, len(dataset), times,
                     several(dataset.class_names, 8))  # fmt: skip
@@ -69,12 +79,14 @@ def _folder_of(word: str) -> str:
 
 
 def _open_part(
-    options: TrainOptions, word: str, shape: ClipShape, cache: str | None
-) -> ClipDataset:
+    options: TrainOptions, word: str, shape: ClipShape, cache: str | None,
+    people: LabelledPeople | None,
+) -> ClipDataset:  # fmt: skip
     """Open one data set, kept in a folder as it is, and then changed anew in each pass."""
     augments = options.augments(word)
     read = _larger(shape, options.read_scale) if augments else shape
     data = open_dataset(word, read, seed=options.seed, part="train")
+    data = ignoring(data, word, people)
     if cache is not None and getattr(data, "by_pass", False):
         logger.info("%s changes in each pass: it is not kept in --cache", word)
     elif cache is not None:
@@ -109,6 +121,8 @@ def open_validation(
         return None
     # The first clips of real videos are those of a few videos: the limit spreads them.
     clips = open_dataset(options.validation, shape, limit=options.val_clips or None)
+    if options.ignore_people is not None and speaks_of_actors_only(options.validation):
+        clips = ignoring(clips, options.validation, LabelledPeople(Path(options.ignore_people)))
     unknown = [name for name in clips.class_names if name not in class_names]
     if unknown:
         raise ConfigError(

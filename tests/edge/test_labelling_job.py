@@ -221,6 +221,8 @@ def test_a_review_drops_what_was_rejected(
     assert not (out / "videos" / "calm" / "c.avi").is_symlink()
     assert all(report.good for report in check_data(str(out)))
     assert "rejected: 1 tracks, 1 videos" in capsys.readouterr().out
+    summary = json.loads((out / "labelling.json").read_text())
+    assert summary["rejected"]["of_videos"] == {"fight/b": [0]}
     assert run("--review", str(review), "--conf", "0.5") == EXIT_USAGE
     assert "--conf is 0.5" in capsys.readouterr().err
     assert run() == EXIT_OK
