@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.cli._shard import parse_shard
 from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, OptionParser, option
 
@@ -53,6 +54,10 @@ class LabelFlags:
     threads: int = option(1, "threads of the detector")
     seed: int = option(0, "of the split")
     overwrite: bool = option(False, "begin again, whatever is finished in --out")
+    shard: str | None = option(None, "I/N: label this share of the videos only, and write no "
+                                     "tables; the shares fill one folder, in any order or at once, "
+                                     "and a last run without the flag writes the tables",
+                               metavar="I/N")  # fmt: skip
     quiet: bool = option(False, "no progress bar")
     verbose: bool = option(False, "show tracebacks")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
@@ -71,6 +76,11 @@ class LabelFlags:
             self._within(name, 0.0, 60.0)
         self._within("threads", 1, 1024)
         self._within("page_tracks", 0, 20_000)
+        if self.shard is not None:
+            parse_shard(self.shard)
+            if self.overwrite or self.review is not None:
+                raise ConfigError("--shard goes with neither --overwrite nor --review: other "
+                                  "shares may be at work in the folder")  # fmt: skip
         if self.low_conf > self.conf:
             raise ConfigError(f"--low-conf {self.low_conf:g} is above --conf {self.conf:g}: boxes "
                               "that continue a track may be less sure, never more")  # fmt: skip
@@ -146,6 +156,7 @@ def main(argv: Sequence[str]) -> int:
         threads=flags.threads,
         seed=flags.seed,
         overwrite=flags.overwrite,
+        shard=None if flags.shard is None else parse_shard(flags.shard),
     )
     with progress_bar(quiet=flags.quiet) as progress:
         lines = label(job, progress)

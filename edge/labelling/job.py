@@ -1,4 +1,8 @@
-"""From videos to a data set: detect, follow, write; what is finished is not done again."""
+"""From videos to a data set: detect, follow, write; what is finished is not done again.
+
+Shares of the videos may be done by several processes at once: each writes the files of its own
+videos, and a last run finds all of them finished and writes the tables.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +82,8 @@ def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
     detector = Detector(job.detector, person_class=job.person_class, threads=job.threads)
     flags = job.detection_flags(detector.sha256)
     before = _begin(job, flags)
+    if job.shard is not None:
+        return _share(job, videos, detector, before, progress)
     good, lost = open_sources(videos, job.fps)
     done, damaged = _finished(job, good, detector, before, progress)
     lost += damaged
@@ -103,6 +109,25 @@ def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
                             most=job.page_tracks, progress=progress)  # fmt: skip
     _write_summary(job.out, summary(job, flags, detector, parts, counts, lost, rejected))
     return [*told(job, counts, lost, rejected, before), *lines, *next_commands(job, parts)]
+
+
+def _share(
+    job: LabelJob, videos: Sequence[Video], detector: Detector, before: Mapping[str, Any] | None,
+    progress: Progress | None,
+) -> list[str]:  # fmt: skip
+    """Label one share of the videos: every so many of them, in the order of their names."""
+    assert job.shard is not None
+    share, shares = job.shard
+    mine = videos[share::shares]
+    good, lost = open_sources(mine, job.fps)
+    done, damaged = _finished(job, good, detector, before, progress)
+    lost += damaged
+    refuse_many_lost(lost, len(mine))
+    return [
+        *(f"left out: {video.file}: {why}" for video, why in lost),
+        f"share {share + 1} of {shares}: {len(done)} of {len(videos)} videos labelled",
+        "When all shares are done: the same command without --shard writes the tables",
+    ]
 
 
 def _begin(job: LabelJob, flags: Mapping[str, Any]) -> dict[str, Any] | None:

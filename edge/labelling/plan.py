@@ -34,6 +34,8 @@ class LabelJob:
         threads: Of ONNX Runtime.
         seed: Of the split.
         overwrite: Begin again.
+        shard: Which share of the videos, from 0, and the number of shares: these are labelled and
+            no table is written. None does all.
     """
 
     source: Path
@@ -55,6 +57,7 @@ class LabelJob:
     threads: int = 1
     seed: int = 0
     overwrite: bool = False
+    shard: tuple[int, int] | None = None
 
     def detection_flags(self, sha256: str) -> dict[str, Any]:
         """Return what the boxes before tracking depend on."""

@@ -119,11 +119,15 @@ def read_summary(out: Path) -> dict[str, Any] | None:
     path = out / SUMMARY
     if not path.is_file():
         # What a kill left of this very file is no other thing.
-        if out.is_dir() and any(not p.name.startswith(f".{SUMMARY}.") for p in out.iterdir()):
-            raise ConfigError(
-                f"{out} is not empty and holds no {SUMMARY}; name a folder of its own"
-            )
-        return None
+        others = out.is_dir() and any(
+            not p.name.startswith(f".{SUMMARY}.") and p.name != SUMMARY for p in out.iterdir()
+        )
+        if not path.is_file():  # another share may have begun the folder just now
+            if others:
+                raise ConfigError(
+                    f"{out} is not empty and holds no {SUMMARY}; name a folder of its own"
+                )
+            return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +162,53 @@ def test_a_killed_run_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     assert run("--keyframe-every-s", "0.5", "--min-track-s", "1.0") == EXIT_OK
     assert calls == []  # other rows and other tracks need no other boxes
     assert len([r for r in rows(tmp_path / "out" / "annotations.csv") if r[0] == "fight/a"]) == 3
+
+
+def test_shares_fill_one_folder_and_a_last_run_writes_the_tables(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(out="whole") == EXIT_OK
+    assert run("--shard", "2/3") == EXIT_OK
+    assert "share 2 of 3: 1 of 4 videos labelled" in capsys.readouterr().out
+    out = tmp_path / "out"
+    tracks = out / "tracks"
+    assert [p.name for p in tracks.rglob("*.json")] == ["empty.json"]
+    assert not (out / "annotations.csv").exists()
+    assert run("--shard", "1/3") == EXIT_OK
+    assert run("--shard", "3/3") == EXIT_OK
+    assert len(list(tracks.rglob("*.json"))) == 4
+    monkeypatch.setattr(job_module, "find_people", None)  # no detection again
+    assert run() == EXIT_OK
+    for name in ("annotations.csv", "classes.txt", "tracks/fight/b.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_shares_may_run_at_once(tmp_path: Path, source: Path) -> None:
+    detector = blob_detector(tmp_path / "d.onnx")
+    argv = [sys.executable, "-m", "edge", "label", "--source", str(source), "--detector",
+            str(detector), "--scales", "1", "--out", str(tmp_path / "out"), "--quiet"]  # fmt: skip
+    shares = [subprocess.Popen([*argv, "--shard", f"{i}/4"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE) for i in (1, 2, 3, 4)]  # fmt: skip
+    errors = [share.communicate()[1] for share in shares]
+    assert ([share.returncode for share in shares], errors) == ([0] * 4, [b""] * 4)
+    assert len(list((tmp_path / "out" / "tracks").rglob("*.json"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        pytest.param(["--shard", "0/3"], "--shard is '0/3', expected I/N", id="from-1"),
+        pytest.param(["--shard", "4/3"], "--shard is '4/3', expected I/N", id="too-many"),
+        pytest.param(["--shard", "1"], "--shard is '1', expected I/N", id="no-number"),
+        pytest.param(["--shard", "1/2", "--overwrite"], "neither --overwrite", id="overwrite"),
+        pytest.param(["--shard", "1/2", "--review", "r.csv"], "nor --review", id="review"),
+    ],
+)
+def test_a_wrong_share_is_refused(
+    run: Run, capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+) -> None:
+    assert run(*flags) == EXIT_USAGE
+    assert says in capsys.readouterr().err
 
 
 def test_a_video_that_changed_is_done_again(run: Run, tmp_path: Path, source: Path) -> None:
