@@ -35,6 +35,8 @@ class PreviewOptions:
     sampling_rate: int = option(4, "frames from one sample to the next")
     fps: float = option(30.0, "frame rate that --sampling-rate counts in")
     size: int = option(160, "side of the network's square, px")
+    ignore_people: str | None = option(None, "as for edge train: who is to be ignored is grey",
+                                       metavar="DIR")  # fmt: skip
     frozen: bool = option(False, "the control without time: every sample is the keyframe")
     overwrite: bool = option(False, "replace the file when it exists")
     verbose: bool = option(False, "show tracebacks")
@@ -150,8 +152,11 @@ def preview(argv: Sequence[str]) -> int:
     options = parser.parse_into(PreviewOptions, argv)
     from edge.data.preview import contact_sheet, write_sheet, write_video
     from edge.data.registry import open_dataset
+    from edge.labelling.ignored import ignoring, open_labelled
 
+    people = open_labelled(options.ignore_people, [options.data])
     dataset: ClipDataset = open_dataset(options.data, options.shape, seed=options.seed)
+    dataset = ignoring(dataset, options.data, people)
     if options.frozen:
         dataset = Frozen(dataset)
     if options.start >= len(dataset):
@@ -166,7 +171,8 @@ def preview(argv: Sequence[str]) -> int:
         write_video(path, samples, names, period_s=options.shape.period_s,
                     overwrite=options.overwrite)  # fmt: skip
     print(f"{options.data}: clips {options.start} to {last - 1}, {seen.actors} actors, "
-          f"{seen.bystanders} bystanders (grey)")  # fmt: skip
+          f"{seen.bystanders} bystanders (grey)"
+          + (f", {seen.ignored} ignored (grey)" if people is not None else ""))  # fmt: skip
     print(f"written to {path}")
     return EXIT_OK
 
@@ -177,9 +183,11 @@ class _Tally:
 
     actors: int = 0
     bystanders: int = 0
+    ignored: int = 0
 
     def watch(self, samples: Iterator[ClipSample]) -> Iterator[ClipSample]:
         for sample in samples:
             self.actors += len(sample.boxes)
             self.bystanders += len(sample.bystanders)
+            self.ignored += len(sample.ignored)
             yield sample

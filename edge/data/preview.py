@@ -1,7 +1,7 @@
 """Clips with their truth as a contact sheet or a video, to be looked at before anything is trained.
 
-Boxes and labels belong to the keyframe and are drawn there only; people who do none of the actions
-are drawn in grey.
+Boxes and labels belong to the keyframe and are drawn there only; people who do none of the actions,
+and those of whom the annotation does not speak, are drawn in grey.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VIDEO_WH = (640, 480)
 _PLAYS, _HOLD_S = 2, 1.2
 _GAP = 4
 _BACKDROP = 24
-_BYSTANDER = "bystander"
+_BYSTANDER, _IGNORED = "bystander", "ignored"
 
 
 def tiles(
@@ -48,8 +48,8 @@ def _annotate(image: Image, sample: ClipSample, class_names: Sequence[str]) -> N
     """Draw boxes, then labels, so that no box crosses a label."""
     frame_wh = (image.shape[1], image.shape[0])
     drawn: list[tuple[Rect, tuple[int, int, int], str]] = []
-    for box in sample.bystanders:
-        drawn.append((_pixels(box, frame_wh), NEUTRAL, _BYSTANDER))
+    for people, text in ((sample.bystanders, _BYSTANDER), (sample.ignored, _IGNORED)):
+        drawn += [(_pixels(box, frame_wh), NEUTRAL, text) for box in people]
     for box, row in zip(sample.boxes, sample.labels, strict=True):
         actions = np.flatnonzero(row).tolist()
         text = " + ".join(class_names[i] for i in actions)

@@ -220,6 +220,19 @@ def test_edge_val_takes_the_flag(
     assert "whose boxes are of actors only" in capsys.readouterr().err
 
 
+def test_a_preview_shows_them(
+    jhmdb: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["data", "preview", "--data", f"jhmdb:{jhmdb}", "--num", "12", "--num-frames", "3"]
+    pictures = []
+    for name, more in (("plain", []), ("ignored", ["--ignore-people", str(labels)])):
+        out = tmp_path / f"{name}.png"
+        assert main([*argv, *more, "--out", str(out)]) == EXIT_OK
+        pictures.append(out.read_bytes())
+    assert "12 actors, 0 bystanders (grey), 6 ignored (grey)" in capsys.readouterr().out
+    assert pictures[0] != pictures[1]
+
+
 def test_edge_train_takes_the_flag(jhmdb: Path, labels: Path) -> None:
     pytest.importorskip("torch")
     from edge.training.config import TrainOptions
