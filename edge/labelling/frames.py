@@ -31,6 +31,23 @@ def sampled_frames(media: Media, every_s: float) -> Iterator[Image]:
         capture.release()
 
 
+def frame_times(media: Media) -> list[float]:
+    """Return when each frame of a video is shown, seconds, by the file's own stamps.
+
+    The mean rate does not say it: encoders leave frames out where little moves.
+    """
+    if media.numbering is not None:
+        return [number / media.fps for number in range(media.num_frames)]
+    capture = cv2.VideoCapture(str(media.path), cv2.CAP_FFMPEG)
+    times: list[float] = []
+    try:
+        while capture.grab():
+            times.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0)
+    finally:
+        capture.release()
+    return times
+
+
 def _from_file(media: Media, capture: cv2.VideoCapture, every_s: float) -> Iterator[Image]:
     count = 0
     interval = 1.0 / media.fps

@@ -21,6 +21,7 @@ from edge.data.clips import VIDEO_SUFFIXES
 from edge.data.media import Media
 from edge.data.problems import several
 from edge.data.samples import F32, ClipDataset, ClipSample, Wrapped
+from edge.labelling.frames import frame_times
 from edge.labelling.fuse import areas, overlaps
 from edge.labelling.store import SUMMARY, TRACKS, LabelledVideo, read_video
 from edge.labelling.tracks import Track
@@ -112,10 +113,10 @@ class Ignoring(Wrapped):
         """
         super().__init__(dataset)
         self._people = people
-        media: Mapping[str, Media] = self.media
-        self._fps = {video: one.fps for video, one in media.items()}
-        missing = [video for video in self._fps if people.name_of(video) is None]
-        if len(missing) == len(self._fps):
+        self._media: Mapping[str, Media] = self.media
+        self._times: dict[str, list[float]] = {}
+        missing = [video for video in self._media if people.name_of(video) is None]
+        if len(missing) == len(self._media):
             raise ConfigError(
                 f"--ignore-people {people.folder} has labels of none of the {len(missing)} videos, "
                 f"as {missing[0]}; label these very videos"
@@ -123,7 +124,7 @@ class Ignoring(Wrapped):
         if missing:
             logger.warning(
                 "%s has no labels of %d of %d videos, where nobody is ignored: %s",
-                people.folder, len(missing), len(self._fps), several(missing),
+                people.folder, len(missing), len(self._media), several(missing),
             )  # fmt: skip
 
     def __getitem__(self, index: int) -> ClipSample:
@@ -138,9 +139,16 @@ class Ignoring(Wrapped):
     def _with_others(self, sample: ClipSample) -> ClipSample:
         # By its name: another clip may stand in for one that cannot be decoded.
         video, _, frame = sample.clip_id.rpartition("/")
-        seen = self._people.at(video, int(frame) / self._fps[video])
+        seen = self._people.at(video, self._time_of(video, int(frame)))
         known: npt.NDArray[np.float32] = np.concatenate([sample.boxes, sample.bystanders])
         return replace(sample, ignored=beside_actors(seen, known))
+
+    def _time_of(self, video: str, frame: int) -> float:
+        """Return the time of a frame; a video's stamps are read when they are first asked for."""
+        if video not in self._times:
+            self._times[video] = frame_times(self._media[video])
+        times = self._times[video]
+        return times[frame] if frame < len(times) else frame / self._media[video].fps
 
 
 def ignoring(dataset: ClipDataset, word: str, people: LabelledPeople | None) -> ClipDataset:

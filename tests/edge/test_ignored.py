@@ -6,16 +6,19 @@ import json
 import logging
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from edge.cli import main
 from edge.data.cached import CachedClips
+from edge.data.media import open_media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
 from edge.data.samples import Frozen
 from edge.data.tube_files import read_tube_file
 from edge.evaluation.clips import ClipMetrics
+from edge.labelling.frames import frame_times
 from edge.labelling.fuse import Boxes
 from edge.labelling.ignored import Ignoring, LabelledPeople, beside_actors, ignoring, open_labelled
 from edge.labelling.store import LabelledVideo, write_video
@@ -137,6 +140,17 @@ def test_clips_of_tubes_carry_them(jhmdb: Path, labels: Path, tmp_path: Path) ->
         np.testing.assert_allclose(kept[4].ignored, shares(PASSER), atol=1e-6)
     few = ignoring(open_dataset(word, SHAPE, limit=3), word, people)
     assert [len(few[index].ignored) for index in range(3)] == [0, 1, 0]  # frames 0, 4 and 8
+
+
+def test_frames_have_the_times_that_the_file_says(jhmdb: Path, tmp_path: Path) -> None:
+    clips = open_dataset(f"jhmdb:{jhmdb}", SHAPE)
+    assert frame_times(clips.media["wave/three"]) == pytest.approx(np.arange(12) / 30)
+    path = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, SIZE_WH)
+    for _ in range(4):
+        writer.write(np.zeros((240, 320, 3), np.uint8))
+    writer.release()
+    assert frame_times(open_media(path)) == pytest.approx([0, 0.08, 0.16, 0.24])
 
 
 def test_other_data_sets_are_left_alone_and_refused(jhmdb: Path, labels: Path) -> None:
