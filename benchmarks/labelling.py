@@ -175,7 +175,7 @@ def _world() -> ClipDataset:
 
 
 def _scene(sample: ClipSample, size_wh: tuple[int, int]) -> Scene:
-    frames = [_as_filmed(frame, size_wh) for frame in sample.frames_rgb]
+    frames = [as_filmed(frame, size_wh) for frame in sample.frames_rgb]
     true = np.concatenate([sample.boxes, sample.bystanders]).astype(np.float64)
     return frames, true * np.tile(np.array(size_wh, np.float64), 2)
 
@@ -214,7 +214,7 @@ def _against_truth(
     ]
 
 
-def _as_filmed(frame_rgb: Image, size_wh: tuple[int, int]) -> Image:
+def as_filmed(frame_rgb: Image, size_wh: tuple[int, int]) -> Image:
     """Undo the network's square: the shape of the film, and BGR, as a file would give it."""
     resized = cv2.resize(frame_rgb, size_wh, interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized[:, :, ::-1])
