@@ -36,7 +36,7 @@ class DeployedModel(nn.Module):
 
 
 class StemModel(nn.Module):
-    """The part of a model that sees one step of time: two frames in, their features out."""
+    """The part of a model that sees one step of time: one or two frames in, their features out."""
 
     def __init__(self, model: BMViT) -> None:
         """Wrap a model whose backbone has such a part."""
@@ -44,7 +44,7 @@ class StemModel(nn.Module):
         self.model = model
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map (2, 3, H, W) to features (1, C, H', W')."""
+        """Map (frames of a step, 3, H, W) to features (1, C, H', W')."""
         return cast("CompactMViT", self.model.backbone).steps(frames)
 
 
@@ -57,7 +57,7 @@ class TrunkModel(nn.Module):
         self.model = model
 
     def forward(self, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map features (T', C, H', W') to pred_boxes, pred_actor and pred_actions."""
+        """Map features (steps, C, H', W') to pred_boxes, pred_actor and pred_actions."""
         backbone = cast("CompactMViT", self.model.backbone)
         features = backbone.trunk(steps, 1)
         found = self.model.triplets(backbone.slices(features, 1))
@@ -96,8 +96,9 @@ def export_methods(model: BMViT, clip: Tensor) -> dict[str, Method]:
     if not hasattr(model.backbone, "trunk"):
         return methods
     rewritten = cast("BMViT", rewrite_for_export(model))
-    steps = cast("CompactMViT", model.backbone).out_grid[0]
-    frames = clip[0, : clip.shape[1] // steps].contiguous()
+    together = cast(int, model.backbone.frames_per_step)
+    steps = clip.shape[1] // together
+    frames = clip[0, :together].contiguous()
     stem = StemModel(rewritten).eval()
     with torch.no_grad():
         features = stem(frames).repeat(steps, 1, 1, 1)

@@ -12,16 +12,21 @@ import torch
 
 from edge.model._files import check_fit, read_torch_file, tensors_of
 from edge.model.bmvit import BMViT, BMViTConfig
-from edge.model.compact import CompactConfig
+from edge.model.compact import COMPACT_VARIANTS, CompactConfig
 from edge.model.heads import HeadConfig
 from edge.model.mvit import MViTConfig
+from edge.model.stem_mvit import StemMViTConfig
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 from runtime.outputs import write_atomically
 
 FORMAT = "bmvit-edge"
 SCHEMA_VERSION = 1
 
-_BACKBONES: dict[str, type] = {"compact": CompactConfig, "mvit": MViTConfig}
+_BACKBONES: dict[str, type] = {
+    "compact": CompactConfig,
+    "stem-mvit": StemMViTConfig,
+    "mvit": MViTConfig,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +166,9 @@ def config_from_dict(plain: object) -> BMViTConfig:
     kind = backbone.pop("kind", None)
     if kind not in _BACKBONES:
         raise ConfigError(f"unknown backbone {kind!r}; known are {', '.join(_BACKBONES)}")
+    # Before there were pretrained stems, the variants without one had these names.
+    if kind == "compact" and fields.get("variant") in COMPACT_VARIANTS:
+        fields["variant"] = f"{fields['variant']}-scratch"
     try:
         heads = HeadConfig(**fields.pop("heads", {}))
         return BMViTConfig(backbone=_BACKBONES[kind](**backbone), heads=heads, **fields)

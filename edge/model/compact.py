@@ -242,6 +242,9 @@ class CompactMViT(nn.Module):
         flat = clip_ncthw.transpose(1, 2).reshape(batch * frames, 3, height, width)
         return self.trunk(self.steps(flat, batch), batch)
 
+    frames_per_step = 2
+    """Frames that the features of one step, as clips share them, depend on."""
+
     @property
     def step_blocks(self) -> int:
         """Number of blocks, from the first, that see one step of time only."""

@@ -6,15 +6,39 @@ Time is folded into the batch, as in `compact_layers.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from edge.model.compact_layers import ConvNorm, PoolConv, join_steps
 
-if TYPE_CHECKING:
-    from edge.model.compact import CompactConfig
+BRANCH_GAMMA = 0.1
+"""First scale of a residual branch: near zero, so that a deep stack starts as its skip."""
+
+
+class BlockConfig(Protocol):
+    """What all blocks of a network have in common."""
+
+    @property
+    def head_channels(self) -> int:
+        """Channels of one attention head."""
+
+    @property
+    def kv_pairs(self) -> bool:
+        """Whether two steps of time are joined in each key and value."""
+
+    @property
+    def taps(self) -> int:
+        """Temporal taps of the pooling convolutions, where they see several steps."""
+
+    @property
+    def local_kernel(self) -> int:
+        """Side of the depth-wise convolution that begins each block; 0 for none."""
+
+    @property
+    def mlp_ratio(self) -> int:
+        """Hidden width of the MLP over the width of the block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +65,7 @@ class BlockShape:
 class PoolingAttention(nn.Module):
     """Attention of pooled queries to pooled keys and values, of one step or of the whole clip."""
 
-    def __init__(self, shape: BlockShape, config: CompactConfig) -> None:
+    def __init__(self, shape: BlockShape, config: BlockConfig) -> None:
         """Build it."""
         super().__init__()
         in_channels, channels = shape.in_channels, shape.channels
@@ -108,7 +132,7 @@ class PoolingAttention(nn.Module):
 class Block(nn.Module):
     """Local mixing, pooling attention and MLP, each a residual branch that starts near zero."""
 
-    def __init__(self, shape: BlockShape, config: CompactConfig) -> None:
+    def __init__(self, shape: BlockShape, config: BlockConfig) -> None:
         """Build it; the width changes in the attention, as in MViTv2."""
         super().__init__()
         self.local: ConvNorm | None = None
@@ -145,9 +169,3 @@ class Block(nn.Module):
         mask = torch.rand(batch, 1, 1, 1, 1, device=branch.device) < keep
         frames = branch.view(batch, -1, *branch.shape[1:]) * mask / keep
         return frames.view_as(branch)
-
-
-BRANCH_GAMMA = 0.1
-
-
-"""First scale of a residual branch: near zero, so that a deep stack starts as its skip."""

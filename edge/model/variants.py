@@ -2,7 +2,8 @@
 
 | variant | backbone | for |
 |---|---|---|
-| `pico`, `nano`, `tiny` | `compact.py`, MViT in convolutional form | int8 engines |
+| `pico`, `nano`, `tiny` | `stem_mvit.py`, MViT on a pretrained per-frame stem | int8 engines |
+| the same with `-scratch` | `compact.py`, without a pretrained stem | int8 engines |
 | `small` | `mvit.py`, MViTv2-S 16x4, last stage kept at stride 16 | published weights |
 """
 
@@ -15,12 +16,22 @@ from edge.model.compact import COMPACT_VARIANTS
 from edge.model.heads import HeadConfig
 from edge.model.mvit import MViTConfig
 from edge.model.selection import TokenSelection
+from edge.model.stem_mvit import STEM_VARIANTS
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
 
+# The published stems take RGB scaled to [-1, 1].
+STEM_MEAN = STEM_STD = (0.5, 0.5, 0.5)
+
 VARIANTS: dict[str, BMViTConfig] = {
     **{
-        name: BMViTConfig(variant=name, backbone=backbone, num_classes=1)
+        name: BMViTConfig(
+            variant=name, backbone=backbone, num_classes=1, mean=STEM_MEAN, std=STEM_STD
+        )
+        for name, backbone in STEM_VARIANTS.items()
+    },
+    **{
+        f"{name}-scratch": BMViTConfig(variant=f"{name}-scratch", backbone=backbone, num_classes=1)
         for name, backbone in COMPACT_VARIANTS.items()
     },
     "small": BMViTConfig(

@@ -1,0 +1,56 @@
+"""`edge pretrained`: take the weights of a stem out of a published ONNX file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import ConfigError
+from runtime.options import EXIT_OK, OptionParser, option
+from runtime.outputs import why_no_output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainedFlags:
+    """Flags of `edge pretrained`."""
+
+    onnx: str = option(
+        dataclasses.MISSING,
+        "network whose layers are named as Keras' MobileNetV2 names them, such as MoveNet",
+        metavar="ONNX",
+    )
+    licence: str = option(dataclasses.MISSING, "licence of its weights, kept with them, such as "
+                                               "Apache-2.0")  # fmt: skip
+    out: str = option(dataclasses.MISSING, "file to write, float16", metavar="STEM.pt")
+    overwrite: bool = option(False, "replace the file when it exists")
+    verbose: bool = option(False, "show tracebacks")
+    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        for name in ("onnx", "licence", "out"):
+            if not getattr(self, name).strip():
+                raise ConfigError(f"--{name} is empty")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Convert one file."""
+    flags = OptionParser(prog="edge pretrained", description=__doc__).parse_into(
+        PretrainedFlags, argv
+    )
+    out = Path(flags.out)
+    reason = why_no_output(out)
+    if reason is not None:
+        raise ConfigError(f"--out: {reason}")
+    if out.exists() and not flags.overwrite:
+        raise ConfigError(f"{out} exists; name another file or give --overwrite")
+    from edge.model.stem_weights import convert_onnx, save_stem
+
+    stem = convert_onnx(Path(flags.onnx), licence=flags.licence)
+    save_stem(out, stem)
+    print(
+        f"{stem.name}, width {stem.width:g}, {len(stem.weights)} tensors from {stem.source}, "
+        f"{stem.licence}: {out}"
+    )
+    return EXIT_OK
