@@ -27,11 +27,14 @@ _FREE = _NOT_KEPT | {
 }  # fmt: skip
 
 
+TRAINABLE = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch", "small")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
     """Flags of `edge train`."""
 
-    model: str = option("nano", "variant to train", choices=("pico", "nano", "tiny", "small"))
+    model: str = option("nano", "variant to train", choices=TRAINABLE)
     data: str = option(
         dataclasses.MISSING, "data set to learn from, such as synthetic-train; several with + "
         "between them, *NUMBER behind one that is to occur so often",
@@ -49,6 +52,13 @@ class TrainOptions:
         None, "weights to start from; a larger --model is grown from a smaller one's",
         metavar="MODEL.pt",
     )  # fmt: skip
+    stem_weights: str | None = option(
+        None, "pretrained weights of the stem, made by `edge pretrained`; without --init",
+        metavar="STEM.pt",
+    )  # fmt: skip
+    stem_lr: float = option(
+        0.0, "learning rate of the stem, as a share of --lr0; 0 leaves it as it is"
+    )
     overwrite: bool = option(False, "replace the run when it exists")
 
     augment: str = option(
@@ -179,7 +189,8 @@ class TrainOptions:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{_flag(name)} is {value}, expected a number above 0")
         for name in ("weight_decay", "clip_norm", "warmup_epochs", "distill_logits",
-                     "distill_boxes", "distill_features", "loss_early", "loss_many"):  # fmt: skip
+                     "distill_boxes", "distill_features", "loss_early", "loss_many",
+                     "stem_lr"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{_flag(name)} is {value}, expected 0 or more")

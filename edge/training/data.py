@@ -23,12 +23,16 @@ from edge.labelling.ignored import (
     speaks_of_actors_only,
 )
 from edge.training.config import TrainOptions
+from edge.training.features import FeatureClips
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 # A class that occurs a thousand times as seldom is not to drown all others in noise.
 MOST_BALANCE = 10.0
+
+FEATURES = "features:"
+"""Begins the name of a folder that `edge features` made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,8 @@ def _open_part(
     people: LabelledPeople | None,
 ) -> ClipDataset:  # fmt: skip
     """Open one data set, kept in a folder as it is, and then changed anew in each pass."""
+    if word.startswith(FEATURES):
+        return FeatureClips(Path(word.removeprefix(FEATURES)))
     augments = options.augments(word)
     read = _larger(shape, options.read_scale) if augments else shape
     data = open_dataset(word, read, seed=options.seed, part="train")
@@ -120,7 +126,11 @@ def open_validation(
     if options.validation is None:
         return None
     # The first clips of real videos are those of a few videos: the limit spreads them.
-    clips = open_dataset(options.validation, shape, limit=options.val_clips or None)
+    clips: ClipDataset
+    if options.validation.startswith(FEATURES):
+        clips = FeatureClips(Path(options.validation.removeprefix(FEATURES)))
+    else:
+        clips = open_dataset(options.validation, shape, limit=options.val_clips or None)
     if options.ignore_people is not None and speaks_of_actors_only(options.validation):
         clips = ignoring(clips, options.validation, LabelledPeople(Path(options.ignore_people)))
     unknown = [name for name in clips.class_names if name not in class_names]

@@ -104,7 +104,8 @@ class Learner(nn.Module):
         self.early = EarlyHeads(model) if early else None
         self.many = ManyHeads(model) if many else None
         self.trained = form.wrap(model)
-        if self.trained is not model and (early or many or self._tap is not None):
+        other = self.trained is not model and not getattr(form, "keeps_heads", False)
+        if other and (early or many or self._tap is not None):
             raise ConfigError(
                 "--teacher, --loss-early and --loss-many work on the model itself, not on another "
                 "form of it"
@@ -113,14 +114,15 @@ class Learner(nn.Module):
         if self._tap is not None and teacher_channels is not None:
             self.project = nn.Linear(self._tap.channels, teacher_channels)
 
-    def forward(self, clip_ncthw: Tensor) -> dict[str, Tensor]:
-        """Return the model's outputs.
+    def forward(self, clip_ncthw: Tensor, scales: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the model's outputs for clips, or for a stem's features and their scales.
 
         With a teacher also `features` (B, N, teacher_channels), with early heads their outputs
         under the same names behind `early_`.
         """
         batch = clip_ncthw.shape[0]
-        outputs = cast("dict[str, Tensor]", self.trained(clip_ncthw))
+        inputs = (clip_ncthw,) if scales is None else (clip_ncthw, scales)
+        outputs = cast("dict[str, Tensor]", self.trained(*inputs))
         if self._tap is not None and self.project is not None:
             outputs["features"] = self.project(self._tap.take(batch))
         if self.early is not None:

@@ -21,9 +21,11 @@ from edge.training.schedule import Schedule
 from edge.training.session import REASONS, Reason, Session
 from edge.training.setup import build_parts
 from edge.training.state import STATE_FILE, Progress, load_state, save_state
+from edge.training.stem_form import FeatureForm
 from edge.training.step import Stepper
 from edge.training.targets import Batch
 from edge.training.validate import validate
+from runtime.errors import ConfigError
 from runtime.outputs import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -83,12 +85,15 @@ class Trainer:
             watcher: Who watches; None nobody.
         """
         self.options = options
-        self.form = form or PlainForm()
         self.watcher = watcher or Nobody()
         self.processes = start_processes(options.device, options.precision)
         if self.processes.device.type == "cpu":
             keep_freed_memory()
         self.parts = build_parts(options)
+        features = self.parts.features
+        if form is not None and features is not None:
+            raise ConfigError("--qat learns from clips of frames, not from features")
+        self.form = form or (PlainForm() if features is None else FeatureForm(features))
         self.share = Share(
             batch=options.batch,
             accumulate=options.accumulate,

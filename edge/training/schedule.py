@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,8 @@ def optimizer_of(
     weight_decay: float,
     kind: str = "adamw",
     products: torch.dtype | None = None,
+    slow: Collection[int] = (),
+    slow_factor: float = 1.0,
 ) -> torch.optim.Optimizer:
     """Return an optimizer that decays the weights of convolutions and linears, and nothing else.
 
@@ -58,10 +61,13 @@ def optimizer_of(
         weight_decay: Of those that decay.
         kind: "adamw", or "muon" for the matrices between channels and AdamW for the rest.
         products: Arithmetic of Muon's matrix products; None is the weights' own.
+        slow: Identities of parameters that learn at another rate, by AdamW.
+        slow_factor: Their rate, as a share of `lr`.
     """
     hidden: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
+    slow_ones: list[nn.Parameter] = []
     seen: set[int] = set()
     for module in model.modules():
         matrix = isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
@@ -70,13 +76,16 @@ def optimizer_of(
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
-            if not (matrix and name == "weight"):
+            if id(parameter) in slow:
+                slow_ones.append(parameter)
+            elif not (matrix and name == "weight"):
                 kept.append(parameter)
             else:
                 (hidden if by_muon else decayed).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": kept, "weight_decay": 0.0},
+        {"params": slow_ones, "weight_decay": 0.0, "rate": slow_factor},
     ]
     groups = [group for group in groups if group["params"]]
     if kind == "muon":
@@ -90,6 +99,6 @@ def optimizer_of(
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group of weights this learning rate."""
+    """Give every group of weights this learning rate, or its share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate", 1.0)

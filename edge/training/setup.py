@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 from edge.data.samples import ClipDataset, ClipShape
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
 from edge.model.checkpoint import load_checkpoint
+from edge.model.stem_mvit import StemMViT
+from edge.model.stem_weights import load_stem
 from edge.model.variants import from_config, variant_config
 from edge.training.config import TrainOptions
 from edge.training.criterion import CriterionConfig, LossForm, SetCriterion, WeakLoss
 from edge.training.data import Validation, class_weights, open_training, open_validation
 from edge.training.distill import DistillConfig, Distiller, check_teacher
+from edge.training.features import FeatureAbout, features_of
 from edge.training.initial import load_weights
 from edge.training.matcher import ActorCost, HungarianMatcher, MatcherConfig
 from edge.training.validate import KeptClips
+from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +37,8 @@ class Parts:
         validation: What it is judged by, if anything.
         criterion: Matching and losses.
         distiller: The teacher, if there is one.
+        features: What the features are that it learns from; None where it learns from frames.
+        first_stem_block: First block of a pretrained stem that learns.
     """
 
     model: BMViT
@@ -38,6 +46,8 @@ class Parts:
     validation: Validation | None
     criterion: SetCriterion
     distiller: Distiller | None
+    features: FeatureAbout | None
+    first_stem_block: int
 
 
 def build_parts(options: TrainOptions) -> Parts:
@@ -47,15 +57,11 @@ def build_parts(options: TrainOptions) -> Parts:
         ConfigError: A data set or weights do not fit the model.
         ArtifactError: A checkpoint is missing or broken.
     """
-    config = _config(options)
-    shape = clip_shape(config)
+    shape = clip_shape(model_config(options))
     data = open_training(options, shape)
     validation = open_validation(options, shape, data.class_names)
-    model = from_config(
-        with_overrides(config, num_classes=len(data.class_names)), seed=options.seed
-    )
-    if options.init is not None:
-        load_weights(model, options.init, data.class_names)
+    model = initial_model(options, data.class_names)
+    features = features_of(data)
     matcher = HungarianMatcher(
         MatcherConfig(
             set_cost_class=options.set_cost_class,
@@ -87,7 +93,54 @@ def build_parts(options: TrainOptions) -> Parts:
         else replace(validation, clips=KeptClips(validation.clips)),
         criterion=criterion,
         distiller=_distiller(options, matcher, model.config, data.class_names),
+        features=features,
+        first_stem_block=_first_stem_block(model, options, features),
     )
+
+
+def initial_model(options: TrainOptions, class_names: Sequence[str]) -> BMViT:
+    """Return the model of a run with its first weights.
+
+    Raises:
+        ConfigError: Weights do not fit the model, or the stem has none.
+        ArtifactError: A file is missing or broken.
+    """
+    config = with_overrides(model_config(options), num_classes=len(class_names))
+    model = from_config(config, seed=options.seed)
+    if options.init is not None:
+        load_weights(model, options.init, class_names)
+    elif isinstance(model.backbone, StemMViT):
+        _load_stem(model.backbone, options)
+    return model
+
+
+def _load_stem(backbone: StemMViT, options: TrainOptions) -> None:
+    if options.stem_weights is None:
+        raise ConfigError(
+            f"{options.model} begins with a pretrained stem: give --stem-weights STEM.pt (made by "
+            "`edge pretrained`), or --init MODEL.pt to go on with a model"
+        )
+    if options.stem_weights == "random":
+        logger.warning("the stem begins with random weights, as asked")
+        return
+    found = load_stem(backbone.stem, Path(options.stem_weights))
+    logger.info("stem %s from %s, %s", found.name, found.source, found.licence)
+
+
+def _first_stem_block(model: BMViT, options: TrainOptions, features: FeatureAbout | None) -> int:
+    """Return the first block of the stem that learns; behind the last where none does."""
+    if not isinstance(model.backbone, StemMViT):
+        return 0
+    count = len(model.backbone.stem.blocks)
+    if options.stem_lr == 0:
+        return count
+    first = 0 if features is None else features.cut
+    if first >= count:
+        raise ConfigError(
+            f"--stem-lr {options.stem_lr:g}: these features are of the whole stem, so that no "
+            "block of it can learn; use --stem-lr 0, or features made with --stem-cut"
+        )
+    return first
 
 
 def clip_shape(config: BMViTConfig) -> ClipShape:
@@ -101,7 +154,8 @@ def clip_shape(config: BMViTConfig) -> ClipShape:
     )
 
 
-def _config(options: TrainOptions) -> BMViTConfig:
+def model_config(options: TrainOptions) -> BMViTConfig:
+    """Return the configuration of a run's model, but for its classes."""
     config = None if options.init is None else load_checkpoint(options.init).config
     if config is None or config.variant != options.model:  # a smaller one is grown
         config = variant_config(options.model)

@@ -17,6 +17,7 @@ from edge.training.norms import share_batch_norms
 from edge.training.processes import Processes
 from edge.training.schedule import Schedule, optimizer_of, set_rate
 from edge.training.setup import Parts
+from edge.training.stem_form import freeze_stem, stem_parameters
 from edge.training.targets import Batch, Normalize, pack
 from runtime.errors import TrainingError
 
@@ -52,6 +53,7 @@ class Stepper:
         if self.distiller is not None:
             channels_innermost(self.distiller.teacher.to(device))
         channels_innermost(parts.model)
+        freeze_stem(parts.model, parts.first_stem_block)
         channels = None if self.distiller is None else self.distiller.channels
         torch.manual_seed(options.seed)  # what training adds begins alike in every run
         self.learner = Learner(
@@ -71,6 +73,8 @@ class Stepper:
             weight_decay=options.weight_decay,
             kind=options.optimizer,
             products=torch.bfloat16 if processes.precision == "bf16" else None,
+            slow=stem_parameters(parts.model),
+            slow_factor=options.stem_lr,
         )
         self._normalize = Normalize(self.config, device)
         self._gradient: _Gradient | None = None
@@ -129,10 +133,12 @@ class Stepper:
 
     def _part(self, part: Batch, people: float) -> dict[str, Tensor]:
         device = self.processes.device
-        clip = self._normalize(part.frames.to(device, non_blocking=True))
+        clip = part.frames.to(device, non_blocking=True)
+        scales = None if part.scales is None else part.scales.to(device, non_blocking=True)
+        inputs = (self._normalize(clip),) if scales is None else (clip, scales)
         targets = pack(part.targets, self.config.num_classes, device)
         with self.processes.autocast():
-            outputs = self._module(clip)
+            outputs = self._module(*inputs)
         self.check()  # the device has long been behind it; the forward above is queued already
         losses = self.criterion(outputs, targets, num_people=people)
         total, values = losses.total, dict(losses.parts)
@@ -154,7 +160,7 @@ class Stepper:
         if self.distiller is not None:
             with self.processes.autocast():
                 extra, more = self.distiller(
-                    clip, outputs, targets, losses.matches, num_people=people
+                    inputs[0], outputs, targets, losses.matches, num_people=people
                 )
             total = total + extra
             values |= more

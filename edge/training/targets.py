@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
@@ -84,8 +84,10 @@ def collate(samples: Sequence[ClipSample]) -> Batch:
     if samples[0].features is None:
         frames = torch.from_numpy(np.stack([sample.frames_rgb for sample in samples]))
     else:
-        frames = torch.from_numpy(np.stack([sample.features for sample in samples]))
-        scales = torch.from_numpy(np.stack([sample.feature_scales for sample in samples]))
+        frames = torch.from_numpy(np.stack([cast(F32, sample.features) for sample in samples]))
+        scales = torch.from_numpy(
+            np.stack([cast(F32, sample.feature_scales) for sample in samples])
+        )
     targets: list[Target] = []
     for sample in samples:
         labels = np.ascontiguousarray(sample.labels, dtype=np.float32)

@@ -57,7 +57,10 @@ def validate(
     broken: list[str] = []
     chosen = list(range(len(dataset.class_names))) if columns is None else list(columns)
     for indices, samples in _groups(dataset, count, batch, broken):
-        outputs = model(normalize(collate(samples).frames.to(device, non_blocking=True)))
+        part = collate(samples)
+        clip = part.frames.to(device, non_blocking=True)
+        scales = None if part.scales is None else part.scales.to(device, non_blocking=True)
+        outputs = model(normalize(clip)) if scales is None else model(clip, scales)
         arrays = [
             outputs[name].float().cpu().numpy().astype(np.float32)
             for name in ("pred_boxes", "pred_actor", "pred_actions")
