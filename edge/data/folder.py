@@ -67,7 +67,7 @@ def open_folder(
     video_labels = read_video_labels(root, folder, table, class_of, report)
     if strict:
         report.refuse_wrong_rows(f"edge data check {root}")
-    media = _open_videos(base, folder, read_fps(root, DEFAULT_FPS), table, report)
+    media = open_videos(base, folder, read_fps(root, DEFAULT_FPS), table, report)
     keep, keep_empty = rows_in_reach(path, table, media, report, _excluded(root))
     clips = clips_of_table(table, media, keep, keep_empty, class_of.tolist())
     return VideoClips(
@@ -201,7 +201,7 @@ def _check_rows(path: Path, table: Table, class_of: I64, report: DataReport) -> 
                                     expected="a label of classes.pbtxt"))  # fmt: skip
 
 
-def _open_videos(
+def open_videos(
     base: Path, folder: MediaFolder, fps: float, table: Table, report: DataReport
 ) -> dict[str, Media]:
     """Open each video that the table names; say which cannot be used."""

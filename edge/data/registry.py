@@ -113,6 +113,15 @@ def read_real(
         from edge.data.stills import open_stills
 
         return open_stills(real.root, shape, report, table=real.beside, strict=strict, seed=seed)
+    if real.kind == "gmdcsa24":
+        from edge.data.gmdcsa import open_gmdcsa24
+
+        return open_gmdcsa24(real.root, shape, report, labelled=real.beside,
+                             subjects=real.chosen, strict=strict)  # fmt: skip
+    if real.kind == "davis":
+        from edge.data.davis import open_davis
+
+        return open_davis(real.root, shape, report, strict=strict)
     if real.kind == "ava":
         from edge.data.ava import open_ava as open_part
 

@@ -11,7 +11,7 @@ from runtime.options import did_you_mean
 
 _MOST_DIGITS = 6  # of how often a part of several occurs
 SYNTHETIC = {"synthetic-train": "train", "synthetic-val": "val"}
-REAL = ("ava", "ucf101-24", "jhmdb", "stills")
+REAL = ("ava", "ucf101-24", "jhmdb", "stills", "gmdcsa24", "davis")
 # What a spec may have behind the folder; the first one of a column is what a caller's part means.
 PARTS: dict[str, tuple[str, ...]] = {
     "ava": ("train", "val", "test"),
@@ -19,21 +19,26 @@ PARTS: dict[str, tuple[str, ...]] = {
     "jhmdb": ("train", "test", "test-annotated", "val"),
     "folder": ("train", "val", "test"),
     "stills": (),
+    "gmdcsa24": (),
+    "davis": (),
 }
 # Further words behind the folder, of which several may stand there: which of the data is taken.
 CHOICES: dict[str, tuple[str, ...]] = {
     "jhmdb": ("split1", "split2", "split3"),
+    "gmdcsa24": ("subject1", "subject2", "subject3", "subject4"),
 }
 # Kinds whose boxes may lie elsewhere, and what their path behind the folder is.
 BESIDE = {
     "stills": "a table of boxes",
+    "gmdcsa24": "a folder that edge label wrote",
 }
 _BEHIND = {word for known in (PARTS, CHOICES) for words in known.values() for word in words}
 SPECS = (
     "synthetic-train, synthetic-val (with :LENGTH for another number of clips and :ACTION,ACTION "
     "for people who do these alone), ava:FOLDER[:PART], "
-    "ucf101-24:FOLDER[:PART], jhmdb:FOLDER[:split1][:PART], stills:FOLDER[:BOXES.csv], or a "
-    "folder with videos, annotations.csv and classes.txt"
+    "ucf101-24:FOLDER[:PART], jhmdb:FOLDER[:split1][:PART], stills:FOLDER[:BOXES.csv], "
+    "gmdcsa24:FOLDER[:LABELLED][:subject1], davis:FOLDER, or a folder with videos, "
+    "annotations.csv and classes.txt"
 )
 
 
