@@ -12,6 +12,9 @@ from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, OptionParser, option
 
 _MANY = ("--present", "--absent")
+_OF_VIDEOS = ("present", "absent", "groups", "val_share", "every_s", "keyframe_every_s",
+              "low_conf", "keep_conf", "max_gap_s", "min_track_s", "smooth_s", "fps", "copy",
+              "review", "page_tracks", "shard", "seed")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,8 @@ class LabelFlags:
                            metavar="ONNX")  # fmt: skip
     out: str = option(dataclasses.MISSING, "folder of the data set; a second run goes on with what "
                                            "is finished in it", metavar="DIR")  # fmt: skip
+    pictures: bool = option(False, "--source holds photographs: write boxes.csv, with the score of "
+                                   "each box, for stills:FOLDER:boxes.csv")  # fmt: skip
     person_class: str = option("person", "the detector's class of people: person, or its number "
                                          "from 0", metavar="CLASS")  # fmt: skip
     present: tuple[str, ...] | None = option(None, "CLASS=PATTERN: in videos whose path "
@@ -76,6 +81,8 @@ class LabelFlags:
             self._within(name, 0.0, 60.0)
         self._within("threads", 1, 1024)
         self._within("page_tracks", 0, 20_000)
+        if self.pictures:
+            self._has_none(_OF_VIDEOS)
         if self.shard is not None:
             parse_shard(self.shard)
             if self.overwrite or self.review is not None:
@@ -88,6 +95,12 @@ class LabelFlags:
         if bad or not self.scales:
             raise ConfigError(f"--scales {bad[0] if bad else ''}: expected magnifications from 1 "
                               "to 8")  # fmt: skip
+
+    def _has_none(self, names: Sequence[str]) -> None:
+        fields = type(self).__dataclass_fields__
+        for name in names:
+            if getattr(self, name) != fields[name].default:
+                raise ConfigError(f"{_flag(name)} is about videos, and --pictures is given")
 
     def _within(self, name: str, least: float, most: float) -> None:
         value = getattr(self, name)
@@ -126,6 +139,7 @@ def main(argv: Sequence[str]) -> int:
     from edge.cli._progress import progress_bar
     from edge.labelling.job import label
     from edge.labelling.looks import LookPlan
+    from edge.labelling.pictures import label_pictures
     from edge.labelling.plan import LabelJob
     from edge.labelling.tracks import TrackPlan
 
@@ -159,7 +173,7 @@ def main(argv: Sequence[str]) -> int:
         shard=None if flags.shard is None else parse_shard(flags.shard),
     )
     with progress_bar(quiet=flags.quiet) as progress:
-        lines = label(job, progress)
+        lines = (label_pictures if flags.pictures else label)(job, progress)
     for line in lines:
         print(line)
     return EXIT_OK
