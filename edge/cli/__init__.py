@@ -22,7 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("edge.cli.demo", "make a clip, run the default bundle on it, say where the video is"),
     "data": ("edge.cli.data", "look at labelled clips, or for faults: edge data preview | check"),
     "label": ("edge.cli.label", "person boxes and tracks for videos without labels, as a data set"),
-    "pretrained": ("edge.cli.pretrained", "take a stem's weights out of a published ONNX file"),
+    "pretrained": ("edge.cli.pretrained", "take a stem's weights out of a published network"),
     "features": (
         "edge.cli.features",
         "compute a frozen stem's features once, to train behind them",

