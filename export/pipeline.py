@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.data.registry import open_dataset
+from edge.data.remap import judged
 from edge.data.samples import ClipShape
 from export.base import INSTALL, Floats, Outputs, Progress, Target
 from export.bundle_writer import check_destination, program_facts, write_bundle
@@ -206,8 +207,9 @@ def _judge(checkpoint: Checkpoint, val_data: str, truth: Callable[[Floats], Outp
         sampling_rate=config.sampling_rate,
         fps=config.fps,
     )
+    clips, _ = judged(open_dataset(val_data, shape), val_data, checkpoint.class_names)
     return Judge(
-        KeptClips(open_dataset(val_data, shape)),
+        KeptClips(clips),
         preprocess_config(config),
         class_names=checkpoint.class_names,
         data=val_data,

@@ -37,6 +37,7 @@ class PreviewOptions:
     size: int = option(160, "side of the network's square, px")
     ignore_people: str | None = option(None, "as for edge train: who is to be ignored is grey",
                                        metavar="DIR")  # fmt: skip
+    classes: str = option("own", "classes to show: own, joint, or a table, as for edge train")
     frozen: bool = option(False, "the control without time: every sample is the keyframe")
     overwrite: bool = option(False, "replace the file when it exists")
     verbose: bool = option(False, "show tracebacks")
@@ -86,7 +87,8 @@ class CheckOptions:
     """Flags of `edge data check`."""
 
     data: str = option(dataclasses.MISSING, "what to check: a folder of your own data, ava:FOLDER, "
-                       "ucf101-24:FOLDER, jhmdb:FOLDER, or one table of rows (.csv); may stand "
+                       "ucf101-24:FOLDER, jhmdb:FOLDER, stills:FOLDER, gmdcsa24:FOLDER, "
+                       "davis:FOLDER, or one table of rows (.csv); may stand "
                        "without the flag as the first word", metavar="PATH")  # fmt: skip
     decode: bool = option(False, "decode every frame of every video, too: slow")
     most: int = option(50, "how many faults to print; all are counted")
@@ -152,10 +154,12 @@ def preview(argv: Sequence[str]) -> int:
     options = parser.parse_into(PreviewOptions, argv)
     from edge.data.preview import contact_sheet, write_sheet, write_video
     from edge.data.registry import open_dataset
+    from edge.data.remap import joined
     from edge.labelling.ignored import ignoring, open_labelled
 
     people = open_labelled(options.ignore_people, [options.data])
     dataset: ClipDataset = open_dataset(options.data, options.shape, seed=options.seed)
+    dataset = joined(dataset, options.data, options.classes)
     dataset = ignoring(dataset, options.data, people)
     if options.frozen:
         dataset = Frozen(dataset)

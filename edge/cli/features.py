@@ -34,6 +34,7 @@ class FeatureFlags:
                                      "model's", metavar="SIDE")  # fmt: skip
     ignore_people: str | None = option(None, "as for edge train", metavar="DIR")
     bystanders: str = option("silent", "as for edge train", choices=("silent", "actors"))
+    classes: str = option("own", "as for edge train: labels are kept with the features")
     augment: str = option("auto", "change clips, as for edge train", choices=("auto", "on", "off"))
     flip: float = option(0.5, "with --augment: probability of a mirror image")
     mosaic: float = option(0.25, "with --augment: probability of four clips side by side")

@@ -10,7 +10,8 @@ from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 
 PROTOCOL_NAMES = ("ava", "act", "road", "yowo")
-_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "ignore_people")
+_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "ignore_people",
+              "classes")  # fmt: skip
 _OF_FILES = ("detections", "ground_truth", "label_map", "excluded", "min_overlap", "first_frame",
              "split")  # fmt: skip
 
@@ -46,6 +47,10 @@ class ValFlags:
                                              "jhmdb:FOLDER or ucf101-24:FOLDER: a box on somebody "
                                              "in it who is no boxed actor is no false alarm",
                                        metavar="DIR")  # fmt: skip
+    classes: str | None = option(
+        None, "own: the data set's; joint or a table (.yaml): these, which its labels are joined "
+        "to. By default joint where the model has these", metavar="CLASSES",
+    )  # fmt: skip
     frozen: bool = option(False, "repeat the keyframe in place of the clip: what a model loses by "
                                  "that, it sees by motion")  # fmt: skip
     out: str = option("runs/val", "folder for the reports", metavar="DIR")
@@ -65,7 +70,8 @@ class ValFlags:
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
     def __post_init__(self) -> None:
-        for name in ("model", "data", "detections", "ground_truth", "out", "ignore_people"):
+        for name in ("model", "data", "detections", "ground_truth", "out", "ignore_people",
+                     "classes"):  # fmt: skip
             if getattr(self, name) == "":
                 raise ConfigError(f"{_flag(name)} is empty")
         if self.num_threads < 0:
@@ -148,6 +154,8 @@ def _of_model(flags: ValFlags) -> list[str]:
         overwrite=flags.overwrite,
         plots=flags.plots,
         worst=flags.worst,
+        classes=flags.classes,
+        spec=data,
     )
     choice = ModelChoice(
         model=flags.model,

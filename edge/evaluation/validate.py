@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.data.annotations import place_of, tubes_of
+from edge.data.remap import judged
 from edge.data.samples import ClipDataset, ClipShape, Frozen
 from edge.data.video_labels import weak_classes
 from edge.evaluation.clip_tubes import clip_tubes
@@ -56,6 +57,8 @@ class ValOptions:
         overwrite: Begin again, whatever is in `out`.
         plots: Draw the plots.
         worst: How many clips with the most errors to draw; 0 for none.
+        classes: What labels are joined to (`edge.data.remap.judged`).
+        spec: What names the data set, where reports call it otherwise.
     """
 
     out: Path
@@ -67,6 +70,8 @@ class ValOptions:
     overwrite: bool = False
     plots: bool = True
     worst: int = 12
+    classes: str | None = None
+    spec: str | None = None
 
     def __post_init__(self) -> None:
         if self.protocol is not None and self.protocol not in PROTOCOLS:
@@ -109,6 +114,7 @@ class ValReport:
             f"{c['actors']} actors, {c['bystanders']} bystanders"
             + (f", {c['undecided']} who may act" if c["undecided"] else "")
             + (f", {c['ignored']} ignored" if c["ignored"] else ""),
+            *([c["classes_joined"]] if c["classes_joined"] else []),
             *left_out_lines(c["classes_left_out"]),
             *markdown_table(self.per_class),
             f"frame-mAP@0.5  {figure(c['frame_map'])}  ({figure(low)} to {figure(high)} over the "
@@ -166,7 +172,10 @@ def validate(
         share = max(1, (os.cpu_count() or 1) // options.workers)
         choice = replace(choice, num_threads=share)
     predictor = open_predictor(choice)
-    dataset = open_clips(predictor.shape)
+    spec = data if options.spec is None else options.spec
+    dataset, joins = judged(
+        open_clips(predictor.shape), spec, predictor.class_names, options.classes
+    )
     if options.frozen:
         dataset = Frozen(dataset)
     class_order(predictor, dataset)
@@ -192,7 +201,8 @@ def validate(
         place = None if videos is None else place_of(_source(dataset), clip.index)
         if videos is not None and place is not None:
             videos.add(place, detections)
-    return _write(options, predictor, dataset, data, clips, found, metrics, videos, lost)
+    also = {"classes_joined": joins, **lost}
+    return _write(options, predictor, dataset, data, clips, found, metrics, videos, also)
 
 
 def _source(dataset: ClipDataset) -> ClipDataset:
@@ -209,7 +219,7 @@ def _write(
     found: Sequence[Detections],
     metrics: ClipMetrics,
     videos: VideoScores | None,
-    lost: dict[str, Any],
+    also: dict[str, Any],
 ) -> ValReport:
     """Count and write every report."""
     out, names = options.out, dataset.class_names
@@ -232,7 +242,7 @@ def _write(
         **metrics.result(conf),
         "whole_videos": {} if videos is None else videos.result(),
         "frame_map_of_detections_csv": write_ava(out, names, clips, found, keys),
-        **lost,
+        **also,
         "host": host_facts(),
     }
     files = list(TABLES)

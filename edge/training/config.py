@@ -81,6 +81,10 @@ class TrainOptions:
         "silent", "people of drawn clips who do none of the actions: nobody, as on the device, or "
         "actors, as a detector's labels have everybody on film", choices=("silent", "actors"),
     )  # fmt: skip
+    classes: str = option(
+        "own", "own: as each data set calls them; joint: those of the default model, which labels "
+        "of several data sets are joined to; or a table of your own (.yaml, .json)",
+    )  # fmt: skip
     epochs: float = option(100.0, "length of the schedule, passes over the data")
     steps: int | None = option(None, "length of the schedule in steps, in place of --epochs")
     limit_steps: int | None = option(None, "stop after so many steps of this session, and save")

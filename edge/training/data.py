@@ -15,6 +15,7 @@ from edge.data.everyone import Everyone
 from edge.data.mixed import Mixed, counts_of
 from edge.data.problems import several
 from edge.data.registry import is_drawn, open_dataset, split_mix
+from edge.data.remap import joined, judged
 from edge.data.samples import ClipDataset, ClipShape
 from edge.labelling.ignored import (
     LabelledPeople,
@@ -100,6 +101,7 @@ def _open_part(
         data = CachedClips(data, cache, shape=read, spec=spec)
     if options.bystanders == "actors" and is_drawn(word):
         data = Everyone(data)
+    data = joined(data, word, options.classes)
     if not augments:
         return data
     changes = AugmentConfig(
@@ -133,6 +135,7 @@ def open_validation(
         clips = open_dataset(options.validation, shape, limit=options.val_clips or None)
     if options.ignore_people is not None and speaks_of_actors_only(options.validation):
         clips = ignoring(clips, options.validation, LabelledPeople(Path(options.ignore_people)))
+    clips, _ = judged(clips, options.validation, class_names, options.classes)
     unknown = [name for name in clips.class_names if name not in class_names]
     if unknown:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -84,12 +84,22 @@ class SyntheticClips:
     def class_counts(self) -> dict[str, float]:
         """Return about how many people do each action, from scenes that are spread evenly."""
         counts = dict.fromkeys(CLASS_NAMES, 0.0)
+        for labels, weight in self._labels_of_some():
+            for label in labels:
+                counts[label] += weight
+        return counts
+
+    @property
+    def actor_count(self) -> float:
+        """Return about how many people do any of the actions."""
+        return sum(weight for labels, weight in self._labels_of_some() if labels)
+
+    def _labels_of_some(self) -> Iterator[tuple[Sequence[str], float]]:
+        """Yield the labels of the people of some scenes, and for how many people they stand."""
         chosen = np.unique(np.linspace(0, self._length - 1, _COUNTED).round().astype(int)).tolist()
         for index in chosen:
             for person in self.scene(index).people:
-                for label in person.role.labels:
-                    counts[label] += self._length / len(chosen)
-        return counts
+                yield person.role.labels, self._length / len(chosen)
 
     def scene(self, index: int) -> Scene:
         """Return the scene of one clip, without a picture.

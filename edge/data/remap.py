@@ -1,0 +1,216 @@
+"""A data set seen through a table of classes (`joint_classes.py`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edge.data.annotations import Tube, label_ids_of, tubes_of
+from edge.data.class_tables import ClassTable, joins_of, told
+from edge.data.everyone import PERSON
+from edge.data.joint_classes import JOINT_CLASSES, class_table
+from edge.data.mixed import counts_of
+from edge.data.samples import Certainty, ClipDataset, ClipSample, Wrapped
+from edge.data.video_labels import VideoLabels, video_labels_of
+
+logger = logging.getLogger(__name__)
+
+
+class RemapClasses(Wrapped):
+    """A data set with the classes of a table in the place of its own.
+
+    A joint class that several of its own make is done by who does one of them, and not done by who
+    is known to do none. Of a joint class that none of its own makes, and that the table does not
+    call absent, nothing is known. Whoever acts is a `person`, where the table has that class.
+    """
+
+    def __init__(
+        self, dataset: ClipDataset, spec: str, table: ClassTable, *, only_its_own: bool = False
+    ) -> None:
+        """See `dataset` through `table`.
+
+        Args:
+            dataset: The clips.
+            spec: What names them; by this the table finds what it says of them.
+            table: The classes.
+            only_its_own: Keep the joint classes alone that its own make: what it can judge.
+
+        Raises:
+            ConfigError: It has a class that the table does not know.
+        """
+        super().__init__(dataset)
+        self.by_pass = bool(getattr(dataset, "by_pass", False))
+        own = tuple(dataset.class_names)
+        source = table.source(spec)
+        self.made: Mapping[str, tuple[str, ...]] = joins_of(table, source, own)
+        self._names = tuple(self.made) if only_its_own else table.names
+        self._columns = {
+            self._names.index(joint): [own.index(name) for name in names]
+            for joint, names in self.made.items()
+        }
+        self._absent = [self._names.index(name) for name in source.absent
+                        if name in self._names and name not in self.made]  # fmt: skip
+        self._person = self._names.index(PERSON) if PERSON in self._names else -1
+        self._unknown = [
+            (self._names.index(one), [self._names.index(n) for n in others if n in self._names])
+            for one, others in source.unknown.items() if one in self._names
+        ]  # fmt: skip
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the joint classes."""
+        return self._names
+
+    def speaks_of(self, name: str) -> bool:
+        """Tell whether something is known of a joint class here."""
+        column = self._names.index(name)
+        return column in self._columns or column in self._absent or column == self._person
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`."""
+        return self._seen(self.dataset[index])
+
+    def without_frames(self, index: int) -> ClipSample | None:
+        """Return clip `index` with black frames; None where its truth is not known so."""
+        sample = super().without_frames(index)
+        return None if sample is None else self._seen(sample)
+
+    def _seen(self, sample: ClipSample) -> ClipSample:
+        shape = (len(sample.boxes), len(self._names))
+        labels = np.zeros(shape, np.float32)
+        certainty = np.full(shape, Certainty.UNKNOWN, np.uint8)
+        certainty[:, self._absent] = Certainty.KNOWN
+        for column, own in self._columns.items():
+            labels[:, column] = sample.labels[:, own].max(axis=1)
+            codes = sample.known[:, own]
+            said = (labels[:, column] > 0.5) | (codes == Certainty.KNOWN).all(axis=1)
+            somebody = (codes == Certainty.SOMEBODY).any(axis=1)
+            doubt = np.where(somebody, np.uint8(Certainty.SOMEBODY), np.uint8(Certainty.UNKNOWN))
+            certainty[:, column] = np.where(said, np.uint8(Certainty.KNOWN), doubt)
+        if self._person >= 0 and self._person not in self._columns:
+            # Whether somebody acts may be unknown; then nothing is said of this, either.
+            acts = ~sample.undecided
+            labels[acts, self._person] = 1.0
+            certainty[acts, self._person] = Certainty.KNOWN
+        for one, others in self._unknown:
+            rows = np.flatnonzero(labels[:, one] > 0.5)
+            for column in others:
+                certainty[rows[labels[rows, column] < 0.5], column] = Certainty.UNKNOWN
+        all_known = sample.certainty is None and not certainty.any()
+        return replace(sample, labels=labels, certainty=None if all_known else certainty)
+
+    @property
+    def class_counts(self) -> Mapping[str, float]:
+        """Return how many people do each joint class, as far as that is known."""
+        counts = counts_of(self.dataset)
+        joint = {
+            name: sum(counts[own] for own in made if own in counts)
+            for name, made in self.made.items() if any(own in counts for own in made)
+        }  # fmt: skip
+        people = people_of(self.dataset)
+        if self._person >= 0 and PERSON not in joint and people is not None:
+            joint[PERSON] = people
+        return joint
+
+    @property
+    def label_ids(self) -> tuple[int, ...]:
+        """Return the number of each class: that of the first of its own which makes it."""
+        ids = label_ids_of(self.dataset)
+        first = {column: ids[own[0]] for column, own in self._columns.items()}
+        rest = iter(range(max(ids) + 1, max(ids) + 1 + len(self._names)))
+        return tuple(first[i] if i in first else next(rest) for i in range(len(self._names)))
+
+    @property
+    def video_labels(self) -> VideoLabels | None:
+        """Return what is said of whole videos."""
+        labels = video_labels_of(self.dataset)
+        if labels is None:
+            return None
+        weak = np.zeros(len(self._names), bool)
+        for column, own in self._columns.items():
+            weak[column] = labels.weak[own].any()
+        states = {}
+        for video, state in labels.states.items():
+            states[video] = np.full(len(self._names), -1, np.int8)
+            for column, own in self._columns.items():
+                # Somebody does one of them; nobody does any; else it is not known.
+                codes = state[own]
+                states[video][column] = 1 if (codes == 1).any() else codes.min()
+        return VideoLabels(weak=weak, states=states, sources=labels.sources)
+
+    def tubes(self) -> list[Tube]:
+        """Return the true tubes, by the number of their joint class."""
+        column_of = {own: column for column, made in self._columns.items() for own in made}
+        return [replace(tube, label=column_of[tube.label]) for tube in tubes_of(self.dataset)
+                if tube.label in column_of]  # fmt: skip
+
+
+def people_of(dataset: ClipDataset) -> float | None:
+    """Return how many people act in a data set; None where that costs a pass over it."""
+    inner: Any = dataset
+    while isinstance(inner, Wrapped):
+        inner = inner.dataset
+    report = getattr(inner, "report", None)
+    count = getattr(inner, "actor_count", None) if report is None else report.actors
+    return None if count is None else float(count)
+
+
+def joined(dataset: ClipDataset, spec: str, classes: str) -> ClipDataset:
+    """Return a data set to learn from, with the classes that `--classes` names.
+
+    Raises:
+        ConfigError: It has a class that the table does not know, or there is no such table.
+    """
+    table = class_table(classes)
+    if table is None:
+        return dataset
+    seen = RemapClasses(dataset, spec, table)
+    line = told(spec, seen.made, dataset.class_names)
+    if line is not None:
+        logger.info("%s", line)
+    return seen
+
+
+def judged(
+    dataset: ClipDataset, spec: str, class_names: Sequence[str], classes: str | None = None
+) -> tuple[ClipDataset, str | None]:
+    """Return a data set to judge a model by, in the model's words.
+
+    The classes are those of the data set after the join: `person`, say, is judged by data that has
+    a class of that name.
+
+    Args:
+        dataset: The clips.
+        spec: What names them.
+        class_names: The model's classes.
+        classes: As for `joined`; None joins where the model has the joint classes and the data
+            set has others.
+
+    Returns:
+        The data set, and a line that says what was joined; None where nothing was.
+
+    Raises:
+        ConfigError: `classes` names a table that does not know a class of the data set.
+    """
+    own = tuple(dataset.class_names)
+    if classes is None:
+        classes = "joint" if set(class_names) == set(JOINT_CLASSES) else "own"
+        table = class_table(classes)
+        if table is not None:
+            source = table.source(spec)
+            if any(name not in source.join and name not in table.names for name in own):
+                return dataset, None  # the error about other classes says more
+    else:
+        table = class_table(classes)
+    if table is None:
+        return dataset, None
+    made = joins_of(table, table.source(spec), own)
+    line = told(spec, made, own)
+    if line is None:
+        return dataset, None
+    logger.info("%s", line)
+    return RemapClasses(dataset, spec, table, only_its_own=True), line
