@@ -159,8 +159,10 @@ def open_stills(
     """
     table = root / BOXES_FILE if table is None else table
     if not table.is_file():
-        raise ConfigError(f"{table} is no file, expected a table of {HEADER}; another one may be "
-                          f"named by stills:{root}:BOXES.csv")  # fmt: skip
+        raise ConfigError(
+            f"{table} is no file, expected a table of {HEADER}; edge label --pictures writes one, "
+            f"to be named by stills:{root}:BOXES.csv"
+        )
     there = {path.relative_to(root).as_posix() for path in sorted(root.rglob("*"))
              if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()}  # fmt: skip
     found = _read(table, there, report)

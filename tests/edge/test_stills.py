@@ -18,7 +18,6 @@ from edge.training.config import TrainOptions
 from edge.training.data import open_training
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
-from tools import label_stills
 
 SHAPE = ClipShape(num_frames=5, height=96, width=120, sampling_rate=4, fps=30.0)
 # A bright rectangle is somebody: name, corners in px of a picture of 180x120, score.
@@ -213,19 +212,3 @@ def test_a_window_maps_pixels_as_it_maps_boxes() -> None:
         assert np.abs(seen - through(boxes, np.array(window))[0]).max() <= 1 / 100
     at_edge = show(picture, np.array([window]), np.array([[0, 0, 0.5, 1]], np.float32), 100, 150)
     assert at_edge[0, 0, 0].tolist() == [115, 115, 115]  # nobody is drawn long
-
-
-def test_a_tool_writes_the_table(shared_data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    teacher = shared_data / "pretrained" / "movenet_multipose_256.onnx"
-    photo = shared_data / "exercise_db" / "Air_Bike__1.jpg"
-    if not (teacher.is_file() and photo.is_file()):
-        pytest.skip("the teacher or the photographs are not among the reference data")
-    root, table = tmp_path / "photos", tmp_path / "boxes.csv"
-    root.mkdir()
-    (root / "person.jpg").write_bytes(photo.read_bytes())
-    draw(root / "nobody.png", (0, 0, 1, 1))
-    words = ["--source", str(root), "--detector", str(teacher), "--out", str(table)]
-    assert label_stills.main(words) == 0
-    clips = open_dataset(f"stills:{root}:{table}", SHAPE)
-    assert [clips[i].clip_id for i in range(len(clips))] == ["person.jpg"]
