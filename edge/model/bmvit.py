@@ -24,6 +24,7 @@ from edge.model.selection import (
     num_tokens,
     select,
 )
+from edge.model.suppression import PairSuppression
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
 
@@ -139,7 +140,10 @@ class BMViT(nn.Module):
         slices = num_slices(self.token_selection, grid[0])
         self.heads = DetectionHeads(channels, config.num_classes, grid[1:], config.heads, slices)
         strength = config.heads.rivals
-        self.rivals = Rivals(strength, grid[1:]) if strength else None
+        self.rivals: Rivals | PairSuppression | None = None
+        if strength:
+            everywhere = config.heads.suppression == "all"
+            self.rivals = PairSuppression(strength) if everywhere else Rivals(strength, grid[1:])
 
     def forward(self, clip_ncthw: Tensor) -> dict[str, Tensor]:
         """Predict a triplet for every token.

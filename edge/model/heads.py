@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from runtime.errors import ConfigError
 
 BoxReference = Literal["token", "absolute"]
+SuppressionReach = Literal["neighbours", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class HeadConfig:
             to the small and the other to the large, it is known which of them is to speak.
         rivals: How strongly a token yields to a neighbour that bids more for the same person, see
             `rivals.py`; 0 for not at all.
+        suppression: Between which tokens that is: the eight around a token ("neighbours",
+            `rivals.py`), or all of the clip ("all", `suppression.py`).
         slice_embedding: Add learned numbers to the features of each slice, so that what one slice
             answers the other can leave out. One addition of a constant at inference.
         actor_prior: p(actor) of an untrained token. Few of the tokens speak, and a start at one
@@ -52,6 +55,7 @@ class HeadConfig:
     reference_size: tuple[float, float] = (0.12, 0.28)
     reference_spread: float = 2.5
     rivals: float = 0.0
+    suppression: SuppressionReach = "neighbours"
     slice_embedding: bool = True
     actor_prior: float = 0.01
     action_prior: float = 0.1
@@ -78,6 +82,10 @@ class HeadConfig:
             raise ConfigError(
                 f"a reference_spread of {self.reference_spread} makes a reference_size of "
                 f"{self.reference_size} larger than the frame"
+            )
+        if self.suppression not in ("neighbours", "all"):
+            raise ConfigError(
+                f"suppression must be 'neighbours' or 'all', got {self.suppression!r}"
             )
         if not 0 <= self.rivals < math.inf:
             raise ConfigError(f"rivals must be 0 or more, got {self.rivals}")

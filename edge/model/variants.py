@@ -23,10 +23,19 @@ from runtime.options import did_you_mean
 # The published stems take RGB scaled to [-1, 1].
 STEM_MEAN = STEM_STD = (0.5, 0.5, 0.5)
 
+# Real people fill much of a frame: many tokens that lie far apart see one of them.
+STEM_HEADS = HeadConfig(rivals=8.0, suppression="all")
+
 VARIANTS: dict[str, BMViTConfig] = {
     **{
         name: BMViTConfig(
-            variant=name, backbone=backbone, num_classes=1, mean=STEM_MEAN, std=STEM_STD
+            variant=name,
+            backbone=backbone,
+            num_classes=1,
+            token_selection="centre_mean",
+            heads=STEM_HEADS,
+            mean=STEM_MEAN,
+            std=STEM_STD,
         )
         for name, backbone in STEM_VARIANTS.items()
     },

@@ -129,7 +129,12 @@ class TrainOptions:
     )  # fmt: skip
     rivals: float | None = option(
         None, "how strongly a token yields to a neighbour that bids more for the same person; by "
-        "default as --init has it, else 0 (not at all)", metavar="STRENGTH",
+        "default as --init or the variant has it", metavar="STRENGTH",
+    )  # fmt: skip
+
+    suppression: str | None = option(
+        None, "between which tokens that is: the eight around a token, or all; by default as "
+        "--init or the variant has it", choices=("neighbours", "all"),
     )  # fmt: skip
 
     set_cost_class: float = option(2.0, "matching: weight of the actor term")

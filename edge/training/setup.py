@@ -161,7 +161,7 @@ def model_config(options: TrainOptions) -> BMViTConfig:
         config = variant_config(options.model)
     overrides: dict[str, object] = {
         name: getattr(options, name)
-        for name in ("token_selection", "box_reference", "rivals", "drop_path")
+        for name in ("token_selection", "box_reference", "rivals", "suppression", "drop_path")
         if getattr(options, name) is not None
     }
     if options.picture_hw is not None:
