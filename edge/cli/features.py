@@ -87,14 +87,14 @@ def main(argv: Sequence[str]) -> int:
     data = open_training(options, clip_shape(model_config(options)))
     model = initial_model(options, data.class_names)
     shard, shards = parse_shard(flags.shard)
-    words = f"{flags.data} seed {flags.seed} " + " ".join(
+    words = f"seed {flags.seed} " + " ".join(
         f"{name}={getattr(flags, name)}"
         for name in ("ignore_people", "bystanders", "augment", "flip", "mosaic",
                      "scale_low", "scale_high", "read_scale")
     )  # fmt: skip
     job = FeatureJob(
         out=Path(flags.out), clips=flags.clips, cut=flags.stem_cut, shard=shard, shards=shards,
-        seed=flags.seed, data=words, max_gib=flags.max_gib,
+        seed=flags.seed, spec=flags.data, data=words, max_gib=flags.max_gib,
         bf16=flags.precision == "bf16" or (flags.precision == "auto" and has_bf16_units()),
     )  # fmt: skip
     maker = FeatureMaker(model, data, job)

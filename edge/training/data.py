@@ -89,7 +89,8 @@ def _open_part(
 ) -> ClipDataset:  # fmt: skip
     """Open one data set, kept in a folder as it is, and then changed anew in each pass."""
     if word.startswith(FEATURES):
-        return FeatureClips(Path(word.removeprefix(FEATURES)))
+        features = FeatureClips(Path(word.removeprefix(FEATURES)))
+        return joined(features, features.about.spec, options.classes)
     augments = options.augments(word)
     read = _larger(shape, options.read_scale) if augments else shape
     data = open_dataset(word, read, seed=options.seed, part="train")
@@ -129,13 +130,15 @@ def open_validation(
         return None
     # The first clips of real videos are those of a few videos: the limit spreads them.
     clips: ClipDataset
-    if options.validation.startswith(FEATURES):
-        clips = FeatureClips(Path(options.validation.removeprefix(FEATURES)))
+    spec = options.validation
+    if spec.startswith(FEATURES):
+        clips = FeatureClips(Path(spec.removeprefix(FEATURES)))
+        spec = clips.about.spec
     else:
         clips = open_dataset(options.validation, shape, limit=options.val_clips or None)
     if options.ignore_people is not None and speaks_of_actors_only(options.validation):
         clips = ignoring(clips, options.validation, LabelledPeople(Path(options.ignore_people)))
-    clips, _ = judged(clips, options.validation, class_names, options.classes)
+    clips, _ = judged(clips, spec, class_names, options.classes)
     unknown = [name for name in clips.class_names if name not in class_names]
     if unknown:
         raise ConfigError(

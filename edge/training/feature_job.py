@@ -47,7 +47,8 @@ class FeatureJob:
         shard: Which share, from 0.
         shards: Number of shares.
         seed: Of the order of the clips.
-        data: The data set, and all that changes its clips, in words.
+        spec: The data set, as `--data` named it.
+        data: All that chooses and changes its clips, in words.
         max_gib: Most space that the features of all shards may take.
         bf16: Compute in bfloat16.
     """
@@ -58,6 +59,7 @@ class FeatureJob:
     shard: int
     shards: int
     seed: int
+    spec: str
     data: str
     max_gib: float
     bf16: bool
@@ -92,6 +94,7 @@ class FeatureMaker:
             stem_digest=stem_digest(self.stem, self.cut), cut=self.cut,
             num_frames=config.num_frames, height=config.height, width=config.width,
             shapes=shapes, scales=(), clips=job.clips, class_names=tuple(dataset.class_names),
+            spec=job.spec,
             data=job.data,
         )  # fmt: skip
         size = self.about.bytes_per_clip * job.clips / _GIB

@@ -46,7 +46,8 @@ class FeatureAbout:
         scales: Of each map, what an int8 step is worth, a number a channel.
         clips: Number of clips.
         class_names: Of the labels.
-        data: The data set, and everything that changes its clips, in words.
+        spec: The data set, as `--data` named it.
+        data: Everything that chooses and changes its clips, in words.
     """
 
     stem_digest: str
@@ -58,6 +59,7 @@ class FeatureAbout:
     scales: tuple[tuple[float, ...], ...]
     clips: int
     class_names: tuple[str, ...]
+    spec: str
     data: str
 
     @property
