@@ -275,5 +275,7 @@ def stem_digest(stem: FrameStem, cut: int) -> str:
     for name, weight in sorted(stem.state_dict().items()):
         if not name.startswith("blocks.") or int(name.split(".")[1]) < cut:
             digest.update(name.encode())
-            digest.update(weight.detach().float().cpu().contiguous().numpy().tobytes())
+            # Adding zero makes -0.0 to 0.0: an average of equal weights may lose its sign.
+            values = weight.detach().float().cpu().contiguous() + 0.0
+            digest.update(values.numpy().tobytes())
     return digest.hexdigest()

@@ -136,8 +136,13 @@ def test_the_digest_is_of_the_weights_before_the_cut():
         stem.blocks[10].project.conv.bias += 1
     assert stem_digest(stem, 10) == before
     with torch.no_grad():
+        stem.blocks[0].project.conv.bias[0] = 0.0
+        zero = stem_digest(stem, 10)
+        stem.blocks[0].project.conv.bias[0] = -0.0
+    assert stem_digest(stem, 10) == zero
+    with torch.no_grad():
         stem.blocks[9].project.conv.bias += 1
-    assert stem_digest(stem, 10) != before
+    assert stem_digest(stem, 10) != zero
 
 
 def test_an_onnx_file_without_such_layers_is_refused(tmp_path):
