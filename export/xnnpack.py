@@ -64,6 +64,7 @@ class XnnpackTarget:
 
         from export.layout import shortest_layouts
         from export.program import export_methods, graph_outputs
+        from export.uneven_padding import uneven_padding
         from quantize._quiet import quiet_tools
 
         with quiet_tools():
@@ -76,7 +77,7 @@ class XnnpackTarget:
                 methods = self._quantize(model, methods, clips, float_layers, progress)
             if progress is not None:
                 progress(f"lowering {self.name}", 0, 1)
-            with shortest_layouts():
+            with shortest_layouts(), uneven_padding():
                 emitted = lower_methods(methods, XnnpackPartitioner, name=self.name)
         if progress is not None:
             progress(f"lowering {self.name}", 1, 1)
