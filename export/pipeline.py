@@ -41,6 +41,7 @@ def export_bundle(
     out: str | Path,
     qat_model: str | Path | None = None,
     val_data: str | None = None,
+    val_clips: int = 0,
     float_layers: Sequence[str] = (),
     overwrite: bool = False,
     verify_clips: int = 16,
@@ -64,6 +65,7 @@ def export_bundle(
             made of both, and the one with the higher frame-mAP on `val_data` is kept.
         val_data: Labelled clips, by a word that `open_dataset` knows, on which the frame-mAP and
             the θ of the best F1 are found; without them θ is a quantile of scores.
+        val_clips: Most of these clips, evenly spread over real videos; 0 takes all.
         float_layers: Layers that int8 leaves in float32, as `choose_float_layers` takes them.
         overwrite: Replace an older bundle.
         verify_clips: Clips on which each artifact is compared with torch.
@@ -88,7 +90,7 @@ def export_bundle(
     checkpoint = load_checkpoint(checkpoint_path)
     trained = None if qat_model is None else _trained_weights(checkpoint, Path(qat_model))
     plain = _weights(Path(checkpoint_path), checkpoint, "post-training")
-    judge = None if val_data is None else _judge(checkpoint, val_data, plain.truth)
+    judge = None if val_data is None else _judge(checkpoint, val_data, val_clips, plain.truth)
     frames, notes = deployment_clips(
         Path(checkpoint_path), checkpoint, calib_data, calib_clips, progress
     )
@@ -195,7 +197,9 @@ def _trained_weights(checkpoint: Checkpoint, path: Path) -> Weights:
     return _weights(path, other, "quantization-aware")
 
 
-def _judge(checkpoint: Checkpoint, val_data: str, truth: Callable[[Floats], Outputs]) -> Judge:
+def _judge(
+    checkpoint: Checkpoint, val_data: str, val_clips: int, truth: Callable[[Floats], Outputs]
+) -> Judge:
     from calibration.calibrate import preprocess_config
     from edge.training.validate import KeptClips
 
@@ -207,7 +211,9 @@ def _judge(checkpoint: Checkpoint, val_data: str, truth: Callable[[Floats], Outp
         sampling_rate=config.sampling_rate,
         fps=config.fps,
     )
-    clips, _ = judged(open_dataset(val_data, shape), val_data, checkpoint.class_names)
+    clips, _ = judged(
+        open_dataset(val_data, shape, limit=val_clips or None), val_data, checkpoint.class_names
+    )
     return Judge(
         KeptClips(clips),
         preprocess_config(config),

@@ -39,6 +39,9 @@ class ExportOptions:
         None, "labelled clips to measure on and to fit the actor threshold to, such as "
               "synthetic-val:500; without them the threshold is a quantile of scores",
     )  # fmt: skip
+    val_clips: int = option(
+        0, "most clips of --val-data, evenly spread over real videos; 0 takes all"
+    )
     float_layers: tuple[str, ...] = option(
         (), "layers that int8 leaves in float32: names, or N for the N that cost most",
         metavar="N|LAYER",
@@ -53,6 +56,8 @@ class ExportOptions:
         if self.targets is not None and self.format is not None:
             raise ConfigError("--targets and --format name the same thing; give one of them")
         check_calibration_flags(self)
+        if self.val_clips < 0:
+            raise ConfigError(f"--val-clips is {self.val_clips}, expected 0 or more")
         for name in ("qat_model", "val_data"):
             if getattr(self, name) == "":
                 raise ConfigError(f"--{name.replace('_', '-')} is empty")
@@ -84,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
             out=options.out,
             qat_model=options.qat_model,
             val_data=options.val_data,
+            val_clips=options.val_clips,
             float_layers=options.float_layers,
             overwrite=options.overwrite,
             progress=progress,
