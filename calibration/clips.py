@@ -18,6 +18,7 @@ import numpy.typing as npt
 from edge.data.clips import VideoInfo, find_videos, probe_video, read_resized_clip
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipShape
+from edge.data.specs import split_mix
 from runtime.errors import CalibrationError, CaptureError
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,8 @@ def clips_of_data_set(
     """Take clips of a data set, such as those that the weights learnt from; evenly spread.
 
     Args:
-        spec: What `open_dataset` takes.
+        spec: What `open_dataset` takes; of several, with + between them, each gives its share:
+            one part, or as many as stand behind it with a *.
         clip: What a clip is for the model.
         count: Clips wanted; fewer come from a smaller data set.
         progress: Told after each clip.
@@ -115,6 +117,21 @@ def clips_of_data_set(
         ConfigError: The word names no data set.
         CalibrationError: All clips are one flat colour.
     """
+    parts = split_mix(spec)
+    if len(parts) > 1:
+        shares = np.cumsum([times for _, times in parts]) * count // sum(t for _, t in parts)
+        chosen = [
+            clips_of_data_set(word, clip, count=int(share), progress=progress)
+            for (word, _), share in zip(parts, np.diff(shares, prepend=0), strict=True)
+            if share
+        ]
+        return CalibrationClips(
+            frames_rgb=np.concatenate([one.frames_rgb for one in chosen]),
+            sources=tuple(source for one in chosen for source in one.sources),
+            videos=tuple(video for one in chosen for video in one.videos),
+            constant=sum(one.constant for one in chosen),
+            wanted=count,
+        )
     shape = ClipShape(
         num_frames=clip.num_frames,
         height=clip.height,

@@ -132,6 +132,9 @@ def _cuts(text: str) -> Iterator[tuple[str, str]]:
 
 def names_data_set(word: str) -> bool:
     """Tell whether a word names a data set by its kind or its part, and is not merely a path."""
+    parts = split_mix(word) if "+" in word else []
+    if len(parts) > 1:
+        return all(names_data_set(part) or _is_folder(part) for part, _ in parts)
     head, colon, _ = word.partition(":")
     folder, _, part = word.rpartition(":")
     of_folder = part in PARTS["folder"] and _is_folder(folder)

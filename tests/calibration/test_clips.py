@@ -189,6 +189,15 @@ def test_a_part_of_ones_own_data_gives_the_clips_of_that_part_alone(videos: Path
         new_clips(f"{data}:nonsense", FORMAT, count=9)
 
 
+def test_several_data_sets_give_their_shares() -> None:
+    mixed = new_clips("synthetic-train:9*2+synthetic-val:9", FORMAT, count=9)
+    names = [str(source.path) for source in mixed.sources]
+    assert len(mixed.frames_rgb) == 9
+    assert sum("train" in name for name in names) == 6
+    assert sum("val" in name for name in names) == 3
+    assert mixed.wanted == 9
+
+
 def test_a_folder_named_like_a_data_set_is_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
