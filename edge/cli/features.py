@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.cli._progress import progress_bar
+from edge.cli._shard import parse_shard
 from edge.training.config import TRAINABLE, TrainOptions
 from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, OptionParser, option
@@ -102,15 +103,3 @@ def main(argv: Sequence[str]) -> int:
         blocks = maker.run(progress)
     print(f"{blocks} blocks of share {flags.shard} of {flags.clips} clips: {flags.out}")
     return EXIT_OK
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Turn I/N into the share from 0 and the number of shares.
-
-    Raises:
-        ConfigError: It is not of that form.
-    """
-    left, slash, right = text.partition("/")
-    if not (slash and left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
-        raise ConfigError(f"--shard is {text!r}, expected I/N with 1 <= I <= N, such as 1/4")
-    return int(left) - 1, int(right)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edge.cli._shard import parse_shard
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 
+if TYPE_CHECKING:
+    from edge.data.samples import ClipDataset, ClipShape
+
 PROTOCOL_NAMES = ("ava", "act", "road", "yowo")
-_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "ignore_people",
-              "classes")  # fmt: skip
+_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "shard",
+              "ignore_people", "classes")  # fmt: skip
 _OF_FILES = ("detections", "ground_truth", "label_map", "excluded", "min_overlap", "first_frame",
              "split")  # fmt: skip
 
@@ -59,6 +64,10 @@ class ValFlags:
     device: str = option("cpu", "device of torch for a checkpoint, such as cuda:0")
     resume: bool = option(False, "go on with the outputs that are in --out")
     overwrite: bool = option(False, "begin again, whatever is in --out")
+    shard: str | None = option(None, "I/N: compute the outputs of this share of the clips only; "
+                                     "shares fill one --out, in any order or at once, and a last "
+                                     "run with --resume in place of the flag counts them all",
+                               metavar="I/N")  # fmt: skip
     plots: bool = option(True, "draw precision-recall and confusion (needs matplotlib)")
     worst: int = option(12, "how many of the clips with the most errors to draw; 0 = none")
     iou: str | None = option(
@@ -76,6 +85,11 @@ class ValFlags:
                 raise ConfigError(f"{_flag(name)} is empty")
         if self.num_threads < 0:
             raise ConfigError(f"--num-threads is {self.num_threads}, expected 0 or more")
+        if self.shard is not None:
+            parse_shard(self.shard)
+            if self.overwrite:
+                raise ConfigError("--shard goes without --overwrite: other shares may be at work "
+                                  "in the folder; delete it, or give another --out")  # fmt: skip
         if self.detections is None and self.ground_truth is None:
             self._needs("model", "data", "or, for a file of detections, --detections and "
                         "--ground-truth")  # fmt: skip
@@ -137,7 +151,7 @@ def _of_model(flags: ValFlags) -> list[str]:
     from edge.cli._progress import progress_bar
     from edge.data.registry import open_dataset
     from edge.evaluation.predictors import ModelChoice
-    from edge.evaluation.validate import ValOptions, validate
+    from edge.evaluation.validate import ValOptions, compute_share, validate
     from edge.labelling.ignored import ignoring, open_labelled
 
     assert flags.model is not None
@@ -152,6 +166,7 @@ def _of_model(flags: ValFlags) -> list[str]:
         workers=flags.workers,
         resume=flags.resume,
         overwrite=flags.overwrite,
+        shard=None if flags.shard is None else parse_shard(flags.shard),
         plots=flags.plots,
         worst=flags.worst,
         classes=flags.classes,
@@ -163,12 +178,15 @@ def _of_model(flags: ValFlags) -> list[str]:
         num_threads=flags.num_threads,
         device=flags.device,
     )
+
+    def open_clips(shape: ClipShape) -> ClipDataset:
+        return ignoring(open_dataset(data, shape), data, people)
+
+    called = data if people is None else f"{data}, others in {flags.ignore_people} ignored"
     with progress_bar(quiet=flags.quiet) as progress:
-        report = validate(
-            choice,
-            lambda shape: ignoring(open_dataset(data, shape), data, people),
-            data=data if people is None else f"{data}, others in {flags.ignore_people} ignored",
-            options=options,
-            progress=progress,
-        )
+        if options.shard is not None:
+            return compute_share(
+                choice, open_clips, data=called, options=options, progress=progress
+            )
+        report = validate(choice, open_clips, data=called, options=options, progress=progress)
     return report.lines()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -97,7 +98,12 @@ def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
 
 
 def prepare_folder(
-    folder: Path, state: RunState, *, resume: bool = False, overwrite: bool = False
+    folder: Path,
+    state: RunState,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    shared: bool = False,
 ) -> None:
     """Make the folder of outputs, empty or with the finished parts of this very run.
 
@@ -106,19 +112,22 @@ def prepare_folder(
         state: What will be computed.
         resume: Go on with what is there.
         overwrite: Begin again, whatever is there.
+        shared: Other processes may begin in the folder at this moment: join them, delete nothing.
 
     Raises:
         ConfigError: There are outputs, and they are not to be continued, or of another run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / STATE_FILE
+    if shared:
+        _begin_shared(folder, state)
     there = None if overwrite else _read_state(file)
     if there is None:
         for part in folder.glob("[0-9]*.npz"):
             part.unlink()
-        _write_text(file, json.dumps(asdict(state), indent=1) + "\n")
+        _write_state(file, state)
         return
-    if not resume:
+    if not (resume or shared):
         raise ConfigError(
             f"{folder.parent} holds outputs of {there.model} on {there.data}; pass --resume to go "
             "on with them, --overwrite to begin again, or another --out"
@@ -133,14 +142,39 @@ def prepare_folder(
         )
 
 
+def _begin_shared(folder: Path, state: RunState) -> None:
+    """Write the state unless another process has."""
+    # In this order: whoever writes parts has written the state before.
+    orphan = next(folder.glob("[0-9]*.npz"), None)
+    file = folder / STATE_FILE
+    if file.exists():
+        return
+    if orphan is not None:
+        raise ConfigError(
+            f"{folder} holds outputs without {STATE_FILE}, so of an unknown run; delete them, or "
+            "give another --out"
+        )
+    _write_state(file, state, only_first=True)
+
+
 def part_size(part: int, total: int) -> int:
     """Return how many of all clips are in a part."""
     return min(PART_CLIPS, total - part * PART_CLIPS)
 
 
-def missing_parts(folder: Path, clips: int) -> list[int]:
-    """Return the parts that are not there, not whole, or hold clips that could not be decoded."""
-    parts = range(-(-clips // PART_CLIPS))
+def parts_of(clips: int, shard: tuple[int, int] = (0, 1)) -> range:
+    """Return the parts of a share: every so many of them, so that shares take as long as others.
+
+    Args:
+        clips: Number of all clips.
+        shard: Which share, from 0, and the number of shares.
+    """
+    share, shares = shard
+    return range(share, -(-clips // PART_CLIPS), shares)
+
+
+def missing_parts(folder: Path, parts: Iterable[int]) -> list[int]:
+    """Return those that are not there, not whole, or hold clips that could not be decoded."""
     return [part for part in parts if not _is_finished(_part_file(folder, part))]
 
 
@@ -178,7 +212,7 @@ def write_part(
         "pred_actions": actions,
     }
     path = _part_file(folder, part)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    unfinished = _unfinished(path)
     try:
         with unfinished.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
@@ -189,7 +223,7 @@ def write_part(
 
 def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
     """Yield the clips of a finished run, in the order of the data set."""
-    for part in range(-(-clips // PART_CLIPS)):
+    for part in parts_of(clips):
         with np.load(_part_file(folder, part), allow_pickle=False) as data:
             arrays = dict(data)
         people = np.cumsum(arrays["num_boxes"])[:-1]
@@ -277,7 +311,24 @@ def _read_state(file: Path) -> RunState | None:
         ) from error
 
 
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def _write_state(file: Path, state: RunState, *, only_first: bool = False) -> None:
+    """Write the state whole; with `only_first`, unless another process was faster."""
+    unfinished = _unfinished(file)
+    unfinished.write_text(json.dumps(asdict(state), indent=1) + "\n", encoding="utf-8")
+    try:
+        if only_first:
+            try:
+                os.link(unfinished, file)
+                return
+            except FileExistsError:
+                return
+            except OSError:  # this file system has no links; equal shares write the same anyway
+                pass
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> Path:
+    """Return a name beside a file that no other process takes, on this machine or another."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")

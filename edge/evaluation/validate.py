@@ -55,6 +55,7 @@ class ValOptions:
         workers: Processes.
         resume: Go on with the outputs that are in `out`.
         overwrite: Begin again, whatever is in `out`.
+        shard: Which share of the clips `compute_share` is to do, from 0, and the number of shares.
         plots: Draw the plots.
         worst: How many clips with the most errors to draw; 0 for none.
         classes: What labels are joined to (`edge.data.remap.judged`).
@@ -68,6 +69,7 @@ class ValOptions:
     workers: int = 1
     resume: bool = False
     overwrite: bool = False
+    shard: tuple[int, int] | None = None
     plots: bool = True
     worst: int = 12
     classes: str | None = None
@@ -84,6 +86,8 @@ class ValOptions:
             raise ConfigError(f"worst is {self.worst}, expected 0 or more")
         if self.resume and self.overwrite:
             raise ConfigError("resume and overwrite contradict each other; give one of them")
+        if self.shard is not None and self.overwrite:
+            raise ConfigError("a share cannot overwrite: others may be at work in the folder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,23 +172,12 @@ def validate(
     """
     if options.plots:
         check_matplotlib()
-    if options.workers > 1 and choice.num_threads == 0:
-        share = max(1, (os.cpu_count() or 1) // options.workers)
-        choice = replace(choice, num_threads=share)
-    predictor = open_predictor(choice)
-    spec = data if options.spec is None else options.spec
-    dataset, joins = judged(
-        open_clips(predictor.shape), spec, predictor.class_names, options.classes
-    )
-    if options.frozen:
-        dataset = Frozen(dataset)
-    class_order(predictor, dataset)
-    folder = options.out / "outputs"
-    state = state_of(predictor, dataset, f"{data} frozen" if options.frozen else data)
-    prepare_folder(folder, state, resume=options.resume, overwrite=options.overwrite)
+    begun = _begin(choice, open_clips, data, options)
+    predictor, dataset, folder = begun.predictor, begun.dataset, begun.folder
     compute_outputs(
-        choice, dataset, folder, predictor=predictor, workers=options.workers, progress=progress
-    )
+        begun.choice, dataset, folder, predictor=predictor, workers=options.workers,
+        progress=progress,
+    )  # fmt: skip
     # None of an older run may stand beside the new ones.
     for name in (*TABLES, *PLOTS, WORST, TUBE_FILE):
         (options.out / name).unlink(missing_ok=True)
@@ -201,8 +194,92 @@ def validate(
         place = None if videos is None else place_of(_source(dataset), clip.index)
         if videos is not None and place is not None:
             videos.add(place, detections)
-    also = {"classes_joined": joins, **lost}
+    also = {"classes_joined": begun.joins, **lost}
     return _write(options, predictor, dataset, data, clips, found, metrics, videos, also)
+
+
+def compute_share(
+    choice: ModelChoice,
+    open_clips: Callable[[ClipShape], ClipDataset],
+    *,
+    data: str,
+    options: ValOptions,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Run a model over one share of a data set; `validate` with `resume` then counts all of them.
+
+    Shares may run in any order and at the same time, on machines that see the same folder.
+
+    Args:
+        choice: As for `validate`.
+        open_clips: As for `validate`.
+        data: As for `validate`.
+        options: How; `shard` is the share.
+        progress: Told of the clips that are done.
+
+    Returns:
+        What was done, as text.
+
+    Raises:
+        EdgeError: As `validate`.
+    """
+    assert options.shard is not None
+    begun = _begin(choice, open_clips, data, options)
+    done = compute_outputs(
+        begun.choice, begun.dataset, begun.folder, predictor=begun.predictor,
+        workers=options.workers, shard=options.shard, progress=progress,
+    )  # fmt: skip
+    share, shares = options.shard
+    return [
+        f"share {share + 1} of {shares}: {done} of {len(begun.dataset)} clips are in {options.out}",
+        "When all shares are done: the same command with --resume in place of --shard counts them",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A model and clips that fit each other, and the folder of this very run.
+
+    Attributes:
+        choice: The model, with its threads.
+        predictor: The loaded model.
+        dataset: The clips.
+        joins: How labels were joined, for a reader; None where they were not.
+        folder: Of the outputs.
+    """
+
+    choice: ModelChoice
+    predictor: Predictor
+    dataset: ClipDataset
+    joins: str | None
+    folder: Path
+
+
+def _begin(
+    choice: ModelChoice,
+    open_clips: Callable[[ClipShape], ClipDataset],
+    data: str,
+    options: ValOptions,
+) -> _Begun:
+    """Load the model, open the clips, and make the folder ready."""
+    if options.workers > 1 and choice.num_threads == 0:
+        share = max(1, (os.cpu_count() or 1) // options.workers)
+        choice = replace(choice, num_threads=share)
+    predictor = open_predictor(choice)
+    spec = data if options.spec is None else options.spec
+    dataset, joins = judged(
+        open_clips(predictor.shape), spec, predictor.class_names, options.classes
+    )
+    if options.frozen:
+        dataset = Frozen(dataset)
+    class_order(predictor, dataset)
+    folder = options.out / "outputs"
+    state = state_of(predictor, dataset, f"{data} frozen" if options.frozen else data)
+    prepare_folder(
+        folder, state, resume=options.resume, overwrite=options.overwrite,
+        shared=options.shard is not None,
+    )  # fmt: skip
+    return _Begun(choice=choice, predictor=predictor, dataset=dataset, joins=joins, folder=folder)
 
 
 def _source(dataset: ClipDataset) -> ClipDataset:

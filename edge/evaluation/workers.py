@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.data.samples import ClipDataset
-from edge.evaluation.outputs import PART_CLIPS, missing_parts, part_size, write_part
+from edge.evaluation.outputs import PART_CLIPS, missing_parts, part_size, parts_of, write_part
 from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
 from edge.evaluation.undecodable import Losses, read_clip
 from runtime.errors import ConfigError, EdgeError
@@ -53,8 +53,9 @@ def compute_outputs(
     *,
     predictor: Predictor,
     workers: int = 1,
+    shard: tuple[int, int] = (0, 1),
     progress: Progress | None = None,
-) -> None:
+) -> int:
     """Run the model over every clip whose part is not there yet.
 
     Args:
@@ -63,15 +64,20 @@ def compute_outputs(
         folder: Made ready by `prepare_folder`.
         predictor: The loaded model, used where there is one worker.
         workers: Processes; 1 stays in this one.
+        shard: Which share of the parts, from 0, and the number of shares.
         progress: Told of the clips that are done.
+
+    Returns:
+        How many clips of this share are there in the end.
 
     Raises:
         CaptureError: More than a tenth of the clips cannot be decoded; fewer are said and counted.
         EdgeError: A clip cannot be made or run; a process was killed.
     """
-    total = len(dataset)
-    missing = missing_parts(folder, total)
-    done = total - sum(part_size(part, total) for part in missing)
+    clips, parts = len(dataset), parts_of(len(dataset), shard)
+    total = sum(part_size(part, clips) for part in parts)
+    missing = missing_parts(folder, parts)
+    done = total - sum(part_size(part, clips) for part in missing)
     step = "clips"
     if progress is not None:
         progress(step, done, total)
@@ -80,13 +86,14 @@ def compute_outputs(
         finished: Generator[_Finished] = (worker.run(part) for part in missing)
     else:
         finished = _in_processes(choice, dataset, folder, missing, min(workers, len(missing)))
-    losses = Losses(total)
+    losses = Losses(clips)  # of all, so that no share is refused where one run would not be
     with closing(finished):
         for one in finished:
             losses.add(one.lost)
-            done += part_size(one.part, total)
+            done += part_size(one.part, clips)
             if progress is not None:
                 progress(step, done, total)
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

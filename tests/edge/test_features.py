@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from edge.cli.features import main, parse_shard
+from edge.cli._shard import parse_shard
+from edge.cli.features import main
 from edge.data.registry import open_dataset
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import build_model
@@ -119,7 +120,7 @@ def test_what_would_not_fit_the_limit_is_refused(tmp_path):
         compute(tmp_path / "f", "--max-gib", "0.001")
 
 
-@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", ""])
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", "", "¹/2"])
 def test_shards_that_are_none_are_refused(text):
     with pytest.raises(ConfigError, match="expected I/N"):
         parse_shard(text)
