@@ -41,6 +41,7 @@ def test_actors_and_drawn_people_are_counted(tmp_path: Path) -> None:
     assert rows[3]["set"] == "drawn, everyone"
     assert rows[3]["people"] >= 2
     assert "real actors: 6 pictures, 6 people" in text
+    assert "--data jhmdb:FOLDER:train --frames 6 --num 2" in text
     assert str(tmp_path) not in text
 
 
