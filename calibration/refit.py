@@ -9,6 +9,7 @@ from pathlib import Path
 
 from calibration.threshold import FittedThreshold, Progress, fit_threshold
 from edge.data.samples import ClipDataset, ClipShape
+from runtime.artifact_table import action_table
 from runtime.bundle import Bundle, pack_bundle
 from runtime.bundle_spec import BUNDLE_FILE, Artifact, BundleSpec
 from runtime.engine import load_engine
@@ -24,13 +25,13 @@ class RefitReport:
         path: The bundle.
         fitted: Each artifact that ran here, as it was, and its new threshold.
         skipped: Why each other one keeps its own.
-        trained: Whether the bundle's weights were ever trained.
+        spec: What the bundle says now.
     """
 
     path: Path
     fitted: tuple[tuple[Artifact, FittedThreshold], ...]
     skipped: tuple[str, ...]
-    trained: bool
+    spec: BundleSpec
 
     def lines(self) -> list[str]:
         """Return a row for each artifact, and what the user should know."""
@@ -41,7 +42,8 @@ class RefitReport:
             for artifact, found in self.fitted
         ]
         rows += [f"note: {sentence}; its θ is what it was" for sentence in self.skipped]
-        if not self.trained:
+        rows += action_table(self.spec)
+        if not self.spec.trained:
             rows.append("note: the weights are untrained: detections and θ mean nothing")
         return rows
 
@@ -67,7 +69,8 @@ def refit_thresholds(
 ) -> RefitReport:
     """Fit θ of a bundle's artifacts by their own engines, and write it into the bundle.
 
-    The bundle changes at the end and at once; until then, and after any error, it is as it was.
+    Actions of which the clips show enough get a threshold anew, others keep theirs. The bundle
+    changes at the end and at once; until then, and after any error, it is as it was.
 
     Args:
         path: Bundle folder or zip.
@@ -96,15 +99,18 @@ def refit_thresholds(
             except BackendUnavailableError as error:
                 skipped.append(str(error))
                 continue
-            fitted[entry.file] = fit_threshold(engine, dataset, config, progress=progress)
+            fitted[entry.file] = fit_threshold(
+                engine, dataset, config, class_names=spec.class_names, progress=progress
+            )
         if not fitted:
             raise BackendUnavailableError("; ".join(skipped))
-        _write(bundle, replace(spec, artifacts=tuple(_with(a, fitted) for a in spec.artifacts)))
+        changed = replace(spec, artifacts=tuple(_with(a, fitted) for a in spec.artifacts))
+        _write(bundle, changed)
     return RefitReport(
         path=path,
         fitted=tuple((a, fitted[a.file]) for a in chosen if a.file in fitted),
         skipped=tuple(skipped),
-        trained=spec.trained,
+        spec=changed,
     )
 
 
@@ -114,7 +120,10 @@ def _with(artifact: Artifact, fitted: dict[str, FittedThreshold]) -> Artifact:
         return artifact
     # An artifact that was not run at export has a θ of torch's until now.
     parity = {name: value for name, value in artifact.parity.items() if name != "conf_by"}
-    return replace(artifact, conf=found.conf, threshold=found.record, parity=parity)
+    actions = {**artifact.action_thresholds, **found.actions}
+    return replace(
+        artifact, conf=found.conf, threshold=found.record, action_thresholds=actions, parity=parity
+    )
 
 
 def _write(bundle: Bundle, spec: BundleSpec) -> None:

@@ -10,17 +10,18 @@ something to work on, and whoever uses it says "untrained" beside each number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from calibration.actions import ActionScores
 from edge.data.samples import ClipDataset, decodable_clips
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.operating_point import best_f1, short_curve
-from runtime.bundle_spec import Threshold
+from runtime.bundle_spec import ActionThreshold, Threshold
 from runtime.errors import CalibrationError
 from runtime.preprocess import PreprocessConfig, normalize
 
@@ -47,10 +48,12 @@ class FittedThreshold:
     Attributes:
         conf: θ; actor scores strictly above it are kept.
         record: What goes into the bundle beside it.
+        actions: The threshold of each action for which the clips show enough people.
     """
 
     conf: float
     record: Threshold
+    actions: dict[str, ActionThreshold] = field(default_factory=dict)
 
 
 def fit_threshold(
@@ -58,17 +61,20 @@ def fit_threshold(
     dataset: ClipDataset,
     config: PreprocessConfig,
     *,
+    class_names: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> FittedThreshold:
     """Return the θ that maximises the F1 of actors on labelled clips, by an artifact's own engine.
 
     A kept token is right if it is the best on an actor with IoU 0.5 or more; duplicates, bystanders
-    and boxes on nobody are wrong alike. What the actors do plays no part.
+    and boxes on nobody are wrong alike. What the actors do plays no part in that; the thresholds of
+    their actions are fitted behind it (`calibration.actions`).
 
     Args:
         engine: Runs the artifact whose θ it is.
         dataset: Validation clips, never those it was trained on.
         config: Size and normalisation of the engine's clips.
+        class_names: The engine's actions; those that the data set has, too, get a threshold.
         progress: Told after each clip.
 
     Raises:
@@ -76,23 +82,25 @@ def fit_threshold(
         ConfigError: The clips are not of the engine's size.
         DecodeError: The engine gave values that are not finite.
     """
-    metrics = ClipMetrics(("actor",))
+    metrics, actions = ClipMetrics(("actor",)), ActionScores(dataset, class_names)
     for index, sample in decodable_clips(dataset):
-        boxes, actor, _ = engine.run(normalize(sample.frames_rgb, config))
-        found = predict(boxes, actor, np.zeros((len(actor), 1), np.float32))
+        found = predict(*engine.run(normalize(sample.frames_rgb, config)))
+        actions.update(sample, found)
         labels = np.ones((len(sample.boxes), 1), np.float32)
-        metrics.add(sample.boxes, labels, sample.bystanders, found,
+        anybody = replace(found, actions=np.zeros((len(found), 1), np.float32))
+        metrics.add(sample.boxes, labels, sample.bystanders, anybody,
                     undecided=sample.undecided, ignored=sample.ignored)  # fmt: skip
         if progress is not None:
             progress("fitting the threshold", index + 1, len(dataset))
-    return threshold_of(metrics)
+    return threshold_of(metrics, actions)
 
 
-def threshold_of(metrics: ClipMetrics) -> FittedThreshold:
+def threshold_of(metrics: ClipMetrics, actions: ActionScores | None = None) -> FittedThreshold:
     """Return the θ that maximises the F1 of actors on clips that an artifact has answered.
 
     Args:
         metrics: The clips with its answers; the classes may be any.
+        actions: The same clips, for the thresholds of actions.
 
     Raises:
         CalibrationError: The clips show no actor, or no token ever found one.
@@ -118,6 +126,7 @@ def threshold_of(metrics: ClipMetrics) -> FittedThreshold:
             recall=best.recall,
             curve=tuple(short_curve(ranking)),
         ),
+        actions={} if actions is None else actions.fit(best.conf),
     )
 
 

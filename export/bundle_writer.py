@@ -163,8 +163,8 @@ def program_facts(checkpoint: Checkpoint, name: str, artifact: Artifact) -> dict
     spec = asdict(_spec(checkpoint, name, [artifact], ""))
     for gone in ("golden", "not_made", "artifacts"):
         del spec[gone]
-    kept = ("file", "target", "precision", "conf")
-    spec["artifact"] = {key: getattr(artifact, key) for key in kept}
+    kept = ("file", "target", "precision", "conf", "action_thresholds")
+    spec["artifact"] = {key: value for key, value in asdict(artifact).items() if key in kept}
     return {
         "bundle_json": json.dumps(spec, ensure_ascii=False),
         "num_frames": spec["clip"]["num_frames"],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from calibration.actions import ActionScores
 from calibration.threshold import FittedThreshold, threshold_of
 from edge.data.chosen import Spread
 from edge.data.samples import ClipDataset, decodable_clips
@@ -25,7 +26,7 @@ class Judged:
     """What the labelled clips say of one artifact.
 
     Attributes:
-        fitted: θ, and how it was found.
+        fitted: θ and the thresholds of actions, and how they were found.
         accuracy: The bundle's `accuracy` section: `frame_map_50`, `actor_ap_50`, `data`, `clips`;
             `float_frame_map_50`, of the float model in torch on the same clips; `simulated`, where
             torch answered for the artifact's own engine.
@@ -114,6 +115,7 @@ class Judge:
                 f"has {', '.join(class_names)}"
             )
         self._columns = [class_names.index(name) for name in dataset.class_names]
+        self._class_names = class_names
         self.dataset, self.config, self.data, self.truth = dataset, config, data, truth
         self._float_maps: dict[int, float | None] = {}
 
@@ -144,11 +146,12 @@ class Judge:
             metrics = self._answered(clips, self.truth, "measuring the float model", progress)
             self._float_maps[len(clips)] = metrics.result()["frame_map"]
         where = f"{name} (its graph in torch)" if simulated else name
+        actions = ActionScores(clips, self._class_names)
         with engine(program, name=name) as run:
-            metrics = self._answered(clips, run, f"measuring {where}", progress)
+            metrics = self._answered(clips, run, f"measuring {where}", progress, actions)
         found = metrics.result()
         return Judged(
-            fitted=threshold_of(metrics),
+            fitted=threshold_of(metrics, actions),
             accuracy={
                 "frame_map_50": found["frame_map"],
                 "float_frame_map_50": self._float_maps[len(clips)],
@@ -165,11 +168,15 @@ class Judge:
         run: Callable[[Floats], Outputs],
         step: str,
         progress: Progress | None,
+        actions: ActionScores | None = None,
     ) -> ClipMetrics:
         metrics = ClipMetrics(clips.class_names, weak=weak_classes(clips))
         for index, sample in decodable_clips(clips):
-            boxes, actor, actions = run(normalize(sample.frames_rgb, self.config))
-            metrics.update(sample, predict(boxes[0], actor[0], actions[0][:, self._columns]))
+            answer = run(normalize(sample.frames_rgb, self.config))
+            found = predict(*(output[0] for output in answer))
+            metrics.update(sample, replace(found, actions=found.actions[:, self._columns]))
+            if actions is not None:
+                actions.update(sample, found)
             if progress is not None:
                 progress(step, index + 1, len(clips))
         return metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.base import Delegation
 from export.verify import Verified
-from runtime.artifact_table import artifact_table
+from runtime.artifact_table import action_table, artifact_table
 from runtime.bundle_spec import Artifact, BundleSpec
 
 
@@ -72,7 +72,7 @@ class ExportReport:
 
     def lines(self) -> list[str]:
         """Return the report: the bundle's table, more of each artifact, notes, next commands."""
-        rows = [*artifact_table(self.spec), ""]
+        rows = [*artifact_table(self.spec), "", *action_table(self.spec), ""]
         rows += [line for report in self.artifacts for line in report.lines()]
         rows += [f"note: {note}" for note in self.notes]
         then = f"edge run --model {self.out} --source 0"

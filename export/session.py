@@ -196,9 +196,11 @@ class Session:
             artifact.delegated["float_layers"] = sorted(layers)
         if judged is not None:
             accuracy = {**judged.accuracy, "weights": weights.how}
+            fitted = judged.fitted
             artifact = replace(
-                artifact, conf=judged.fitted.conf, threshold=judged.fitted.record, accuracy=accuracy
-            )
+                artifact, conf=fitted.conf, threshold=fitted.record,
+                action_thresholds=fitted.actions, accuracy=accuracy,
+            )  # fmt: skip
         matched = match_detections(verified.outputs, verified.expected, conf=artifact.conf)
         artifact.parity["matched"] = matched.record()
         golden: Outputs = run_program(lowered.program, [self.golden], name=file, engine=engine)

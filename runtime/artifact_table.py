@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from runtime.bundle_spec import Artifact, BundleSpec
+from runtime.bundle_spec import DEFAULT_ACTION_CONF, ActionThreshold, Artifact, BundleSpec
 from runtime.engines import ENGINES
 
 HEADER = (
@@ -22,11 +23,7 @@ def artifact_table(spec: BundleSpec) -> list[str]:
     was given labelled ones. What torch answered in the place of an engine says so.
     """
     table = [HEADER, *(_row(artifact) for artifact in spec.artifacts)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(HEADER))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
+    lines = _aligned(table)
     for artifact in spec.artifacts:
         if artifact.parity.get("ran") is False:
             why = artifact.parity.get("not_run", "no engine")
@@ -36,6 +33,47 @@ def artifact_table(spec: BundleSpec) -> list[str]:
             )
     lines += [f"{target}: NOT MADE: {why}" for target, why in spec.not_made.items()]
     return lines
+
+
+def action_table(spec: BundleSpec) -> list[str]:
+    """Return lines: from which p(action) on each artifact's results name each action.
+
+    A bundle without thresholds of its own takes one line.
+    """
+    fitted = [artifact for artifact in spec.artifacts if artifact.action_thresholds]
+    if not fitted:
+        return [
+            f"actions are named from p(action) {DEFAULT_ACTION_CONF} on; a threshold for each is "
+            "fitted with --val-data (edge export, edge calibrate --threshold)"
+        ]
+    table = [("named from p(action)", *(artifact.stem for artifact in fitted))]
+    for name in spec.class_names:
+        own = [artifact.action_thresholds.get(name) for artifact in fitted]
+        table.append((name, *(map(_action, own))))
+    lines = _aligned(table)
+    if any(len(a.action_thresholds) < len(spec.class_names) for a in fitted):
+        lines.append(
+            f"too few: the labelled clips show too few people who do it, or who do not; so "
+            f"{DEFAULT_ACTION_CONF}"
+        )
+    if len(fitted) < len(spec.artifacts):
+        rest = ", ".join(a.stem for a in spec.artifacts if not a.action_thresholds)
+        lines.append(f"{rest}: every action from {DEFAULT_ACTION_CONF}")
+    return lines
+
+
+def _action(own: ActionThreshold | None) -> str:
+    if own is None:
+        return f"{DEFAULT_ACTION_CONF:.3f} (too few)"
+    return f"{own.conf:.3f} (F1 {own.f1:.2f}, {own.doing} do)"
+
+
+def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
 
 
 def runs_here(artifact: Artifact) -> str:

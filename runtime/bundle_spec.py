@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 # What a program gives, in this order: boxes as cxcywh of the frame, and two kinds of logits.
 OUTPUTS = ("pred_boxes", "pred_actor", "pred_actions")
+
+
+DEFAULT_ACTION_CONF = 0.5
+"""From this probability on an action is named, where nothing else is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +124,33 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActionThreshold:
+    """From which probability on an artifact's results name an action, and how that was fitted.
+
+    Attributes:
+        conf: The threshold; a probability equal to it is enough.
+        f1: F1 of the action at `conf`, among people who were found and of whom it is known.
+        precision: Share of those it was said of who do it.
+        recall: Share of those who do it of whom it was said.
+        doing: How many of them do it.
+        not_doing: How many do not.
+    """
+
+    conf: float
+    f1: float
+    precision: float
+    recall: float
+    doing: int
+    not_doing: int
+
+    def __post_init__(self) -> None:
+        for name in ("conf", "f1", "precision", "recall"):
+            value = getattr(self, name)
+            _require(0.0 <= value <= 1.0, f"{name} of an action is {value}, not 0..1")
+        _require(min(self.doing, self.not_doing) >= 0, "an action was fitted on fewer than nobody")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """One program for one engine, with the facts that its export measured."""
 
@@ -135,6 +166,8 @@ class Artifact:
     self_test_tolerance: dict[str, float]
     accuracy: dict[str, Any] | None = None
     threshold: Threshold | None = None
+    action_thresholds: dict[str, ActionThreshold] = field(default_factory=dict)
+    """By the name of the action; those that are not there have `DEFAULT_ACTION_CONF`."""
 
     def __post_init__(self) -> None:
         _require(
@@ -159,6 +192,11 @@ class Artifact:
     def stem(self) -> str:
         """File name without its last suffix: its name in lists and in the golden clip."""
         return Path(self.file).stem
+
+    def action_confs(self, class_names: Sequence[str]) -> tuple[float, ...]:
+        """Return from which probability on each action is named."""
+        own = self.action_thresholds
+        return tuple(own[n].conf if n in own else DEFAULT_ACTION_CONF for n in class_names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +246,12 @@ class BundleSpec:
         files = [a.file for a in self.artifacts]
         _require(len(set(files)) == len(files), f"artifacts name a file twice: {files}")
         _require(self.num_tokens > 0, f"num_tokens is {self.num_tokens}, not positive")
+        for artifact in self.artifacts:
+            strange = sorted(set(artifact.action_thresholds) - set(self.class_names))
+            _require(
+                not strange,
+                f"action_thresholds of {artifact.file} has {str(strange)[:60]}, not a class",
+            )
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int, int]:

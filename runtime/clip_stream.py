@@ -33,12 +33,13 @@ class StreamConfig:
 
     Attributes:
         conf: Threshold on the actor score.
-        action_conf: Threshold on each action's probability, for reports.
+        action_conf: Threshold on each action's probability, for reports; one for all, or each its
+            own.
         stride_samples: Samples of the clip from one decision to the next.
     """
 
     conf: float
-    action_conf: float
+    action_conf: float | tuple[float, ...]
     stride_samples: int
 
 

@@ -70,7 +70,7 @@ class KeyframeResult:
         latency_ms: From the arrival of the newest frame to this result.
         detections: Boxes in pixels of the source, actor scores, action probabilities.
         class_names: Name of each action.
-        action_conf: From this probability on an action is reported.
+        action_conf: From this probability on an action is reported; one for all, or each its own.
         trained: False while the weights are random: then the result means nothing.
         size_wh: Width and height of the source's frames, pixels.
         timings: Where the time went.
@@ -87,7 +87,7 @@ class KeyframeResult:
     latency_ms: float
     detections: Detections
     class_names: tuple[str, ...]
-    action_conf: float
+    action_conf: float | tuple[float, ...]
     trained: bool
     size_wh: tuple[int, int]
     timings: Timings
@@ -102,9 +102,10 @@ class KeyframeResult:
 
     def actions(self, index: int) -> dict[str, float]:
         """Return a detection's actions of probability `action_conf` or more, best first."""
-        scores = self.detections.actions[index]
-        named = zip(self.class_names, scores.tolist(), strict=True)
-        kept = [(name, score) for name, score in named if score >= self.action_conf]
+        scores, least = self.detections.actions[index].tolist(), self.action_conf
+        each = least if isinstance(least, tuple) else (least,) * len(scores)
+        named = zip(self.class_names, scores, each, strict=True)
+        kept = [(name, score) for name, score, least in named if score >= least]
         return dict(sorted(kept, key=lambda item: -item[1]))
 
     def to_dict(self) -> dict[str, Any]:

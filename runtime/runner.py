@@ -43,7 +43,7 @@ class ClipRunner:
         *,
         artifact: str | None = None,
         conf: float | None = None,
-        action_conf: float = 0.5,
+        action_conf: float | None = None,
         stride: int | None = None,
         device: str = "auto",
         num_threads: int = 0,
@@ -56,7 +56,8 @@ class ClipRunner:
             model: Bundle folder or zip.
             artifact: Which program of the bundle; None takes the best that runs here.
             conf: Threshold on the actor score; None takes the artifact's own.
-            action_conf: Threshold on each action's probability.
+            action_conf: Threshold on each action's probability; None takes the artifact's own for
+                each action, 0.5 where it has none.
             stride: Frames, at the bundle's fps, from one decision to the next; rounded up to a
                 multiple of `sampling_rate`. None takes two samples.
             device: Where to run: `cpu`, `cuda`, or `auto`, the best that the bundle has a program
@@ -95,7 +96,11 @@ class ClipRunner:
         self.stride = stride_samples * self.spec.clip.sampling_rate
         self.config = StreamConfig(
             conf=self.engine.artifact.conf if conf is None else conf,
-            action_conf=action_conf,
+            action_conf=(
+                self.engine.artifact.action_confs(self.spec.class_names)
+                if action_conf is None
+                else action_conf
+            ),
             stride_samples=stride_samples,
         )
         # Here and not above: where it does not import, load_engine has said so in our words.

@@ -1,4 +1,4 @@
-"""`edge calibrate --threshold`: fit θ of each artifact of a bundle to labelled clips."""
+"""`edge calibrate --threshold`: fit θ and each action's threshold of a bundle's artifacts."""
 
 from __future__ import annotations
 
@@ -38,11 +38,16 @@ def main(argv: Sequence[str]) -> int:
     from calibration.refit import refit_thresholds
     from edge.cli._progress import progress_bar
     from edge.data.registry import open_dataset
+    from edge.data.remap import judged
+    from runtime.bundle import Bundle
 
+    data = options.val_data
+    with Bundle.load(options.model) as bundle:
+        names = bundle.spec.class_names
     with progress_bar(quiet=options.quiet) as progress:
         report = refit_thresholds(
             options.model,
-            lambda shape: open_dataset(options.val_data, shape),
+            lambda shape: judged(open_dataset(data, shape), data, names)[0],
             artifact=options.artifact,
             num_threads=options.num_threads,
             progress=progress,

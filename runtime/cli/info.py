@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from runtime.artifact_table import artifact_table
+from runtime.artifact_table import action_table, artifact_table
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import say
 from runtime.options import OptionParser, option
@@ -55,7 +55,7 @@ def describe(bundle: Bundle) -> list[str]:
         ("classes", f"{len(spec.class_names)}: {', '.join(spec.class_names)}"),
     ]  # fmt: skip
     lines = [f"{name:<8} {text}" for name, text in rows if text]
-    lines += ["", *artifact_table(spec)]
+    lines += ["", *artifact_table(spec), "", *action_table(spec)]
     lines.append("")
     lines.append("every file checked: SHA-256 as described")
     return lines

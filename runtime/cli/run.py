@@ -44,7 +44,11 @@ class RunOptions:
     model: str = option(str(DEFAULT_BUNDLE), "bundle folder or zip", metavar="BUNDLE")
     artifact: str | None = option(None, "which artifact of the bundle; else the best that runs")
     conf: float | None = option(None, "threshold on p(actor), 0..1; else the artifact's own θ")
-    action_conf: float = option(0.5, "threshold on each action's probability, 0..1")
+    action_conf: float | None = option(
+        None,
+        "threshold on each action's probability, 0..1; else the artifact's own for each action, "
+        "0.5 where it has none",
+    )
     track: bool = option(False, "number the people, the same number from result to result")
     stride: int | None = option(
         None,

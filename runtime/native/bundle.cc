@@ -13,6 +13,7 @@ namespace edge {
 namespace {
 
 constexpr int kSchemaVersion = 1;
+constexpr double kDefaultActionConf = 0.5;
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -112,6 +113,20 @@ void ReadArtifact(const Json& artifact, Bundle* bundle) {
   bundle->artifact = artifact.At("file").String();
   bundle->precision = artifact.At("precision").String();
   bundle->conf = artifact.At("conf").Number();
+  bundle->action_conf.assign(bundle->class_names.size(), kDefaultActionConf);
+  bundle->own_action_confs = 0;
+  // Bundles from before these were fitted lack the field.
+  const Json* own = artifact.Find("action_thresholds");
+  for (std::size_t c = 0; own != nullptr && c < bundle->class_names.size(); ++c) {
+    const Json* action = own->Find(bundle->class_names[c]);
+    if (action == nullptr) continue;
+    const double conf = action->At("conf").Number();
+    if (!(conf >= 0 && conf <= 1)) {
+      throw ArtifactError("conf of '" + bundle->class_names[c] + "' is not 0..1");
+    }
+    bundle->action_conf[c] = conf;
+    ++bundle->own_action_confs;
+  }
 }
 
 Bundle ReadFolder(const Json& content, const std::string& folder) {

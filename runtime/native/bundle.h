@@ -25,6 +25,8 @@ struct Bundle {
   std::string precision;
   std::string path;
   double conf;
+  std::vector<double> action_conf;            // from which probability on each class is named
+  int own_action_confs;                       // how many of these are the artifact's own
   std::array<double, 3> self_test_tolerance;  // of boxes, actor, actions
   std::string golden_path;                    // empty for a program alone, which has no golden clip
   std::string golden_sha256;

@@ -269,11 +269,17 @@ const std::vector<Json>& Json::Array() const {
 }
 
 const Json& Json::At(const std::string& key) const {
+  const Json* found = Find(key);
+  if (found == nullptr) throw ArtifactError("'" + key + "' is missing");
+  return *found;
+}
+
+const Json* Json::Find(const std::string& key) const {
   if (type_ != Type::kObject) throw ArtifactError("expected an object with '" + key + "'");
   for (const auto& [name, value] : members_) {
-    if (name == key) return value;
+    if (name == key) return &value;
   }
-  throw ArtifactError("'" + key + "' is missing");
+  return nullptr;
 }
 
 std::string Json::Canonical(const std::string& without) const {

@@ -25,6 +25,8 @@ class Json {
   const std::vector<Json>& Array() const;
   // A member of an object; `where` names the object in the error.
   const Json& At(const std::string& key) const;
+  // The same, nullptr where the object does not have it.
+  const Json* Find(const std::string& key) const;
 
   // Keys sorted, no blanks, ASCII only: json.dumps(sort_keys=True, separators=(",", ":")).
   // A key of the outermost object can be left out.

@@ -9,9 +9,9 @@ namespace edge {
 struct RunnerOptions {
   std::string model;
   std::string source;
-  std::optional<double> conf;  // none: the artifact's own
-  double action_conf = 0.5;
-  std::optional<int> stride;  // frames at the bundle's fps; none: two samples
+  std::optional<double> conf;         // none: the artifact's own
+  std::optional<double> action_conf;  // none: the artifact's own for each class
+  std::optional<int> stride;          // frames at the bundle's fps; none: two samples
   int threads = 0;
   std::string save_json;   // empty: stdout
   bool overwrite = false;  // replace a file that save_json names

@@ -48,12 +48,25 @@ int StridePoints(const RunnerOptions& options, const Bundle& bundle) {
   return (*options.stride + bundle.sampling_rate - 1) / bundle.sampling_rate;
 }
 
+std::vector<double> ActionConf(const RunnerOptions& options, const Bundle& bundle) {
+  if (!options.action_conf) return bundle.action_conf;
+  return std::vector<double>(bundle.class_names.size(), *options.action_conf);
+}
+
+std::string ActionConfText(const RunnerOptions& options, const Bundle& bundle) {
+  if (options.action_conf) return Fixed(*options.action_conf, 2);
+  if (bundle.own_action_confs == 0) return "0.50";
+  return "0.50 (" + std::to_string(bundle.own_action_confs) + " of " +
+         std::to_string(bundle.class_names.size()) + " actions have their own)";
+}
+
 }  // namespace
 
 Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
     : bundle_(bundle),
       conf_(options.conf.value_or(bundle.conf)),
-      action_conf_(options.action_conf),
+      action_conf_(ActionConf(options, bundle)),
+      action_conf_text_(ActionConfText(options, bundle)),
       stride_points_(StridePoints(options, bundle)),
       engine_(bundle.path, options.threads, stride_points_),
       buffer_(std::make_shared<Preprocess>(bundle.height, bundle.width, bundle.mean, bundle.std),
@@ -77,7 +90,7 @@ std::string Runner::Describe() const {
   const std::string threads = std::to_string(count) + (count == 1 ? " thread" : " threads");
   std::string text =
       "edge_runner: bundle " + bundle_.name + " (" + bundle_.artifact + ", " + bundle_.precision +
-      "), conf " + Fixed(conf_, 4) + ", action-conf " + Fixed(action_conf_, 2) + ", stride " +
+      "), conf " + Fixed(conf_, 4) + ", action-conf " + action_conf_text_ + ", stride " +
       std::to_string(stride_points_ * bundle_.sampling_rate) + " frames at " +
       Fixed(bundle_.fps, 2) + " fps, " + threads +
       ", ExecuTorch " EDGE_EXECUTORCH_VERSION ", loaded in " + Fixed(engine_.load_ms(), 0) + " ms";
@@ -155,7 +168,7 @@ Detections Runner::Decide() {
 std::string Runner::Actions(const float* scores) const {
   std::vector<std::size_t> kept;
   for (std::size_t c = 0; c < bundle_.class_names.size(); ++c) {
-    if (static_cast<double>(scores[c]) >= action_conf_) kept.push_back(c);
+    if (static_cast<double>(scores[c]) >= action_conf_[c]) kept.push_back(c);
   }
   std::stable_sort(kept.begin(), kept.end(),
                    [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });

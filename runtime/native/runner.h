@@ -44,7 +44,8 @@ class Runner {
 
   Bundle bundle_;
   double conf_;
-  double action_conf_;
+  std::vector<double> action_conf_;  // of each class
+  std::string action_conf_text_;
   int stride_points_;  // samples from one decision to the next
   Engine engine_;
   ClipBuffer buffer_;

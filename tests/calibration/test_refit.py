@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from calibration import refit
+from calibration import actions, refit
 from calibration.refit import refit_thresholds
 from calibration.threshold import FittedThreshold, fit_threshold
 from edge.data.samples import ClipDataset, ClipSample, ClipShape
 from runtime.bundle import DEFAULT_BUNDLE, Bundle, pack_bundle
-from runtime.bundle_spec import BUNDLE_FILE
+from runtime.bundle_spec import BUNDLE_FILE, ActionThreshold
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, CalibrationError, ConfigError
 from runtime.preprocess import PreprocessConfig
@@ -49,8 +50,9 @@ def test_the_bundle_gets_the_threshold_of_its_own_engine(
     assert artifact.threshold == expected.record
     assert artifact.threshold.clips == 6
     assert f"-> {artifact.conf:.4g}" in report.lines()[0]
+    assert report.spec == bundle.spec
     assert ("untrained" in report.lines()[-1]) is not bundle.spec.trained
-    said = replace(report, trained=False).lines()
+    said = replace(report, spec=replace(bundle.spec, trained=False)).lines()
     assert said[-1] == "note: the weights are untrained: detections and θ mean nothing"
     assert sorted(p.name for p in path.parent.iterdir() if "part" in p.name) == []
 
@@ -66,6 +68,44 @@ def test_a_threshold_of_torch_is_one_of_the_engine_afterwards(
     kept = Bundle.load(bundle_copy).spec.artifacts[0].parity
     assert "conf_by" not in kept
     assert kept["ran"] is False, "the export did not run it all the same"
+
+
+def test_actions_that_the_clips_show_get_a_threshold_and_others_keep_theirs(
+    bundle_copy: Path, open_noise: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "LEAST_PEOPLE", 2)
+    spec = Bundle.load(bundle_copy).spec
+    kept = ActionThreshold(conf=0.125, f1=0.5, precision=0.5, recall=0.5, doing=11, not_doing=12)
+    before = replace(spec.artifacts[0], action_thresholds=dict.fromkeys(spec.class_names, kept))
+    (bundle_copy / BUNDLE_FILE).write_text(replace(spec, artifacts=(before,)).to_json(), "utf-8")
+
+    class TwoClasses:
+        class_names = (spec.class_names[3], "swim", spec.class_names[0])
+
+        def __init__(self, dataset: ClipDataset) -> None:
+            self.dataset = dataset
+
+        def __len__(self) -> int:
+            return len(self.dataset)
+
+        def __getitem__(self, index: int) -> ClipSample:
+            sample = self.dataset[index]
+            labels = np.zeros((len(sample.boxes), 3), np.float32)
+            labels[np.arange(len(labels)), np.arange(len(labels)) % 2] = 1
+            return replace(sample, labels=labels)
+
+    report = refit_thresholds(bundle_copy, lambda shape: TwoClasses(open_noise(shape)))
+    found = Bundle.load(bundle_copy).spec.artifacts[0]
+    fitted = found.action_thresholds[spec.class_names[3]]
+    assert fitted.doing >= 2
+    assert fitted.not_doing >= 2
+    rest = set(spec.class_names) - {spec.class_names[3]}
+    assert all(found.action_thresholds[name] == kept for name in rest)
+    own = found.action_confs(spec.class_names)
+    assert own[3] == fitted.conf
+    assert own[:3] == (0.125,) * 3
+    assert any(line.startswith(spec.class_names[3]) and f"{fitted.conf:.3f} (F1" in line
+               for line in report.lines())  # fmt: skip
 
 
 def test_a_bundle_that_cannot_be_fitted_stays_as_it_was(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from calibration import actions
 from calibration.threshold import fit_threshold
 from edge.data.samples import ClipSample, ClipShape
 from edge.data.video_labels import VideoLabels
@@ -66,11 +67,25 @@ def judge(squares: Counted) -> Judge:
 
 def test_the_threshold_is_the_one_that_edge_calibrate_finds(judge: Judge) -> None:
     found = judge.measure(b"", name="x.pte", engine=simulated(bright_places))
-    assert found.fitted == fit_threshold(Engine(), MovingSquares(SHAPE, length=12), CONFIG)
+    squares = MovingSquares(SHAPE, length=12)
+    names = ("left", "right")
+    assert found.fitted == fit_threshold(Engine(), squares, CONFIG, class_names=names)
     assert found.accuracy["clips"] == 12
     assert "simulated" not in found.accuracy
     assert found.accuracy["frame_map_50"] == found.accuracy["float_frame_map_50"]
     assert 0 < found.frame_map < 1
+
+
+def test_actions_get_a_threshold_where_enough_people_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "LEAST_PEOPLE", 2)
+    squares, names = MovingSquares(SHAPE, length=80), ("left", "right")
+    judge = Judge(KeptClips(squares), CONFIG, class_names=names, data="squares",
+                  truth=bright_places)  # fmt: skip
+    fitted = judge.measure(b"", name="x.pte", engine=simulated(bright_places)).fitted
+    assert set(fitted.actions) == {"left", "right"}
+    assert fitted == fit_threshold(Engine(), squares, CONFIG, class_names=names)
 
 
 def test_clips_are_made_once_for_all_artifacts_and_the_float_model(

@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from runtime.bundle_spec import OUTPUTS, Artifact, BundleSpec, ClipSpec, GoldenClip, InputSpec
+from runtime.bundle import Bundle
+from runtime.bundle_spec import (
+    OUTPUTS,
+    ActionThreshold,
+    Artifact,
+    BundleSpec,
+    ClipSpec,
+    GoldenClip,
+    InputSpec,
+)
 from runtime.preprocess import PreprocessConfig, normalize
 
 MAKE_TINY_PROGRAM = Path(__file__).with_name("make_tiny_program.py")
@@ -149,3 +158,12 @@ def make_bundle(tiny_program: TinyProgram, tmp_path: Path) -> BundleMaker:
         return folder
 
     return make
+
+
+def with_action_threshold(bundle: Path, name: str, conf: float) -> None:
+    """Give an action of a bundle's first artifact a threshold of its own."""
+    spec = Bundle.load(bundle).spec
+    own = ActionThreshold(conf=conf, f1=1.0, precision=1.0, recall=1.0, doing=10, not_doing=10)
+    first = replace(spec.artifacts[0], action_thresholds={name: own})
+    spec = replace(spec, artifacts=(first, *spec.artifacts[1:]))
+    (bundle / "bundle.json").write_text(spec.to_json(), encoding="utf-8")

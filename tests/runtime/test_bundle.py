@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runtime.artifact_table import action_table
 from runtime.bundle import Bundle, pack_bundle
 from runtime.bundle_spec import DIGEST_KEY, BundleSpec, content_digest
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
@@ -98,6 +99,32 @@ def test_a_fitted_threshold_is_read_with_its_curve(tmp_path: Path) -> None:
     assert found.curve == ((0.1, 0.5, 1.0), (0.9, 1.0, 0.25))
 
 
+def test_an_action_without_a_threshold_of_its_own_has_one_half(tmp_path: Path) -> None:
+    data = content()
+    assert BundleSpec.parse(data).artifacts[0].action_confs(("stand", "wave")) == (0.5, 0.5)
+    action(conf=0.25)(data)
+    spec = Bundle.load(write(tmp_path, data)).spec
+    assert spec.artifacts[0].action_confs(spec.class_names) == (0.5, 0.25)
+    (tmp_path / "bundle.json").write_text(spec.to_json(), encoding="utf-8")
+    assert Bundle.load(tmp_path).spec == spec
+
+
+def test_the_table_of_actions_says_where_data_lacks() -> None:
+    data = content()
+    assert action_table(BundleSpec.parse(data))[0].startswith(
+        "actions are named from p(action) 0.5"
+    )
+    action(conf=0.25)(data)
+    lines = action_table(BundleSpec.parse(data))
+    assert lines[0].split() == ["named", "from", "p(action)", "xnnpack-int8"]
+    assert lines[1].split() == ["stand", "0.500", "(too", "few)"]
+    assert lines[2].split() == ["wave", "0.250", "(F1", "0.80,", "20", "do)"]
+    assert "too few people who do it, or who do not; so 0.5" in lines[3]
+    second = data["artifacts"][0] | {"file": "xnnpack-fp32.pte", "action_thresholds": {}}
+    data["artifacts"].append(second)
+    assert action_table(BundleSpec.parse(data))[-1] == "xnnpack-fp32: every action from 0.5"
+
+
 @pytest.mark.parametrize("inside", ["", "toy/"], ids=["at the root", "in one folder"])
 def test_a_zip_is_read_like_its_folder(tmp_path: Path, inside: str) -> None:
     folder = write(tmp_path / "b", content())
@@ -127,6 +154,11 @@ def drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
 def threshold(**changed: Any) -> Callable[[dict[str, Any]], None]:
     record = {"rule": "f1", "clips": 9, "f1": 0.8, "precision": 0.9, "recall": 0.7, "curve": []}
     return put(record | changed, "artifacts", 0, "threshold")
+
+
+def action(name: str = "wave", **changed: Any) -> Callable[[dict[str, Any]], None]:
+    record = {"conf": 0.5, "f1": 0.8, "precision": 0.9, "recall": 0.7, "doing": 20, "not_doing": 30}
+    return put({name: record | changed}, "artifacts", 0, "action_thresholds")
 
 
 def put(value: Any, *path: str | int) -> Callable[[dict[str, Any]], None]:
@@ -163,6 +195,10 @@ def put(value: Any, *path: str | int) -> Callable[[dict[str, Any]], None]:
         pytest.param(threshold(f1=1.5), "record holds 1.5, not 0..1", id="impossible F1"),
         pytest.param(threshold(curve=[[0.1, 0.2]]), "has 2 entries, expected 3", id="bad curve"),
         pytest.param(threshold(clips=0), "clips is 0", id="threshold of no clips"),
+        pytest.param(action(conf=1.5), "conf of an action is 1.5", id="action's conf above 1"),
+        pytest.param(action(doing=-1), "fewer than nobody", id="action of nobody"),
+        pytest.param(action("swim"), r"has \['swim'\], not a class", id="action unknown"),
+        pytest.param(action(rule="f1"), "unknown field 'rule'", id="action's unknown field"),
         pytest.param(
             put({"pred_boxes": 1.0}, "artifacts", 0, "self_test_tolerance"),
             "self_test_tolerance of .* names",

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from runtime.runner import ClipRunner
+from tests.runtime.conftest import with_action_threshold
 
 # Beside the native module: in the source tree after tools/build_native.sh, in site-packages after
 # an editable or an ordinary install.
@@ -84,13 +85,39 @@ def test_gives_the_results_of_the_python_runtime(
     assert any(one["detections"] for one in expected)
 
 
+@pytest.mark.parametrize("conf", [None, 0.45], ids=["its own", "one for all"])
+def test_names_actions_from_the_same_thresholds_on_as_python(
+    make_bundle: Any, tmp_path: Path, conf: float | None
+) -> None:
+    from runtime.sources import SourceConfig
+
+    bundle, frames = make_bundle(), video(60)
+    folder, config = write_images(tmp_path / "images", frames), SourceConfig(image_fps=30.0)
+    with ClipRunner(bundle, conf=0.0, action_conf=0.0) as python:
+        found = [result.detections.actions for result in python.stream(folder, config=config)]
+    scores = np.sort(np.concatenate(found)[:, 2])
+    with_action_threshold(bundle, "fall \u2603", float(scores[len(scores) // 2]))
+    flags = [] if conf is None else ["--action-conf", str(conf)]
+    raw = ("--raw", f"{WIDTH}x{HEIGHT}@30", "--conf", "0")
+    done = run("--model", bundle, *raw, *flags, frames=frames.tobytes())
+    assert done.returncode == 0, done.stderr
+    says = "0.50 (1 of 3 actions have their own)" if conf is None else "0.45"
+    assert f"action-conf {says}" in done.stderr
+    with ClipRunner(bundle, conf=0.0, action_conf=conf) as python:
+        expected = [result.to_dict() for result in python.stream(folder, config=config)]
+    assert without_latency(results(done.stdout)) == without_latency(expected)
+    named = ["fall \u2603" in one["actions"] for e in expected for one in e["detections"]]
+    if conf is None:
+        assert sum(named) == len(scores) - len(scores) // 2, "from the middle score on"
+
+
 def test_says_its_configuration_first_and_its_speed_last(make_bundle: Any) -> None:
     done = run(
         *("--model", make_bundle(), "--raw", f"{WIDTH}x{HEIGHT}@30", "--threads", "1"),
         frames=video(30).tobytes(),
     )
     first, *_, last = done.stderr.splitlines()
-    assert "bundle tiny (xnnpack-int8.pte, int8), conf 0.4000" in first
+    assert "bundle tiny (xnnpack-int8.pte, int8), conf 0.4000, action-conf 0.50, " in first
     assert "30.00 fps, 1 thread, ExecuTorch 1.5.1" in first
     assert "untrained" in done.stderr
     assert last.startswith("Speed: ")

@@ -29,6 +29,7 @@ from runtime.results import Event, KeyframeResult
 from runtime.runner import ClipRunner
 from runtime.sinks import JsonLinesSink, Sinks, VideoSink
 from runtime.sources import Frame, SourceConfig, open_source
+from tests.runtime.conftest import BundleMaker, with_action_threshold
 from tests.runtime.fake_camera import FakeCamera, steady
 
 SIZE = (48, 36)
@@ -146,6 +147,23 @@ def test_conf_decides_alone(bundle: Path, images: Path) -> None:
 def test_the_default_conf_is_the_artifacts_own(bundle: Path) -> None:
     with ClipRunner(bundle) as runner:
         assert runner.config.conf == 0.4
+
+
+def test_the_default_action_conf_is_the_artifacts_own_for_each_action(
+    make_bundle: BundleMaker, images: Path
+) -> None:
+    path = make_bundle()
+    with ClipRunner(path, num_threads=1, conf=0.0) as runner:
+        assert runner.config.action_conf == (0.5, 0.5, 0.5)
+        scores = next(iter(runner.stream(images))).detections.actions
+    conf = float(np.sort(scores[:, 1])[1])
+    with_action_threshold(path, "walk", conf)
+    with ClipRunner(path, num_threads=1, conf=0.0) as runner:
+        assert runner.config.action_conf == (0.5, conf, 0.5)
+        result = next(iter(runner.stream(images)))
+        assert sum("walk" in result.actions(i) for i in range(4)) == 3, "equal is enough"
+    with ClipRunner(path, num_threads=1, conf=0.0, action_conf=1.0) as runner:
+        assert next(iter(runner.stream(images))).actions(0) == {}
 
 
 def test_a_file_too_short_for_one_clip_is_an_error(runner: ClipRunner, images: Path) -> None:

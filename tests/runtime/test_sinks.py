@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,24 @@ def run(
             sinks.result(result)
         if end is not None:
             raise end
+
+
+@pytest.mark.parametrize(
+    ("action_conf", "named"),
+    [
+        pytest.param(0.5, {NAMES[0]: 0.91, NAMES[2]: 0.7}, id="one for all"),
+        pytest.param((0.95, 0.2, 0.7, 0.11), {NAMES[2]: 0.7, NAMES[1]: 0.2}, id="each its own"),
+    ],
+)
+def test_an_action_is_named_from_its_threshold_on(
+    action_conf: float | tuple[float, ...], named: dict[str, float]
+) -> None:
+    actions = np.array([[0.91, 0.2, 0.7, 0.1]], np.float64)  # equal to a threshold is enough
+    found = make_result(action_conf=action_conf)
+    result = replace(found, detections=replace(found.detections, actions=actions))
+    assert result.actions(0) == named
+    assert list(result.actions(0)) == list(named), "best first"
+    assert result.to_dict()["detections"][0]["actions"] == named
 
 
 LOST = CameraLostError("camera 0: lost")

@@ -1,0 +1,115 @@
+"""The threshold on p(action) of each action, from answers of an artifact's own engine.
+
+θ on p(actor) decides who is shown, these decide what is said of them. A probability of 0.5 means
+little here: rare actions are learned with low scores, and int8 moves all of them. So each action of
+each artifact has the threshold of the best F1 among the people whom θ lets through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.data.samples import Certainty, ClipDataset, ClipSample
+from edge.data.video_labels import weak_classes
+from edge.evaluation.average_precision import rank
+from edge.evaluation.boxes import best_truth, find_overlaps, first_claims
+from edge.evaluation.operating_point import best_f1
+from runtime.bundle_spec import ActionThreshold
+from runtime.decode import Detections
+
+I8 = npt.NDArray[np.int8]
+
+LEAST_PEOPLE = 10
+"""Found people who do an action, and who do not, below which it gets no threshold of its own."""
+
+_IOU = 0.5
+_DONE, _NOT_DONE, _UNKNOWN = 1, 0, -1
+
+
+class ActionScores:
+    """Collects what is said of people whose actions are known.
+
+    A person is spoken of by the token that overlaps them by 0.5 or more and nobody else by more;
+    of several, the one with the highest p(actor). Bystanders do none of the actions.
+    """
+
+    def __init__(self, dataset: ClipDataset, class_names: Sequence[str]) -> None:
+        """Prepare for the clips of a data set.
+
+        Args:
+            dataset: Says which actions are labelled, and which only for whole videos.
+            class_names: The model's actions, in the order of its scores.
+        """
+        names, weak = tuple(dataset.class_names), set(weak_classes(dataset))
+        both = [i for i, name in enumerate(names) if name in class_names and i not in weak]
+        self.names = tuple(names[i] for i in both)
+        self._of_data = both
+        self._of_model = [list(class_names).index(name) for name in self.names]
+        self._actor: list[npt.NDArray[np.float32]] = []
+        self._scores: list[npt.NDArray[np.float32]] = []
+        self._states: list[I8] = []
+
+    def update(self, sample: ClipSample, found: Detections) -> None:
+        """Add one clip.
+
+        Args:
+            sample: The clip; its frames are not kept.
+            found: All of the model's tokens with boxes in [0, 1], by falling p(actor).
+        """
+        people = np.concatenate([sample.boxes, sample.bystanders]).astype(np.float64)
+        keys = np.zeros(len(found), np.int64)
+        overlaps = find_overlaps(
+            keys, found.xyxy.astype(np.float64), np.zeros(len(people), np.int64), people, iou=_IOU
+        )
+        token, person = best_truth(overlaps)
+        first = first_claims(token, person, np.arange(len(found)))
+        token, person = token[first], person[first]
+        self._actor.append(found.actor[token])
+        self._scores.append(found.actions[token][:, self._of_model])
+        self._states.append(self._known(sample)[person])
+
+    def fit(self, conf: float) -> dict[str, ActionThreshold]:
+        """Return the threshold of each action for which there are enough people.
+
+        Args:
+            conf: θ of the artifact: who is not above it is not spoken of.
+        """
+        if not self._actor:
+            return {}
+        kept = np.concatenate(self._actor).astype(np.float64) > conf
+        scores, states = np.concatenate(self._scores)[kept], np.concatenate(self._states)[kept]
+        result = {}
+        for column, name in enumerate(self.names):
+            one = _fit(scores[:, column].astype(np.float64), states[:, column])
+            if one is not None:
+                result[name] = one
+        return result
+
+    def _known(self, sample: ClipSample) -> I8:
+        """Return who does what: (M + K, C)."""
+        labels = sample.labels[:, self._of_data] > 0.5
+        states = np.where(labels, _DONE, _NOT_DONE).astype(np.int8)
+        states[sample.known[:, self._of_data] != Certainty.KNOWN] = _UNKNOWN
+        # Where the clip is silent about some action, so it may be about its bystanders.
+        silent = sample.certainty is not None
+        beside = np.full((len(sample.bystanders), len(self.names)),
+                         _UNKNOWN if silent else _NOT_DONE, np.int8)  # fmt: skip
+        return np.concatenate([states, beside])
+
+
+def _fit(score: npt.NDArray[np.float64], state: I8) -> ActionThreshold | None:
+    """Return the threshold of the best F1; None where there are too few people."""
+    doing, not_doing = int((state == _DONE).sum()), int((state == _NOT_DONE).sum())
+    if min(doing, not_doing) < LEAST_PEOPLE:
+        return None
+    score, state = score[state != _UNKNOWN], state[state != _UNKNOWN]
+    order = np.argsort(-score, kind="stable")
+    best = best_f1(rank(score[order], state[order] == _DONE, doing))
+    assert best is not None, "each of those who do it is in the ranking"
+    return ActionThreshold(
+        conf=best.conf, f1=best.f1, precision=best.precision, recall=best.recall,
+        doing=doing, not_doing=not_doing,
+    )  # fmt: skip
