@@ -54,6 +54,8 @@ class LabellingOptions:
     small: int = option(8, "pictures of nine such clips each, whose people are small")
     real: str | None = option(None, "folder of real videos, on which the first two detectors are "
                                     "held against each other", metavar="DIR")  # fmt: skip
+    scales: tuple[float, ...] = option(LookPlan().scales, "magnifications of all looks, as of "
+                                                          "`edge label`")  # fmt: skip
     clips: int = option(24, "how many of those, evenly chosen")
     threads: int = option(1, "threads of the detector")
     out: str = option("runs/bench", "folder for labelling.json and labelling.md")
@@ -114,7 +116,7 @@ def run(options: LabellingOptions) -> str:
     detectors = [Detector(Path(path), threads=options.threads) for path in options.detectors]
     rows, found = [], []
     for people, scenes in (("large", _clips(options.num)), ("small", _grids(options.small))):
-        for row in _against_truth(detectors, people, scenes):
+        for row in _against_truth(detectors, people, scenes, options.scales):
             found.append(row)
             rows.append((str(row["detector"]), people, str(row["from"]),
                          *(f"{row[key]:.3f}" for key in _FIGURES), f"{row['ms']:.0f}"))  # fmt: skip
@@ -128,7 +130,8 @@ def run(options: LabellingOptions) -> str:
     ]
     content: dict[str, object] = {"world": found}
     if options.real is not None:
-        agreement = _on_real(detectors[:2], Path(options.real), options.clips)
+        plan = LookPlan(scales=options.scales)
+        agreement = _on_real(detectors[:2], Path(options.real), options.clips, plan)
         content["real"] = agreement
         notes += _told(agreement, detectors), ""
     detectors_told = " ".join(Path(path).name for path in options.detectors)
@@ -136,7 +139,8 @@ def run(options: LabellingOptions) -> str:
         Path(options.out), "labelling", title="Labels of `edge label` against the truth",
         table=[_HEADER, *rows], notes=notes, content=content,
         command=f"python -m benchmarks.labelling --detectors {detectors_told} --num "
-                f"{options.num} --small {options.small}"
+                f"{options.num} --small {options.small} --scales "
+                + " ".join(f"{scale:g}" for scale in options.scales)
                 + (" --real DIR" if options.real is not None else ""),
     )  # fmt: skip
 
@@ -181,10 +185,10 @@ def _scene(sample: ClipSample, size_wh: tuple[int, int]) -> Scene:
 
 
 def _against_truth(
-    detectors: Sequence[Detector], people: str, scenes: Iterator[Scene]
+    detectors: Sequence[Detector], people: str, scenes: Iterator[Scene], scales: tuple[float, ...]
 ) -> list[dict[str, float | str]]:
     """Label scenes in all ways; return a row of figures for each."""
-    plans = {"one look": LookPlan(scales=(1.0,), flip=False), "all looks": LookPlan()}
+    plans = {"one look": LookPlan(scales=(1.0,), flip=False), "all looks": LookPlan(scales=scales)}
     tallies: dict[tuple[str, str], Tally] = {}
     times: dict[tuple[str, str], list[float]] = {}
     for number, (frames, true) in enumerate(scenes, 1):
@@ -227,7 +231,9 @@ def _of_tracks(tracks: Sequence[Track], sample: int) -> tuple[F64, F64]:
     return np.array(boxes, np.float64).reshape(-1, 4), np.array(scores, np.float64)
 
 
-def _on_real(detectors: Sequence[Detector], folder: Path, clips: int) -> dict[str, object]:
+def _on_real(
+    detectors: Sequence[Detector], folder: Path, clips: int, plan: LookPlan
+) -> dict[str, object]:
     """Label real clips with both detectors; return how far the labels agree."""
     from edge.data.clips import find_videos
     from edge.data.media import open_media
@@ -241,7 +247,7 @@ def _on_real(detectors: Sequence[Detector], folder: Path, clips: int) -> dict[st
     for number, path in enumerate(chosen):
         media = open_media(path)
         frames = list(sampled_frames(media, _EVERY_S))
-        both = [make_tracks(_samples(detector, frames), _EVERY_S, TrackPlan())
+        both = [make_tracks(_samples(detector, frames, plan), _EVERY_S, TrackPlan())
                 for detector in detectors]  # fmt: skip
         for index in (0, 1):
             tracks_found[index] += len(both[index])
@@ -263,8 +269,10 @@ def _on_real(detectors: Sequence[Detector], folder: Path, clips: int) -> dict[st
     }
 
 
-def _samples(detector: Detector, frames: Sequence[npt.NDArray[np.uint8]]) -> list[Boxes]:
-    return [find_people(detector, frame, LookPlan()) for frame in frames]
+def _samples(
+    detector: Detector, frames: Sequence[npt.NDArray[np.uint8]], plan: LookPlan
+) -> list[Boxes]:
+    return [find_people(detector, frame, plan) for frame in frames]
 
 
 def _told(agreement: dict[str, object], detectors: Sequence[Detector]) -> str:
