@@ -16,7 +16,7 @@ from edge.data.samples import Certainty, ClipDataset, ClipSample
 from edge.data.video_labels import weak_classes
 from edge.evaluation.average_precision import rank
 from edge.evaluation.boxes import best_truth, find_overlaps, first_claims
-from edge.evaluation.operating_point import best_f1
+from edge.evaluation.operating_point import OperatingPoint, best_f1
 from runtime.bundle_spec import ActionThreshold
 from runtime.decode import Detections
 
@@ -24,6 +24,10 @@ I8 = npt.NDArray[np.int8]
 
 LEAST_PEOPLE = 10
 """Found people who do an action, and who do not, below which it gets no threshold of its own."""
+
+LEAST_CONF = 0.1
+"""No threshold is below it: the labelled clips show less than a camera does, and where an action's
+best F1 lies at scores of nearly nothing, it would be named of people who do something else."""
 
 _IOU = 0.5
 _DONE, _NOT_DONE, _UNKNOWN = 1, 0, -1
@@ -101,15 +105,25 @@ class ActionScores:
 
 
 def _fit(score: npt.NDArray[np.float64], state: I8) -> ActionThreshold | None:
-    """Return the threshold of the best F1; None where there are too few people."""
+    """Return the threshold of the best F1 from `LEAST_CONF` on; None where too few people say."""
     doing, not_doing = int((state == _DONE).sum()), int((state == _NOT_DONE).sum())
     if min(doing, not_doing) < LEAST_PEOPLE:
         return None
     score, state = score[state != _UNKNOWN], state[state != _UNKNOWN]
-    order = np.argsort(-score, kind="stable")
-    best = best_f1(rank(score[order], state[order] == _DONE, doing))
-    assert best is not None, "each of those who do it is in the ranking"
+    best = _best(score, state, doing)
+    if best is not None and best.conf < LEAST_CONF:
+        best = _best(score[score >= LEAST_CONF], state[score >= LEAST_CONF], doing)
+    if best is None:
+        return None
+    conf = max(best.conf, LEAST_CONF)
     return ActionThreshold(
-        conf=best.conf, f1=best.f1, precision=best.precision, recall=best.recall,
+        conf=conf, f1=best.f1, precision=best.precision, recall=best.recall,
         doing=doing, not_doing=not_doing,
     )  # fmt: skip
+
+
+def _best(score: npt.NDArray[np.float64], state: I8, doing: int) -> OperatingPoint | None:
+    if not (state == _DONE).any():
+        return None
+    order = np.argsort(-score, kind="stable")
+    return best_f1(rank(score[order], state[order] == _DONE, doing))

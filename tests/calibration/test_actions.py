@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.actions import LEAST_PEOPLE, ActionScores
+from calibration.actions import LEAST_CONF, LEAST_PEOPLE, ActionScores
 from calibration.threshold import fit_threshold
 from edge.data.samples import Certainty, ClipSample
 from edge.data.video_labels import VideoLabels
@@ -183,3 +183,15 @@ def test_the_engine_of_an_artifact_gives_both_kinds_of_threshold() -> None:
     assert fitted.actions["walk"].conf == pytest.approx((low + high) / 2, abs=1e-6)
     assert list(fitted.actions) == ["walk", "wave"]
     assert fit_threshold(Engine(), Bright(), size).actions == {}
+
+
+def test_a_threshold_is_not_below_its_least() -> None:
+    scores = ActionScores(Clips(), MODEL)
+    for i in range(12):
+        low = 0.5 if i < 4 else 0.02  # most of those who do it have a score of nearly nothing
+        scores.update(clip((1, 0)), tokens((LEFT, 0.9, low, 0.05)))
+        scores.update(clip((0, 1)), tokens((LEFT, 0.9, 0.01, 0.05)))
+    found = scores.fit(0.5)
+    assert found["walk"].conf >= LEAST_CONF
+    assert found["walk"].recall == pytest.approx(4 / 12)
+    assert "wave" not in found, "none of those who do it has a score above the least"
