@@ -26,7 +26,7 @@ OUTPUT_TITLES = ("boxes", "actor", "actions")
 class ClosenessOptions:
     """Flags."""
 
-    variant: str = option("nano", "pico, nano or tiny, with random weights")
+    variant: str = option("nano", "variant, with random weights")
     model: str | None = option(None, "a checkpoint instead", metavar="PT")
     calib_data: str | None = option(None, "videos; else the reference data, else drawn clips")
     calib_clips: int = option(32, "clips for the ranges")
@@ -97,12 +97,16 @@ def layer_groups(model: object) -> dict[str, tuple[str, ...]]:
     """Return the groups of a compact model: stem, each block's attention and MLP, neck, heads."""
     from edge.model.bmvit import BMViT
     from edge.model.compact import CompactMViT
+    from edge.model.stem_mvit import StemMViT
 
     assert isinstance(model, BMViT)
     backbone = model.backbone
-    if not isinstance(backbone, CompactMViT):
-        raise ConfigError("groups are known for the compact variants only: pico, nano, tiny")
+    if not isinstance(backbone, CompactMViT | StemMViT):
+        raise ConfigError("groups are known for pico, nano and tiny, also from scratch")
     groups: dict[str, tuple[str, ...]] = {"stem": ("model.backbone.stem*", "model.backbone.merge*")}
+    if isinstance(backbone, StemMViT):
+        groups = {"stem": ("model.backbone.stem*",),
+                  "fusion": ("model.backbone.fusion*", "model.backbone.merge*")}  # fmt: skip
     for index in range(len(backbone.blocks)):
         base = f"model.backbone.blocks.{index}"
         # The skip and the sum behind it belong to the attention, whose branch they carry.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # A clip without its frames, where it lies, and what was found there.
 Found = tuple[ClipSample, ClipPlace, Detections]
+VARIANTS = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch")
 KINDS = ("float32, torch", "int8, the device's engine")
 _HEADER = (
     "model", "recordings", "clips", "people", "actor AP@0.5", "ROC-AUC (95 %)",
@@ -56,7 +57,7 @@ class CrossOptions:
     data: str = option(
         "labelled", "folder of `edge label --present --absent --groups`", metavar="DIR"
     )
-    model: str = option("pico", "variant", choices=("pico", "nano", "tiny"))
+    model: str = option("pico-scratch", "variant", choices=VARIANTS)
     init: str = option("weights/pico/model.pt", "weights that have seen none of these recordings")
     weights: str | None = option(
         None, "folder with fold0.pt and so on, each fold's own weights, in place of a first "

@@ -29,7 +29,7 @@ from benchmarks._engines.base import (
 )
 from benchmarks._engines.flags import command_of
 from benchmarks._engines.rounds import Job, Timing, measure, ratio
-from benchmarks._engines.tables import absences, agreement_table, goals, table
+from benchmarks._engines.tables import TEXTBOOK_SIZE, absences, agreement_table, goals, table
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
 from runtime.report import write_report
@@ -59,7 +59,7 @@ class EngineOptions:
     threads: int = option(2, "threads of each engine")
     rounds: int = option(10, "turns of each engine")
     turn_ms: float = option(300.0, "length of a turn, milliseconds; at least five runs")
-    textbook: bool = option(True, "measure the naive LayerNorm MViT beside `nano`")
+    textbook: bool = option(True, "measure the naive LayerNorm MViT beside `nano-scratch`")
     calib_data: str | None = option(
         None, "videos for int8 ranges; else the reference data, else drawn clips", metavar="PATH"
     )
@@ -187,7 +187,7 @@ def make_networks(options: EngineOptions) -> list[Network]:
         clips = load_clips(model.config, calib_data=calib_data, count=options.calib_clips)
         settle(model, clips.calibration)
         networks.append(Network(variant, model, clips))
-        if variant == "nano" and options.textbook:
+        if variant == TEXTBOOK_SIZE and options.textbook:
             networks.append(textbook(model.config, clips))
     return networks
 
@@ -288,7 +288,7 @@ def _row(
 
 def _ours_beside(network: Network, timings: dict[tuple[str, str], Timing]) -> str:
     """Return the network whose time in our engine stands against this one."""
-    return "nano" if network.name == "textbook" else network.name
+    return TEXTBOOK_SIZE if network.name == "textbook" else network.name
 
 
 def _notes(

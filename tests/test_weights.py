@@ -27,7 +27,7 @@ CLIPS = 32
 def test_they_are_whole_and_say_where_they_come_from(variant: str) -> None:
     folder = WEIGHTS / variant
     checkpoint = load_checkpoint(folder / "model.pt")
-    assert checkpoint.config.variant == variant
+    assert checkpoint.config.variant == f"{variant}-scratch", "without a pretrained stem, as yet"
     assert checkpoint.class_names == CLASSES[variant]
     assert checkpoint.trained
     runs = json.loads((folder / "training.json").read_text())
@@ -48,7 +48,7 @@ def test_each_fold_by_recording_has_weights_of_its_own() -> None:
     for number, path in enumerate(files):
         checkpoint = load_checkpoint(path)
         shape = clip_shape(checkpoint.config)
-        assert (checkpoint.config.variant, shape.height, shape.width) == ("pico", 256, 256)
+        assert (checkpoint.config.variant, shape.height, shape.width) == ("pico-scratch", 256, 256)
         assert checkpoint.config.heads.rivals == 4.0
         assert checkpoint.class_names == (*CLASS_NAMES, *REAL)
         assert checkpoint.trained

@@ -1,4 +1,4 @@
-"""MViTv2 as published, at the size of `nano`, lowered as a first try would be.
+"""MViTv2 as published, at the size of `nano-scratch`, lowered as a first try would be.
 
 LayerNorms (51 of them), tokens in rows, GELU, keys and values projected before they are pooled.
 Only what any first try must do is done: its 3D convolutions and poolings are rewritten (XNNPACK has
@@ -27,7 +27,7 @@ _aten = torch.ops.aten
 
 
 def textbook(config: BMViTConfig, clips: Clips) -> Network:
-    """Return the network for the clips of a model of `nano`'s kind."""
+    """Return the network for the clips of a model of `nano-scratch`'s kind."""
     from edge.model.bmvit import BMViTConfig
     from edge.model.mvit import MViTConfig
     from edge.model.variants import from_config

@@ -73,6 +73,9 @@ class Subject:
         trained: Whether its weights were ever trained.
         conf: Threshold on p(actor).
         why_no_attention: One sentence where attention cannot be shown, else None.
+        model: What is run.
+        slices: Slices of tokens; None where only their number tells (a bundle with all tokens).
+        device: Device of torch.
     """
 
     name: str
@@ -82,7 +85,7 @@ class Subject:
     conf: float
     why_no_attention: str | None
     model: Checkpoint | Predictor
-    slices: int
+    slices: int | None
     device: str = "cpu"
 
     def explain(self, frames: Sequence[Image]) -> Explanation:
@@ -107,7 +110,7 @@ class Subject:
         actor[tokens.token] = tokens.actor
         return Explanation(
             frames=frames, keyframe=keyframe, tokens=tokens, conf=self.conf,
-            actor_map=actor.reshape(self.slices, *self._grid(len(tokens))), attention=attention,
+            actor_map=actor.reshape(self._grid(len(tokens))), attention=attention,
         )  # fmt: skip
 
     def _run_torch(self, rgb: npt.NDArray[np.uint8]) -> tuple[tuple[F32, F32, F32], LastAttention]:
@@ -128,14 +131,15 @@ class Subject:
         )
         return (boxes, actor, actions), attention
 
-    def _grid(self, tokens: int) -> tuple[int, int]:
-        """Return rows and columns of a slice of tokens."""
+    def _grid(self, tokens: int) -> tuple[int, int, int]:
+        """Return slices of tokens, and the rows and columns of each."""
         for stride in STRIDES:
             rows, columns = self.shape.height // stride, self.shape.width // stride
-            if rows * columns * self.slices == tokens:
-                return rows, columns
+            slices = self.slices or max(1, tokens // max(1, rows * columns))
+            if slices * rows * columns == tokens:
+                return slices, rows, columns
         raise ConfigError(
-            f"{self.name} gives {tokens} tokens in {self.slices} slices from "
+            f"{self.name} gives {tokens} tokens in {self.slices or 'some'} slices from "
             f"{self.shape.height}x{self.shape.width} px, which is no grid of stride 8, 16 or 32"
         )
 
@@ -226,5 +230,5 @@ def _programs(predictor: Predictor, path: Path, conf: float | None) -> Subject:
         trained=predictor.trained, conf=own if conf is None else conf,
         why_no_attention="no attention: a compiled program shows none, and there is no float "
         "checkpoint (.pt) in the bundle's folder; give it as --model",
-        model=predictor, slices=_SLICES.get(selection, predictor.shape.num_frames // 2),
+        model=predictor, slices=_SLICES.get(selection),
     )  # fmt: skip

@@ -76,8 +76,8 @@ def _backbones(small: BMViT, large: BMViT) -> tuple[CompactConfig, CompactConfig
     before, after = small.config.backbone, large.config.backbone
     if not isinstance(before, CompactConfig) or not isinstance(after, CompactConfig):
         raise ConfigError(
-            f"a {large.config.variant} cannot be grown from a {small.config.variant}: only compact "
-            f"models (pico, nano, tiny) grow"
+            f"a {large.config.variant} cannot be grown from a {small.config.variant}: only models "
+            f"without a pretrained stem (pico-scratch, nano-scratch, tiny-scratch) grow"
         )
     return before, after
 

@@ -22,8 +22,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> EngineReport:
 
     folder = tmp_path_factory.mktemp("bench")
     model = build_model(
-        "pico", num_classes=3, seed=0, height=32, width=32, num_frames=4, hidden_channels=16,
-        channels=(32, 32), depths=(1, 1), head_channels=32, strides=(2,), kv_strides=(2, 1),
+        "pico-scratch", num_classes=3, seed=0, height=32, width=32, num_frames=4,
+        hidden_channels=16, channels=(32, 32), depths=(1, 1), head_channels=32, strides=(2,),
+        kv_strides=(2, 1),
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGE_SHARED", str(folder / "absent"))

@@ -165,7 +165,7 @@ def test_folds_begin_with_weights_of_their_own(
 
 
 def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
-    model = build_model("pico", num_classes=2, seed=0, **TINY)
+    model = build_model("pico-scratch", num_classes=2, seed=0, **TINY)
     trained, path = tmp_path / "last.pt", tmp_path / "yielding.pt"
     save_checkpoint(trained, model, class_names=("a", "b"), trained=True, note="n")
     cross_validation._let_yield(trained, path, 4.0)

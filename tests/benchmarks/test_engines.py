@@ -124,6 +124,15 @@ def test_goals_name_what_was_reached() -> None:
     assert not_reached == "- nano int8 of the limit: 40%, goal 50% (not met)"
 
 
+def test_the_textbook_stands_beside_the_variant_of_its_size() -> None:
+    rows = [
+        EngineRow(network="nano-scratch", engine="xnnpack-int8", precision="int8", gflop=3.0),
+        EngineRow(network="textbook", engine="xnnpack-int8", precision="int8", gflop=6.0, ours=0.3),
+    ]
+    (line,) = goals(rows)
+    assert line == "- nano-scratch / textbook: 0.30, goal 0.42 (met); 0.60 at equal GFLOP"
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

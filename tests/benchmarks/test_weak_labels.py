@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edge.data.synthetic import CLASS_NAMES
 
     path = tmp_path_factory.mktemp("weak") / "model.pt"
-    model = build_model("pico", num_classes=len(CLASS_NAMES), seed=3)
+    model = build_model("pico-scratch", num_classes=len(CLASS_NAMES), seed=3)
     save_checkpoint(path, model, class_names=CLASS_NAMES, trained=False, note="for tests")
     return path
 

@@ -12,6 +12,9 @@ from edge.model.variants import VARIANTS, build_model, variant_config
 from runtime.errors import ConfigError
 
 SMALL_INPUT = {"height": 64, "width": 96, "num_frames": 8}
+# With a pretrained stem a step is four frames, not two.
+FOUR_STEPS = {"nano": {"num_frames": 16}}
+FAMILIES = ("nano", "nano-scratch", "small")
 TINY_MVIT = {"depth": 2, "embed_dim": 8, "stage_starts": (1,), "q_pool_at": (0, 1)}
 
 
@@ -19,19 +22,22 @@ def tiny(variant: str, **overrides: object) -> BMViT:
     """Build a variant on a small input, MViTv2 also with small widths."""
     extra = TINY_MVIT if variant == "small" else {}
     return build_model(
-        variant, num_classes=5, seed=0, **{**SMALL_INPUT, **extra, **overrides}
+        variant,
+        num_classes=5,
+        seed=0,
+        **{**SMALL_INPUT, **FOUR_STEPS.get(variant, {}), **extra, **overrides},
     ).eval()
 
 
 @pytest.mark.parametrize("selection", TOKEN_SELECTIONS)
-@pytest.mark.parametrize("variant", ["nano", "small"])
+@pytest.mark.parametrize("variant", FAMILIES)
 def test_every_token_is_a_triplet(variant: str, selection: TokenSelection) -> None:
     model = tiny(variant, token_selection=selection)
     time, rows, columns = model.out_grid
     assert (time, rows, columns) == (4, 4, 6)
     tokens = {"all": 4, "centre": 1, "centre_mean": 1, "halves": 2}[selection] * rows * columns
     with torch.no_grad():
-        outputs = model(torch.randn(2, 3, 8, 64, 96))
+        outputs = model(torch.randn(2, *model.config.clip_shape[1:]))
     assert {key: tuple(value.shape) for key, value in outputs.items()} == {
         "pred_boxes": (2, tokens, 4),
         "pred_actor": (2, tokens),
@@ -43,10 +49,10 @@ def test_every_token_is_a_triplet(variant: str, selection: TokenSelection) -> No
 
 
 @pytest.mark.parametrize("selection", TOKEN_SELECTIONS)
-@pytest.mark.parametrize("variant", ["nano", "small"])
+@pytest.mark.parametrize("variant", FAMILIES)
 def test_a_clip_says_the_same_alone_and_in_a_batch(variant: str, selection: TokenSelection) -> None:
     model = tiny(variant, token_selection=selection)
-    clips = torch.randn(3, 3, 8, 64, 96)
+    clips = torch.randn(3, *model.config.clip_shape[1:])
     with torch.no_grad():
         together = model(clips)
         for index in range(3):
@@ -66,13 +72,13 @@ def test_token_index_is_slice_row_column() -> None:
     torch.testing.assert_close(boxes[token, :2], torch.tensor([(5 + 0.5) / 6, (2 + 0.5) / 4]))
 
 
-@pytest.mark.parametrize("variant", ["nano", "small"])
+@pytest.mark.parametrize("variant", FAMILIES)
 def test_actions_see_the_whole_clip_in_halves(variant: str) -> None:
     """The first half's mean reads slices 0 and 1; its box and actor read slice 1 alone."""
-    model = tiny(variant)
+    model = tiny(variant, token_selection="halves")
     slices = [torch.randn(1, model.backbone.out_channels, 4, 6) for _ in range(4)]
     model.backbone.forward_slices = lambda _: slices  # type: ignore[method-assign,assignment]
-    clip = torch.zeros(1, 3, 8, 64, 96)
+    clip = torch.zeros(model.config.clip_shape)
     with torch.no_grad():
         before = model(clip)
         slices[0] = slices[0] + 1.0
@@ -97,11 +103,13 @@ def test_seed_decides_the_weights_and_leaves_the_random_state_alone() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variants_take_the_kinetics_convention(variant: str) -> None:
+def test_variants_take_pixels_as_their_weights_were_trained(variant: str) -> None:
+    """With the convention of Kinetics, or, behind a pretrained stem, from -1 to 1."""
     config = variant_config(variant)
-    assert config.mean == (0.45, 0.45, 0.45)
-    assert config.std == (0.225, 0.225, 0.225)
-    assert config.token_selection == "halves"
+    stem = variant in ("pico", "nano", "tiny")
+    assert config.mean == ((0.5,) * 3 if stem else (0.45,) * 3)
+    assert config.std == ((0.5,) * 3 if stem else (0.225,) * 3)
+    assert config.token_selection == ("centre_mean" if stem else "halves")
     assert config.clip_shape == (1, 3, config.num_frames, config.height, config.width)
     assert config.sample_period_s == pytest.approx(4 / 30)
 
@@ -145,16 +153,17 @@ def test_small_runs_at_full_size() -> None:
 )
 def test_bad_wishes_are_refused(call: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_model(**{"variant": "nano", "num_classes": 3, **call})  # type: ignore[arg-type]
+        build_model(**{"variant": "nano-scratch", "num_classes": 3, **call})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("selection", TOKEN_SELECTIONS)
+@pytest.mark.parametrize("variant", ["pico", "pico-scratch"])
 def test_a_compact_model_exports_without_a_mean_or_a_fifth_dimension(
-    selection: TokenSelection,
+    variant: str, selection: TokenSelection
 ) -> None:
     """An int8 delegate leaves reductions over time and 5D tensors outside."""
     model = build_model(
-        "pico", num_classes=3, seed=0, height=32, width=32, token_selection=selection
+        variant, num_classes=3, seed=0, height=32, width=32, token_selection=selection
     )
     program = torch.export.export(model.eval(), (torch.randn(model.config.clip_shape),))
     calls = [node for node in program.graph.nodes if node.op == "call_function"]

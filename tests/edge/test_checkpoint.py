@@ -21,7 +21,7 @@ NAMES = ["stand", "wave", "fall"]
 @pytest.fixture(scope="module")
 def model() -> BMViT:
     return build_model(
-        "pico", num_classes=3, seed=0, height=32, width=48, token_selection="centre_mean"
+        "pico-scratch", num_classes=3, seed=0, height=32, width=48, token_selection="centre_mean"
     ).eval()
 
 
@@ -32,7 +32,7 @@ def saved(model: BMViT, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("variant", ["pico", "small"])
+@pytest.mark.parametrize("variant", ["pico", "pico-scratch", "small"])
 def test_round_trip_gives_the_same_model(variant: str, tmp_path: Path) -> None:
     extra: dict[str, Any] = {"depth": 2, "stage_starts": (1,), "q_pool_at": (1,)}
     overrides = {"height": 32, "width": 32, **(extra if variant == "small" else {})}

@@ -22,9 +22,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
 # The smallest variant on a few clips of the benchmark world.
 FLAGS = (
-    "train", "--model", "pico", "--data", "synthetic-train:8", "--val-clips", "2", "--batch", "4",
-    "--lr0", "2e-4", "--steps", "6", "--log-every", "1", "--save-every", "3", "--workers", "0",
-    "--device", "cpu", "--no-tensorboard", "--token-selection", "halves",
+    "train", "--model", "pico-scratch", "--data", "synthetic-train:8", "--val-clips", "2",
+    "--batch", "4", "--lr0", "2e-4", "--steps", "6", "--log-every", "1", "--save-every", "3",
+    "--workers", "0", "--device", "cpu", "--no-tensorboard", "--token-selection", "halves",
 )  # fmt: skip
 LOSSES = ("loss", "actor", "bbox", "giou", "action")
 
@@ -159,8 +159,10 @@ def test_a_resumed_run_takes_its_flags_from_its_folder(tmp_path: Path) -> None:
         pytest.param(["--data", "", "--batch", "2"], "--data is empty", id="empty"),
         pytest.param(["--data", "synthetic-trian"], "Did you mean 'synthetic-train'", id="name"),
         pytest.param(["--data", "synthetic-train", "--device", "tpu"], "--device", id="device"),
-        pytest.param(["--data", "synthetic-train", "--batch", "3", "--accumulate", "2"],
-                     "multiple of 2", id="parts"),
+        pytest.param(["--data", "synthetic-train", "--batch", "3", "--accumulate", "2", "--model",
+                      "pico-scratch"], "multiple of 2", id="parts"),
+        pytest.param(["--data", "synthetic-train", "--model", "pico"],
+                     "give --stem-weights", id="stem"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_sentence(

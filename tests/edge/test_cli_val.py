@@ -21,7 +21,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edge.model.variants import build_model
 
     model = build_model(
-        "nano", num_classes=len(CLASS_NAMES), seed=0, num_frames=4, height=64, width=64,
+        "nano-scratch", num_classes=len(CLASS_NAMES), seed=0, num_frames=4, height=64, width=64,
         channels=(16, 32), depths=(1, 1), head_channels=16, strides=(2,), kv_strides=(4, 2),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("val") / "tiny.pt"

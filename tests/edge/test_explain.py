@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edge.cli import main  # noqa: E402
+from edge.data.samples import ClipShape  # noqa: E402
 from edge.evaluation.clips import predict  # noqa: E402
 from edge.explain.attention import last_layer, run_with_attention  # noqa: E402
 from edge.explain.canvas import WIDTH  # noqa: E402
@@ -37,7 +38,14 @@ def one_thread() -> None:
 
 
 def compact(**changes: Any) -> BMViT:
-    return build_model("nano", num_classes=2, seed=0, **{**TINY, **changes}).eval()
+    return build_model("nano-scratch", num_classes=2, seed=0, **{**TINY, **changes}).eval()
+
+
+def on_stem(**changes: Any) -> BMViT:
+    """Return a model on a per-frame stem: two steps of four frames."""
+    shape = {"height": 64, "width": 96, "stem_width": 0.25, "frame_channels": 16,
+             "channels": (32,), "depths": (2,), "head_channels": 16, "kv_strides": (2,)}  # fmt: skip
+    return build_model("nano", num_classes=2, seed=0, **{**shape, **changes}).eval()
 
 
 def published(selection: str = "halves", **changes: Any) -> BMViT:
@@ -62,6 +70,8 @@ def clip_of(model: BMViT) -> torch.Tensor:
         # Two steps of two frames; the keys join them, and are pooled from 4 x 6 by two.
         pytest.param(compact, (2, 4, 6), (1, 2, 3), id="compact"),
         pytest.param(lambda: compact(kv_pairs=False), (2, 4, 6), (2, 2, 3), id="single steps"),
+        pytest.param(on_stem, (2, 4, 6), (1, 2, 3), id="on a stem"),
+        pytest.param(lambda: on_stem(kv_pairs=False), (2, 4, 6), (2, 2, 3), id="on a stem, single"),
         pytest.param(published, (4, 8, 8), (4, 8, 8), id="published"),
         pytest.param(lambda: published(cls_token=True), (4, 8, 8), (4, 8, 8), id="class token"),
     ],
@@ -84,10 +94,16 @@ def test_the_last_layer_is_seen_as_it_is(model: Any, queries: Any, keys: Any) ->
     assert not last_layer(model)._forward_hooks, "the hooks are gone"
 
 
-def test_the_weights_are_those_that_mix_the_values() -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(lambda: compact(channels=(32, 32), head_channels=32), id="compact"),
+        pytest.param(lambda: on_stem(head_channels=32), id="on a stem"),
+    ],
+)
+def test_the_weights_are_those_that_mix_the_values(model: Any) -> None:
     """Mix the values by the weights that were seen: the layer itself must say the same."""
-    # One head, so that the mean over heads is the head.
-    model = compact(channels=(32, 32), head_channels=32)
+    model = model()  # of one head, so that the mean over heads is the head
     layer = last_layer(model)
     seen: dict[str, torch.Tensor] = {}
     layer.v.register_forward_hook(lambda m, i, o: seen.update(v=o))
@@ -134,6 +150,33 @@ def test_weights_that_do_not_sum_to_one_are_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("edge.explain.attention._SOFTMAX", (torch.sigmoid,))
     with pytest.raises(DecodeError, match="expected 1"):
         run_with_attention(model, clip_of(model))
+
+
+@pytest.mark.parametrize("selection", ["halves", "all"])
+def test_maps_and_pictures_of_a_model_on_a_stem(
+    selection: str, video: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "stem.pt"
+    model = on_stem(token_selection=selection)
+    save_checkpoint(path, model, class_names=NAMES, trained=False)
+    subject = open_subject(str(path), conf=0.0)
+    clip, what = explained(subject, video)
+    assert what.actor_map.shape == (2, 4, 6)
+    assert what.attention is not None
+    assert what.attention.weights.shape == (2, 4, 6, 1, 2, 3)
+    heading = Heading(source="x", frame=16, t=clip.keyframe_t, times=clip.times)
+    assert draw_explanation(subject, what, heading).shape[1] == WIDTH
+
+
+def test_of_all_tokens_of_a_bundle_their_number_tells_the_slices() -> None:
+    shape = ClipShape(num_frames=8, height=64, width=96, sampling_rate=4, fps=30.0)
+    subject = Subject(
+        name="x", class_names=NAMES, shape=shape, trained=True, conf=0.5, why_no_attention=None,
+        model=None, slices=None,
+    )  # fmt: skip
+    assert [subject._grid(tokens) for tokens in (48, 96)] == [(2, 4, 6), (4, 4, 6)]
+    with pytest.raises(ConfigError, match="7 tokens in some slices"):
+        subject._grid(7)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +275,7 @@ def test_a_bundles_own_checkpoint_shows_attention(checkpoint: Path, tmp_path: Pa
         spec = bundle.spec
     height, width = spec.clip_shape[-2:]
     names = len(spec.class_names)
-    model = build_model("nano", num_classes=names, seed=0, height=height, width=width)
+    model = build_model("nano-scratch", num_classes=names, seed=0, height=height, width=width)
     save_checkpoint(folder / "own.pt", model, class_names=spec.class_names, trained=False)
     subject = open_subject(str(folder))
     assert (subject.name, subject.why_no_attention) == ("own.pt", None)

@@ -120,8 +120,8 @@ def test_a_model_that_yields_has_the_same_weights_and_boxes() -> None:
     shape = {"num_frames": 4, "height": 64, "width": 64, "channels": (16, 32), "depths": (1, 1)}
     shape |= {"head_channels": 16, "strides": (2,), "kv_strides": (4, 2)}
     shape |= {"reference_size": (0.8, 0.9), "reference_spread": 1.2}
-    plain = build_model("nano", num_classes=2, seed=0, **shape).eval()
-    model = build_model("nano", num_classes=2, seed=1, rivals=4, **shape).eval()
+    plain = build_model("nano-scratch", num_classes=2, seed=0, **shape).eval()
+    model = build_model("nano-scratch", num_classes=2, seed=1, rivals=4, **shape).eval()
     with torch.no_grad():
         plain.heads.actor.last.weight.mul_(50)
         model.load_state_dict(plain.state_dict())

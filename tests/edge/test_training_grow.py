@@ -28,7 +28,7 @@ LARGE = SMALL | {
 
 def trained(**changes: Any) -> BMViT:
     """Return a small model whose weights and statistics are those of no fresh one."""
-    model = build_model("pico", num_classes=3, seed=1, **(SMALL | changes))
+    model = build_model("pico-scratch", num_classes=3, seed=1, **(SMALL | changes))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -41,7 +41,7 @@ def trained(**changes: Any) -> BMViT:
 
 
 def fresh(**changes: Any) -> BMViT:
-    return build_model("pico", num_classes=3, seed=3, **(LARGE | changes)).eval()
+    return build_model("pico-scratch", num_classes=3, seed=3, **(LARGE | changes)).eval()
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -103,13 +103,15 @@ def test_only_compact_models_grow() -> None:
             super().__init__()
             self.config = replace(model.config, backbone=object())  # type: ignore[arg-type]
 
-    with pytest.raises(ConfigError, match="only compact models"):
+    with pytest.raises(ConfigError, match="only models without a pretrained stem"):
         grow(trained(), Other(fresh()))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="a nano cannot be grown from a pico"):
+        grow(build_model("pico", num_classes=2), build_model("nano", num_classes=2))
 
 
 def test_nano_grows_from_pico() -> None:
-    pico, nano = build_model("pico", num_classes=2), build_model("nano", num_classes=2)
+    pico, nano = (build_model(f"{name}-scratch", num_classes=2) for name in ("pico", "nano"))
     grow(pico, nano)
     assert isinstance(nano.config.backbone, CompactConfig)
     with pytest.raises(ConfigError, match="not one whole multiple"):
-        grow(nano, build_model("tiny", num_classes=2))
+        grow(nano, build_model("tiny-scratch", num_classes=2))

@@ -22,6 +22,7 @@ from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
 from edge.training import data as training_data
 from edge.training.config import TrainOptions, check_same_run, clear_folder, read_run
+from edge.training.deep_supervision import EarlyHeads
 from edge.training.logs import read_log
 from edge.training.loop import Outcome, Trainer
 from runtime.errors import ArtifactError, ConfigError, TrainingError
@@ -58,8 +59,8 @@ class OneAction(MovingSquares):
 
 @pytest.fixture(autouse=True)
 def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a tiny network behind the name `pico`, and squares behind the data sets."""
-    monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **TINY))
+    """Put a tiny network behind the name `pico-scratch`, and squares behind the data sets."""
+    monkeypatch.setitem(VARIANTS, "pico-scratch", with_overrides(VARIANTS["pico-scratch"], **TINY))
 
     def open_squares(
         spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None, part: str = "val"
@@ -72,7 +73,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options_of(out: Path, **changes: Any) -> TrainOptions:
     fields: dict[str, Any] = {
-        "model": "pico", "data": "squares", "out": str(out), "batch": 8, "steps": 12,
+        "model": "pico-scratch", "data": "squares", "out": str(out), "batch": 8, "steps": 12,
         "workers": 0, "log_every": 2, "save_every": 5, "device": "cpu", "tensorboard": False,
         "drop_path": 0.2, "augment": "off",
     }  # fmt: skip
@@ -203,7 +204,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
 
 
 def teacher_file(path: Path, **overrides: Any) -> str:
-    model = build_model("pico", num_classes=2, seed=7, **overrides)
+    model = build_model("pico-scratch", num_classes=2, seed=7, **overrides)
     save_checkpoint(path, model, class_names=("left", "right"), trained=True)
     return str(path)
 
@@ -233,12 +234,28 @@ def test_early_heads_learn_and_are_not_saved(
         "strides": (2, 1),
         "kv_strides": (4, 2, 2),
     }
-    monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **three))
+    monkeypatch.setitem(VARIANTS, "pico-scratch", with_overrides(VARIANTS["pico-scratch"], **three))
     Trainer(options_of(tmp_path, loss_early=0.5, steps=30, lr0=3e-3, log_every=10)).run()
     rows = [row for row in read_log(tmp_path) if row["kind"] == "train"]
     assert rows[-1]["early"] < 0.95 * rows[0]["early"]
     names = load_checkpoint(tmp_path / "last.pt").model.state_dict()
     assert not any("early" in name for name in names)
+
+
+def test_early_heads_of_a_single_stage_listen_before_its_last_block() -> None:
+    shape = {"height": 32, "width": 32, "stem_width": 0.25, "frame_channels": 16,
+             "channels": (32,), "head_channels": 16, "kv_strides": (2,)}  # fmt: skip
+    model = build_model("pico", num_classes=2, seed=0, depths=(3,), **shape)
+    seen: list[torch.Tensor] = []
+    model.backbone.blocks[1].register_forward_hook(lambda m, i, output: seen.append(output))
+    heads = EarlyHeads(model)
+    found = model(torch.randn(2, *model.config.clip_shape[1:]))
+    assert heads._kept is seen[0]
+    assert {name: value.shape for name, value in heads(2).items()} == {
+        name: value.shape for name, value in found.items()
+    }
+    with pytest.raises(ConfigError, match="a block before it; pico has none"):
+        EarlyHeads(build_model("pico", num_classes=2, depths=(1,), **shape))
 
 
 def test_early_heads_need_a_place_of_the_same_grid(tmp_path: Path) -> None:
@@ -315,8 +332,8 @@ def test_weights_with_other_tokens_or_boxes_begin_anew_where_they_must(
 
 def test_weights_of_another_form_are_refused(tmp_path: Path) -> None:
     first = teacher_file(tmp_path / "first.pt")
-    with pytest.raises(ConfigError, match="a nano cannot be grown from a pico"):
-        Trainer(options_of(tmp_path, model="nano", init=first))
+    with pytest.raises(ConfigError, match="a nano-scratch cannot be grown from a pico-scratch"):
+        Trainer(options_of(tmp_path, model="nano-scratch", init=first))
 
 
 def test_a_larger_variant_is_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,18 +344,20 @@ def test_a_larger_variant_is_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "channels": tuple(2 * c for c in before.channels),
         "head_channels": 2 * before.head_channels,
     }
-    monkeypatch.setitem(VARIANTS, "nano", with_overrides(VARIANTS["pico"], variant="nano", **wide))
-    model = Trainer(options_of(tmp_path / "a", model="nano", init=first)).parts.model
+    wider = with_overrides(VARIANTS["pico-scratch"], variant="nano-scratch", **wide)
+    monkeypatch.setitem(VARIANTS, "nano-scratch", wider)
+    of = {"model": "nano-scratch", "init": first}
+    model = Trainer(options_of(tmp_path / "a", **of)).parts.model
     clip = torch.randn(2, *model.config.clip_shape[1:])
     with torch.no_grad():
         small, large = load_checkpoint(first).model.eval()(clip), model.eval()(clip)
     torch.testing.assert_close(large["pred_boxes"], small["pred_boxes"], atol=1e-5, rtol=1e-4)
-    yielding = Trainer(options_of(tmp_path / "c", model="nano", init=first, rivals=2.0)).parts.model
+    yielding = Trainer(options_of(tmp_path / "c", rivals=2.0, **of)).parts.model
     assert yielding.config.heads.rivals == 2.0
     with torch.no_grad():
         assert torch.equal(yielding.eval()(clip)["pred_boxes"], large["pred_boxes"])
     with pytest.raises(ConfigError, match="cannot be grown"):
-        Trainer(options_of(tmp_path / "b", model="tiny", init=first))
+        Trainer(options_of(tmp_path / "b", model="tiny-scratch", init=first))
 
 
 def test_another_form_of_the_model_is_trained_and_saved_by_its_own_means(tmp_path: Path) -> None:

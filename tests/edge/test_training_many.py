@@ -93,13 +93,13 @@ def test_nobody_to_match_is_no_error() -> None:
 
 
 def test_the_places_of_tokens_are_those_of_their_reference_boxes() -> None:
-    model = build_model("pico", num_classes=2, seed=0, **TINY)
+    model = build_model("pico-scratch", num_classes=2, seed=0, **TINY)
     reference = torch.sigmoid(model.heads.box_reference)[:, :2]  # (S, 2, H, W)
     torch.testing.assert_close(token_centres(model), reference.permute(0, 2, 3, 1).reshape(-1, 2))
 
 
 def test_the_second_heads_begin_as_the_first_and_read_the_same() -> None:
-    model = build_model("pico", num_classes=2, seed=0, **TINY).eval()
+    model = build_model("pico-scratch", num_classes=2, seed=0, **TINY).eval()
     heads = ManyHeads(model).eval()
     with torch.no_grad():
         outputs = model(torch.randn(model.config.clip_shape))
@@ -108,15 +108,15 @@ def test_the_second_heads_begin_as_the_first_and_read_the_same() -> None:
 
 
 def test_they_learn_and_are_not_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **TINY))
+    monkeypatch.setitem(VARIANTS, "pico-scratch", with_overrides(VARIANTS["pico-scratch"], **TINY))
     monkeypatch.setattr(
         training_data,
         "open_dataset",
         lambda spec, shape, seed=0, **_: MovingSquares(shape, 32, seed),
     )
     options: dict[str, Any] = {
-        "model": "pico", "data": "squares", "batch": 8, "steps": 20, "log_every": 20, "workers": 0,
-        "tensorboard": False, "warmup_epochs": 0.0,
+        "model": "pico-scratch", "data": "squares", "batch": 8, "steps": 20, "log_every": 20,
+        "workers": 0, "tensorboard": False, "warmup_epochs": 0.0,
     }  # fmt: skip
     values = {}
     for weight in (0.0, 1.0):

@@ -51,7 +51,7 @@ def test_a_matrix_of_zeros_gives_no_step() -> None:
 
 
 def test_what_mixes_channels_is_for_muon_and_the_rest_for_adamw() -> None:
-    model = build_model("pico", num_classes=2, seed=0, **TINY)
+    model = build_model("pico-scratch", num_classes=2, seed=0, **TINY)
     names = {n for n, module in model.named_modules() if is_hidden_matrix(module)}
     assert "backbone.blocks.0.mlp.0.conv" in names
     assert "backbone.blocks.1.attention.proj.conv" in names

@@ -140,7 +140,7 @@ def test_clips_change_from_pass_to_pass_only_where_asked() -> None:
 def test_pixels_are_normalised_to_the_bit_as_on_a_device(
     mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> None:
-    config = build_model("pico", num_classes=2, mean=mean, std=std, **TINY).config
+    config = build_model("pico-scratch", num_classes=2, mean=mean, std=std, **TINY).config
     frames = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 3), dtype=np.uint8)
     mine = Normalize(config, torch.device("cpu"))(torch.from_numpy(frames)[None])
     preprocess = PreprocessConfig(height=32, width=48, mean=mean, std=std)
@@ -209,7 +209,7 @@ class Torn(MovingSquares):
 def test_a_validation_leaves_out_what_cannot_be_decoded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    model = build_model("pico", num_classes=2, seed=0, **TINY).eval()
+    model = build_model("pico-scratch", num_classes=2, seed=0, **TINY).eval()
     run = partial(validate, model, model.config, limit=0, batch=3, device=torch.device("cpu"))
     torn = Torn([2, 7])
     kept = KeptClips(torn)
@@ -244,7 +244,7 @@ def test_the_rate_may_stay_before_it_falls() -> None:
 
 
 def test_only_weights_of_convolutions_and_linears_decay() -> None:
-    model = build_model("pico", num_classes=2, seed=0, **TINY)
+    model = build_model("pico-scratch", num_classes=2, seed=0, **TINY)
     groups = optimizer_of(model, lr=1.0, weight_decay=0.1).param_groups
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     everything = {id(p) for g in groups for p in g["params"]}
@@ -371,10 +371,22 @@ def test_a_session_ends_at_its_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "size"), [(None, (128, 128)), ("64", (64, 64)), ("32,48", (32, 48))]
+    ("model", "words", "size"),
+    [
+        ("pico-scratch", None, (128, 128)),
+        ("pico-scratch", "64", (64, 64)),
+        ("pico-scratch", "32,48", (32, 48)),
+        ("pico", None, (192, 192)),
+        ("pico", "32,96", (32, 96)),
+    ],
 )
-def test_the_input_picture_may_be_another(words: str | None, size: tuple[int, int]) -> None:
-    parts = build_parts(TrainOptions(model="pico", data="synthetic-train:4", imgsz=words))
+def test_the_input_picture_may_be_another(
+    model: str, words: str | None, size: tuple[int, int]
+) -> None:
+    stem = None if model.endswith("scratch") else "random"
+    parts = build_parts(
+        TrainOptions(model=model, data="synthetic-train:4", imgsz=words, stem_weights=stem)
+    )
     config = parts.model.config
     assert (config.height, config.width) == size
     assert parts.data[0].frames_rgb.shape == (8, *size, 3)
@@ -382,10 +394,10 @@ def test_the_input_picture_may_be_another(words: str | None, size: tuple[int, in
 
 def test_weights_go_to_another_picture(tmp_path: Path) -> None:
     path = tmp_path / "small.pt"
-    small, data = build_model("pico", num_classes=18, seed=3), "synthetic-train:4"
+    small, data = build_model("pico-scratch", num_classes=18, seed=3), "synthetic-train:4"
     names = open_dataset(data, SHAPE).class_names
     save_checkpoint(path, small, class_names=names, trained=True)
-    other = build_parts(TrainOptions(model="pico", data=data, init=str(path), imgsz="160"))
+    other = build_parts(TrainOptions(model="pico-scratch", data=data, init=str(path), imgsz="160"))
     assert other.model.config.height == 160
     mine, theirs = other.model.state_dict(), small.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
@@ -402,7 +414,7 @@ def test_weights_go_to_another_picture(tmp_path: Path) -> None:
 )
 def test_an_impossible_picture_is_one_sentence(words: str, says: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(says)):
-        build_parts(TrainOptions(model="pico", data="synthetic-train:4", imgsz=words))
+        build_parts(TrainOptions(model="pico-scratch", data="synthetic-train:4", imgsz=words))
 
 
 def test_weights_that_are_bound_to_their_picture_are_refused_at_another(tmp_path: Path) -> None:

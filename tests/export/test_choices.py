@@ -34,8 +34,9 @@ torch.set_num_threads(1)
 def small_model() -> BMViT:
     """Return a network of one block, the quickest to export."""
     model = build_model(
-        "nano", num_classes=2, seed=0, num_frames=4, height=64, width=64, channels=(16,),
-        depths=(1,), head_channels=16, strides=(), kv_strides=(4,), step_stages=0, kv_pairs=False,
+        "nano-scratch", num_classes=2, seed=0, num_frames=4, height=64, width=64,
+        channels=(16,), depths=(1,), head_channels=16, strides=(), kv_strides=(4,), step_stages=0,
+        kv_pairs=False,
     )  # fmt: skip
     with torch.no_grad():
         for head in (model.heads.box, model.heads.actor, model.heads.actions):
