@@ -8,8 +8,9 @@ SOURCES := edge export quantize runtime calibration tests benchmarks tools
 .PHONY: demo test check format bench docs bundle clean
 
 # The device's side: no torch, nothing but NumPy, OpenCV and the native module.
+# `make demo VIDEO=path` runs it on a video of yours.
 demo: $(DEMO_VENV)/.installed
-	$(DEMO_VENV)/bin/edge demo --out runs/demo
+	$(DEMO_VENV)/bin/edge demo --out runs/demo $(if $(VIDEO),--video '$(VIDEO)')
 
 $(DEMO_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime edge -name '*.py' -o -name '*.cc' -o -name '*.h' -o -name '*.txt' -o -path 'runtime/models/*' -type f 2>/dev/null)
 	$(PYTHON) -m venv $(DEMO_VENV)

@@ -1,17 +1,20 @@
-"""`edge demo`: the whole road on a video that it draws itself, and how well it went."""
+"""`edge demo`: the whole road on a video that it draws itself, or on yours, and how it went."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.world_video import SIZE_WH, write_world_video
 from edge.evaluation.verdict import judge
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import run
+from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 
 
@@ -20,32 +23,90 @@ class DemoOptions:
     """Flags of `edge demo`."""
 
     out: str = option("runs/demo", "folder for the clip, the video and the results")
-    seconds: float = option(8.0, "length of the clip, s")
-    seed: int = option(2, "which clip")
+    video: str | None = option(None, "your video, in place of the drawn clip", metavar="FILE")
+    seconds: float | None = option(None, "length of the drawn clip, s; by default 8")
+    seed: int | None = option(None, "which drawn clip; by default 2")
     model: str | None = option(None, "bundle; the default one when absent", metavar="BUNDLE")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
+    def __post_init__(self) -> None:
+        if self.video is None:
+            return
+        for name in ("seconds", "seed"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"--{name} is about the drawn clip, and --video is given")
+        if not _is_file(self.video):
+            raise ConfigError(
+                f"--video {self.video}: no such file; a camera or stream is for edge run --source"
+            )
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # a closed folder; a name that no file can have
+        return False
+
 
 def main(argv: Sequence[str]) -> int:
-    """Make the clip, run a bundle on it, and say where the results are."""
+    """Run a bundle on a video, and say where the results are and what they hold."""
     options = OptionParser(prog="edge demo", description=__doc__).parse_into(DemoOptions, argv)
     folder = Path(options.out)
-    clip, video, lines = folder / "clip.mp4", folder / "annotated.mp4", folder / "results.jsonl"
-    truth = write_world_video(clip, seconds=options.seconds, seed=options.seed)
-    print(f"made {clip}: {len(truth)} frames of the benchmark world")
-    flags = ["--source", str(clip), "--save", str(video), "--save-json", str(lines)]
-    flags += ["--overwrite", *(["--model", options.model] if options.model else [])]
-    code = run.main(flags)
+    folder.mkdir(parents=True, exist_ok=True)
+    video, lines = folder / "annotated.mp4", folder / "results.jsonl"
+    if options.video is None:
+        code = _on_drawn_clip(options, folder / "clip.mp4", video, lines)
+    else:
+        code = _run(options, options.video, video, lines)
+        if code == 0:
+            print("\n".join(["", *count_lines(_results(lines))]))
     if code == 0:
-        with Bundle.load(options.model or DEFAULT_BUNDLE) as bundle:
-            names = set(bundle.spec.class_names)
-        if names >= set(CLASS_NAMES):
-            results = [json.loads(line) for line in lines.read_text("utf-8").splitlines()]
-            verdict = judge(results, truth, SIZE_WH, actions=CLASS_NAMES)
-            print("\n".join(["", *verdict.lines()]))
-        else:
-            print("\nthis model knows other actions than the clip shows")
         print(f"\nannotated video: {video}\nresults, one JSON object a keyframe: {lines}")
         print("your own camera:  edge run --source 0 --show")
         print("a stream, saved:  edge run --source rtsp://ADDRESS --save out.mp4")
     return code
+
+
+def _on_drawn_clip(options: DemoOptions, clip: Path, video: Path, lines: Path) -> int:
+    seconds = 8.0 if options.seconds is None else options.seconds
+    seed = 2 if options.seed is None else options.seed
+    truth = write_world_video(clip, seconds=seconds, seed=seed)
+    print(f"made {clip}: {len(truth)} frames of the benchmark world")
+    code = _run(options, str(clip), video, lines)
+    if code == 0:
+        with Bundle.load(options.model or DEFAULT_BUNDLE) as bundle:
+            names = set(bundle.spec.class_names)
+        if names >= set(CLASS_NAMES):
+            verdict = judge(_results(lines), truth, SIZE_WH, actions=CLASS_NAMES)
+            print("\n".join(["", *verdict.lines()]))
+        else:
+            print("\nthis model knows other actions than the clip shows")
+    return code
+
+
+def _run(options: DemoOptions, source: str, video: Path, lines: Path) -> int:
+    flags = ["--source", source, "--save", str(video), "--save-json", str(lines)]
+    return run.main([*flags, "--overwrite", *(["--model", options.model] if options.model else [])])
+
+
+def _results(lines: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.read_text("utf-8").splitlines()]
+
+
+def count_lines(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return how often each action was said, as text; the most frequent first."""
+    keyframes = people = unnamed = 0
+    said: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
+    for result in results:
+        keyframes += 1
+        people += len(result["detections"])
+        unnamed += sum(not found["actions"] for found in result["detections"])
+        names = [name for found in result["detections"] for name in found["actions"]]
+        said.update(names)
+        shown.update(set(names))
+    lines = [f"{people} detections of people who act in {keyframes} keyframes"]
+    rows = [(name, count, f"in {shown[name]} keyframes") for name, count in said.most_common()]
+    rows += [("no action named", unnamed, "")] if unnamed else []
+    width = max((len(name) for name, _, _ in rows), default=0)
+    return lines + [f"  {name:<{width}}  {n:>6}  {where}".rstrip() for name, n, where in rows]

@@ -86,6 +86,7 @@ def draw(
     result: KeyframeResult | None,
     status: FrameStatus | None = None,
     trained: bool = True,
+    latency: bool = True,
 ) -> Image:
     """Return a copy of a frame with what is known of it.
 
@@ -94,12 +95,14 @@ def draw(
         result: Actors to draw; None draws the state only.
         status: State of the run for the bar at the bottom.
         trained: False writes UNTRAINED WEIGHTS on the frame, with or without a result.
+        latency: Say how long the result took; of no use in a picture for others.
     """
     image = image_bgr.copy()
     frame_wh = (image.shape[1], image.shape[0])
     style = Style.of(frame_wh)
     untrained = not trained or (result is not None and not result.trained)
-    texts = [(text, spot, BAR) for text, spot in _bar(style, frame_wh, result, status)]
+    state = _state(result, status, latency=latency)
+    texts = [(text, spot, BAR) for text, spot in _bar(style, frame_wh, state)]
     if untrained:
         texts.append((UNTRAINED, _corner(style, frame_wh, UNTRAINED), ALARM))
     if result is not None and len(result.detections):
@@ -109,14 +112,8 @@ def draw(
     return image
 
 
-def _bar(
-    style: Style,
-    frame_wh: tuple[int, int],
-    result: KeyframeResult | None,
-    status: FrameStatus | None,
-) -> list[tuple[str, Rect]]:
+def _bar(style: Style, frame_wh: tuple[int, int], parts: list[str]) -> list[tuple[str, Rect]]:
     """Return the state, as much of it as fits, and its place at the bottom left."""
-    parts = _state(result, status)
     while len(parts) > 1 and style.text_wh("  ".join(parts))[0] + 2 * style.pad > frame_wh[0]:
         parts.pop()
     if not parts:
@@ -127,14 +124,16 @@ def _bar(
     return [(text, Rect(0, frame_wh[1] - size[1], *size))]
 
 
-def _state(result: KeyframeResult | None, status: FrameStatus | None) -> list[str]:
+def _state(
+    result: KeyframeResult | None, status: FrameStatus | None, *, latency: bool
+) -> list[str]:
     parts = []
     if status is not None and status.warming_up:
         parts.append(f"warming up {status.samples}/{status.num_frames}")
     elif result is not None:
         count = len(result.detections)
         parts.append(f"{count} actor{'' if count == 1 else 's'}")
-        parts.append(f"latency {result.latency_ms:.0f} ms")
+        parts += [f"latency {result.latency_ms:.0f} ms"] if latency else []
     if status is not None and status.live:
         parts.append(f"dropped {status.dropped}")
     return parts
