@@ -75,7 +75,7 @@ class OwnAnswers:
 
 @pytest.fixture
 def labelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "open_dataset", lambda spec, shape: OwnAnswers(shape))
+    monkeypatch.setattr(pipeline, "open_dataset", lambda spec, shape, limit: OwnAnswers(shape))
 
 
 @pytest.mark.usefixtures("labelled", "whole_only")
@@ -206,7 +206,7 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
 def test_clips_with_other_actions_are_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "open_dataset", lambda spec, shape: MovingSquares(shape))
+    monkeypatch.setattr(pipeline, "open_dataset", lambda spec, shape, limit: MovingSquares(shape))
     with pytest.raises(ConfigError, match="left, right; the model has walk, wave, fall"):
         export_bundle(
             checkpoint, targets=["xnnpack-fp32"], calib_data=None, val_data="x", out=tmp_path / "b"
