@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edge.data.class_tables import ANY
+from edge.data.joint_classes import JOINT
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.world_video import SIZE_WH, write_world_video
 from edge.evaluation.verdict import judge
@@ -76,12 +78,34 @@ def _on_drawn_clip(options: DemoOptions, clip: Path, video: Path, lines: Path) -
     if code == 0:
         with Bundle.load(options.model or DEFAULT_BUNDLE) as bundle:
             names = set(bundle.spec.class_names)
-        if names >= set(CLASS_NAMES):
-            verdict = judge(_results(lines), truth, SIZE_WH, actions=CLASS_NAMES)
+        words = _words_of(names)
+        if words is not None:
+            renamed = [
+                replace(
+                    frame,
+                    actors=tuple(
+                        (box, tuple(words[n] for n in said)) for box, said in frame.actors
+                    ),
+                )
+                for frame in truth
+            ]
+            verdict = judge(_results(lines), renamed, SIZE_WH, actions=set(words.values()))
             print("\n".join(["", *verdict.lines()]))
         else:
             print("\nthis model knows other actions than the clip shows")
     return code
+
+
+def _words_of(names: Collection[str]) -> dict[str, str] | None:
+    """Return a model's word for each action of the clip; None where it does not know them all."""
+    joins = JOINT.sources[ANY].join
+    for words in (
+        {name: name for name in CLASS_NAMES},
+        {name: joins.get(name) or name for name in CLASS_NAMES},
+    ):
+        if set(names) >= set(words.values()):
+            return words
+    return None
 
 
 def _run(options: DemoOptions, source: str, video: Path, lines: Path) -> int:
