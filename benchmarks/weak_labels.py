@@ -37,7 +37,7 @@ class WeakOptions:
     Attributes are the flags; see their help.
     """
 
-    init: str = option("weights/pico/model.pt", "weights to start from", metavar="MODEL.pt")
+    init: str = option("weights/pico-scratch/model.pt", "weights to start from", metavar="MODEL.pt")
     hidden: str = option("punch,wave,fall,phone", "actions of which only the clip is known")
     clips: int = option(2400, "clips to learn from")
     steps: int = option(300, "steps of each arm")

@@ -202,7 +202,7 @@ def test_in_float32_every_clip_is_the_same(
 
     bundle = tmp_path / "float32"
     export_bundle(
-        REPOSITORY / "weights" / "nano" / "model.pt",
+        REPOSITORY / "weights" / "nano-scratch" / "model.pt",
         targets=["xnnpack-fp32"],
         calib_data="synthetic-train:8",
         out=bundle,

@@ -194,7 +194,8 @@ def main(argv: list[str]) -> int:
         trained=checkpoint.trained, note=without_folders(note), half=True,
     )  # fmt: skip
     for config in configs.values():
-        for name in ("init", "cache"):  # where they lay is nobody's business
+        # Where they lay is nobody's business.
+        for name in ("init", "cache", "stem_weights", "val_data", "ignore_people"):
             config[name] = config.get(name) and Path(config[name]).name
         config["data"] = without_folders(config["data"])
     (out / "training.json").write_text(json.dumps(configs, indent=1) + "\n", encoding="utf-8")
