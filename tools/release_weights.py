@@ -196,7 +196,8 @@ def main(argv: list[str]) -> int:
     for config in configs.values():
         # Where they lay is nobody's business.
         for name in ("init", "cache", "stem_weights", "val_data", "ignore_people"):
-            config[name] = config.get(name) and Path(config[name]).name
+            if name in ("init", "cache") or name in config:
+                config[name] = config.get(name) and Path(config[name]).name
         config["data"] = without_folders(config["data"])
     (out / "training.json").write_text(json.dumps(configs, indent=1) + "\n", encoding="utf-8")
     lines = [json.dumps({"run": name, **row}) for name, all_ in rows.items() for row in all_]
