@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from quantize.ranges import share_ranges
+from quantize.relu6 import relu6_to_relu
 from quantize.schemes import Scheme, build_quantizer
 from runtime.errors import CalibrationError
 
@@ -105,6 +106,8 @@ def quantize_with_parts(
         share_ranges(prepared, pieces)
 
     def converted(module: nn.Module) -> GraphModule:
-        return cast(GraphModule, convert_pt2e(module, fold_quantize=fold_weights))
+        made = cast(GraphModule, convert_pt2e(module, fold_quantize=fold_weights))
+        relu6_to_relu(made)
+        return made
 
     return converted(prepared), [converted(piece) for piece in pieces]

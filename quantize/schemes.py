@@ -32,6 +32,7 @@ class Scheme:
         activations: Zero points or none.
         float_modules: Patterns (as for file names) of the modules whose own operations stay in
             float32. A module's name is its path in the exported module, `model.heads.box.layers.2`.
+        float_operations: Names of operations that stay in float32, wherever they are.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scheme:
     per_channel_weights: bool
     activations: Activations
     float_modules: tuple[str, ...]
+    float_operations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the combination."""
@@ -67,10 +69,16 @@ XNNPACK_INT8 = Scheme(
     float_modules=("*heads", "*rivals", "*norm*"),
 )
 
-# TensorRT has no zero points ("`y_zero_point` must be 0" in its table of ONNX operators); all else
-# is as above, so that what was learned about one holds for the other.
+# TensorRT has no zero points ("`y_zero_point` must be 0" in its table of ONNX operators), and no
+# transposed convolution with a scale for each output channel (NVIDIA/TensorRT#2380); ONNX Runtime
+# has none in int8 at all. All else is as above, so that what was learned about one holds for the
+# other.
 TENSORRT_INT8 = replace(
-    XNNPACK_INT8, name="tensorrt-int8", engine="tensorrt", activations="symmetric"
+    XNNPACK_INT8,
+    name="tensorrt-int8",
+    engine="tensorrt",
+    activations="symmetric",
+    float_operations=("conv_transpose2d",),
 )
 
 
@@ -129,7 +137,7 @@ def _symmetric(config: QuantizationConfig) -> QuantizationConfig:
 
 def _in_training(config: QuantizationConfig) -> QuantizationConfig:
     """Replace the observers of a configuration by modules that round as well."""
-    from quantize.fake import FakeQuantizedActivation, FakeQuantizedWeight
+    from quantize.fake import FakeQuantizedActivation, FakeQuantizedPerChannelWeight
 
     def replaced(spec: Any, kind: Any) -> Any:
         # The smallest scale is the observer's own.
@@ -140,16 +148,23 @@ def _in_training(config: QuantizationConfig) -> QuantizationConfig:
         config,
         input_activation=replaced(config.input_activation, FakeQuantizedActivation),
         output_activation=replaced(config.output_activation, FakeQuantizedActivation),
-        weight=replaced(config.weight, FakeQuantizedWeight),
+        weight=replaced(config.weight, FakeQuantizedPerChannelWeight),
     )
 
 
 def _filter(scheme: Scheme, float_names: frozenset[str]) -> Callable[[Any], bool]:
     def wanted(node: Node) -> bool:
         name = module_of(node)
-        return name not in float_names and not scheme.keeps_float(name)
+        if name in float_names or scheme.keeps_float(name):
+            return False
+        return _operation(node) not in scheme.float_operations
 
     return wanted
+
+
+def _operation(node: Node) -> str:
+    """Return the bare name of an operation: `conv2d` of `aten.conv2d.default`."""
+    return str(getattr(node.target, "__name__", node.target)).split(".")[0]
 
 
 def module_of(node: Node) -> str:

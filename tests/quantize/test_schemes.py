@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+pytest.importorskip("executorch", reason="executorch is not installed")
+
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from quantize.ptq import quantize_static
+from quantize.relu6 import relu6_to_relu
 from quantize.schemes import TENSORRT_INT8, XNNPACK_INT8, Scheme, build_quantizer
 from runtime.errors import CalibrationError, ConfigError
 
@@ -110,6 +117,108 @@ def test_what_is_joined_in_a_float_module_is_not_rounded(scheme: Scheme) -> None
         for clip in clips:
             scores, joined = graph(clip)
             torch.testing.assert_close(joined, torch.sigmoid(scores) * (scores * 60.0))
+
+
+class Stem(nn.Module):
+    """What a pretrained stem is made of: convolutions with ReLU6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.last = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = functional.relu6(self.second(functional.relu6(self.first(x))))
+        return self.last(hidden)
+
+
+@pytest.mark.parametrize("scheme", [XNNPACK_INT8, TENSORRT_INT8], ids=lambda s: s.name)
+@pytest.mark.parametrize("scale", [10.0, 0.5], ids=["above 6", "below 6"])
+def test_a_convolution_is_rounded_behind_its_relu6(scheme: Scheme, scale: float) -> None:
+    torch.manual_seed(0)
+    clips = [scale * torch.randn(1, 3, 8, 8) for _ in range(4)]
+    net = torch.export.export(Stem().eval(), (clips[0],)).module()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        prepared = prepare_pt2e(copy.deepcopy(net), build_quantizer(scheme))
+        for clip in clips:
+            prepared(clip)
+        graph = convert_pt2e(copy.deepcopy(prepared))
+        plain = [graph(clip) for clip in clips]
+        assert relu6_to_relu(graph) == 2
+        assert all(torch.equal(graph(clip), one) for clip, one in zip(clips, plain, strict=True))
+    kinds = [str(node.target).split(".")[1] for node in graph.graph.nodes if is_call(node)]
+    # Nothing is rounded between a convolution and its ReLU, which every engine takes as one.
+    assert [kinds[i + 1] for i, kind in enumerate(kinds) if kind == "conv2d"] == [
+        "relu", "relu", "quantize_per_tensor",
+    ]  # fmt: skip
+    tops = [
+        (127 - node.args[2]) * node.args[1]
+        for node in graph.graph.nodes
+        if "quantize_per_tensor" in str(node.target) and "relu" in str(node.args[0].target)
+    ]
+    assert len(tops) == 2
+    assert all(0 < top <= 6.0 + 1e-5 for top in tops)
+
+
+def is_call(node: torch.fx.Node) -> bool:
+    return node.op == "call_function"
+
+
+def test_a_relu6_stays_where_int8_would_go_higher() -> None:
+    clips = [10 * torch.randn(1, 3, 8, 8) for _ in range(2)]
+    net = torch.export.export(Stem().eval(), (clips[0],)).module()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        graph = convert_pt2e(prepare_pt2e(net, build_quantizer(XNNPACK_INT8)))
+        graph(clips[0])
+    for node in graph.graph.nodes:
+        if "quantize_per_tensor" in str(node.target):
+            node.args = (node.args[0], 0.1, -128, *node.args[3:])  # to 25.5
+    assert relu6_to_relu(graph) == 0
+
+
+def test_a_relu6_that_somebody_else_reads_stays() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.relu6(self.heads(x))
+
+    clip = 10 * torch.randn(1, 3, 8, 8)
+    net = torch.export.export(Both().eval(), (clip,)).module()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        graph = quantize_static(net, [clip], scheme=XNNPACK_INT8, float_names={"heads"})
+    assert "aten.relu6.default" in [str(node.target) for node in graph.graph.nodes]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "rounded"), [(XNNPACK_INT8, True), (TENSORRT_INT8, False)], ids=lambda v: str(v)
+)
+def test_tensorrt_keeps_transposed_convolutions_in_float32(scheme: Scheme, rounded: bool) -> None:
+    class Growing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 1)
+            self.grow = nn.ConvTranspose2d(4, 6, 2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.grow(torch.relu(self.body(x)))
+
+    clip = torch.randn(1, 3, 8, 8)
+    net = torch.export.export(Growing().eval(), (clip,)).module()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        graph = quantize_static(net, [clip], scheme=scheme)
+    (grow,) = (n for n in graph.graph.nodes if "conv_transpose2d" in str(n.target))
+    weight = grow.args[1]
+    assert ("dequantize_per_channel" in str(weight.target)) is rounded
+    if rounded:
+        assert weight.args[3] == 1, "a scale for each output channel, the second dimension"
 
 
 def test_xnnpack_has_no_symmetric_activations() -> None:
