@@ -47,22 +47,25 @@ class FakeQuantize(FakeQuantizeBase):  # type: ignore[misc]
         raise NotImplementedError("ranges of training are not converted")
 
 
-class FakeQuantizedWeight(FakeQuantize):
-    """Symmetric, by the largest value of each output channel or of the whole."""
+class FakeQuantizedPerChannelWeight(FakeQuantize):
+    """Symmetric, by the largest value of each output channel or of the whole.
+
+    torchao tells the axis of the channels to classes with "PerChannel" in their name alone.
+    """
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Round a weight (Cout, ...)."""
+        """Round a weight (Cout, ...), or with `ch_axis` 1 a transposed one (Cin, Cout, ...)."""
         if not self.enabled:
             return weight
-        largest = weight.detach().abs()
+        largest, axis = weight.detach().abs(), self.ch_axis or 0
         per_channel = self.qscheme == torch.per_channel_symmetric
-        largest = largest.flatten(1).amax(1) if per_channel else largest.amax()
+        largest = largest.transpose(0, axis).flatten(1).amax(1) if per_channel else largest.amax()
         half = (self.quant_max - self.quant_min) / 2
         scale = (largest / half).clamp(min=self.eps)
         zero = torch.zeros_like(scale, dtype=torch.int32)
         if per_channel:
             return torch.fake_quantize_per_channel_affine(
-                weight, scale, zero, 0, self.quant_min, self.quant_max
+                weight, scale, zero, axis, self.quant_min, self.quant_max
             )
         return torch.fake_quantize_per_tensor_affine(
             weight, scale, zero, self.quant_min, self.quant_max

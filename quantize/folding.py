@@ -1,8 +1,9 @@
 """The weights that the export makes of a model, as functions of the model's own.
 
-int8 weights are rounded after BatchNorm went into them, and a pooling convolution's taps are
-rounded each, before their sum. Training has to round the same values, and the gradient must reach
-weights and norms through the folding.
+int8 weights are rounded after BatchNorm went into them, a pooling convolution's taps are rounded
+each, before their sum, and a stem's kernel gets a row and a column of zeros where its padding is
+uneven. Training has to round the same values, and the gradient must reach weights and norms
+through the folding.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from edge.model.bmvit import BMViT
 from edge.model.compact import CompactMViT
 from edge.model.compact_blocks import PoolingAttention
 from edge.model.compact_layers import ConvNorm, PoolConv
+from edge.model.stem_mvit import StemMViT
+from edge.model.stems import SameConv
 from runtime.errors import ConfigError
 
 
@@ -27,9 +31,10 @@ def folded_weights(model: BMViT) -> dict[str, Tensor]:
     Raises:
         ConfigError: The model is of a kind whose layers the export rewrites in other ways.
     """
-    if not isinstance(model.backbone, CompactMViT):
+    if not isinstance(model.backbone, CompactMViT | StemMViT):
         raise ConfigError(
-            f"--qat trains the compact variants (pico, nano, tiny), got {model.config.variant!r}"
+            "--qat trains pico, nano and tiny, with a pretrained stem or from scratch, got "
+            f"{model.config.variant!r}"
         )
     weights: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     scales = {
@@ -48,6 +53,8 @@ def folded_weights(model: BMViT) -> dict[str, Tensor]:
                 weight = cast(Tensor, tap.weight)
                 weights[f"{name}.taps.{index}.weight"] = weight * scale[:, None, None, None]
             weights[f"{name}.taps.{len(module.taps) // 2}.bias"] = shift
+        elif isinstance(module, SameConv) and module.uneven:
+            weights[f"{name}.conv.weight"] = functional.pad(module.conv.weight, (1, 0, 1, 0))
     return weights
 
 

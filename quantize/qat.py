@@ -83,7 +83,7 @@ class QatModel(nn.Module):
         """Build it around `model`, whose weights it trains.
 
         Raises:
-            ConfigError: The model is not one of the compact variants.
+            ConfigError: The model is neither compact nor on a pretrained stem.
             ExportError: The graph for batches would round elsewhere than the device's.
         """
         super().__init__()

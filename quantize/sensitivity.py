@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from quantize._quiet import quiet_tools
-from quantize.fake import FakeQuantize, FakeQuantizedWeight
+from quantize.fake import FakeQuantize, FakeQuantizedPerChannelWeight
 from quantize.ptq import quantize_static
 from quantize.schemes import Scheme, build_quantizer, module_of
 from runtime.errors import ConfigError
@@ -171,7 +171,7 @@ def _switches(prepared: GraphModule) -> dict[str, list[FakeQuantize]]:
             continue
         value, weight = node.args[:2]
         rounded = _rounding(prepared, weight)
-        if not isinstance(rounded, FakeQuantizedWeight):
+        if not isinstance(rounded, FakeQuantizedPerChannelWeight):
             continue
         mine = layers.setdefault(module_of(node), [])
         mine.append(rounded)

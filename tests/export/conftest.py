@@ -24,7 +24,7 @@ CLASS_NAMES = ("walk", "wave", "fall")
 def tiny_model() -> BMViT:
     """Return a compact model of two blocks for clips of 4 x 64 x 64."""
     model = build_model(
-        "nano",
+        "nano-scratch",
         num_classes=len(CLASS_NAMES),
         seed=0,
         num_frames=4,
@@ -46,6 +46,33 @@ def tiny_model() -> BMViT:
     return model.eval()
 
 
+def stem_model(num_classes: int = len(CLASS_NAMES)) -> BMViT:
+    """Return a narrow model on a per-frame stem, for clips of 8 x 64 x 64."""
+    model = build_model(
+        "nano",
+        num_classes=num_classes,
+        seed=0,
+        height=64,
+        width=64,
+        stem_width=0.25,
+        frame_channels=16,
+        channels=(32,),
+        depths=(1,),
+        head_channels=16,
+        kv_strides=(2,),
+        # All tokens' boxes overlap.
+        reference_size=(0.8, 0.9),
+        reference_spread=1.0,
+    )
+    with torch.no_grad():
+        for name, conv in model.backbone.stem.convolutions():
+            # So that values do not die away with depth, and reach 6.
+            conv.weight.mul_(1.0 if "project" in name else 1.8)
+        for head in (model.heads.box, model.heads.actor, model.heads.actions):
+            head.last.weight.mul_(20)
+    return model.eval()
+
+
 def clips_of(model: BMViT, count: int, seed: int = 0) -> list[np.ndarray]:
     """Return clips (1, T, 3, H, W) of smooth noise."""
     config = model.config
@@ -58,6 +85,13 @@ def clips_of(model: BMViT, count: int, seed: int = 0) -> list[np.ndarray]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
     save_checkpoint(path, tiny_model(), class_names=CLASS_NAMES, trained=False, note="for tests")
+    return path
+
+
+@pytest.fixture(scope="session")
+def stem_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stem") / "stem.pt"
+    save_checkpoint(path, stem_model(), class_names=CLASS_NAMES, trained=False, note="for tests")
     return path
 
 

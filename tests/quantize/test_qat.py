@@ -26,13 +26,15 @@ from export.program import export_graph, head_output_layers
 from export.rewrite import rewrite_for_export
 from quantize import qat
 from quantize._quiet import quiet_tools
-from quantize.fake import FakeQuantizedActivation, FakeQuantizedWeight
+from quantize.fake import FakeQuantizedActivation, FakeQuantizedPerChannelWeight
 from quantize.folding import folded_weights
 from quantize.ptq import quantize_static
 from quantize.qat import OUTPUTS, Deployment, QatConfig, QatForm, QatModel, rounded_places
+from quantize.relu6 import relu6_to_relu
 from quantize.schemes import XNNPACK_INT8, build_quantizer
 from runtime.errors import ConfigError, ExportError
 from tests.edge.moving_squares import MovingSquares
+from tests.export.conftest import stem_model
 
 torch.set_num_threads(1)
 
@@ -54,8 +56,8 @@ def clips() -> Tensor:
 def tiny_model() -> BMViT:
     """Return a compact model of two blocks for clips of 4 x 64 x 64."""
     return build_model(
-        "nano", num_classes=2, seed=0, num_frames=4, height=64, width=64, channels=(16, 32),
-        depths=(1, 1), head_channels=16, strides=(2,), kv_strides=(4, 2),
+        "nano-scratch", num_classes=2, seed=0, num_frames=4, height=64, width=64,
+        channels=(16, 32), depths=(1, 1), head_channels=16, strides=(2,), kv_strides=(4, 2),
     )  # fmt: skip
 
 
@@ -117,15 +119,16 @@ def errors(found: list[Tensor], truth: dict[str, Tensor]) -> list[float]:
     ]
 
 
+@pytest.mark.parametrize("axis", [0, 1], ids=["convolution", "transposed"])
 @pytest.mark.parametrize("largest", [3.0, 0.01], ids=["ordinary", "below the smallest scale"])
-def test_weights_are_rounded_as_by_the_exports_observer(largest: float) -> None:
+def test_weights_are_rounded_as_by_the_exports_observer(largest: float, axis: int) -> None:
     spec = {"dtype": torch.int8, "quant_min": -127, "quant_max": 127, "eps": 2**-12}
-    observer = PerChannelMinMaxObserver(qscheme=torch.per_channel_symmetric, ch_axis=0, **spec)
+    observer = PerChannelMinMaxObserver(qscheme=torch.per_channel_symmetric, ch_axis=axis, **spec)
     weight = torch.randn(6, 4, 3, 3) * largest / 3
     observer(weight)
     scale, zero = observer.calculate_qparams()
-    expected = torch.fake_quantize_per_channel_affine(weight, scale, zero.int(), 0, -127, 127)
-    fake = FakeQuantizedWeight(qscheme=torch.per_channel_symmetric, ch_axis=0, **spec)
+    expected = torch.fake_quantize_per_channel_affine(weight, scale, zero.int(), axis, -127, 127)
+    fake = FakeQuantizedPerChannelWeight(qscheme=torch.per_channel_symmetric, ch_axis=axis, **spec)
     assert torch.equal(fake(weight), expected)
 
 
@@ -267,6 +270,80 @@ def test_the_folded_weights_are_those_of_the_export(model: BMViT) -> None:
     found["backbone.neck.conv.weight"].sum().backward()
     assert model.backbone.neck.norm.weight.grad is not None
     model.zero_grad()
+
+
+# --- a model on a pretrained stem ---
+
+
+@pytest.fixture(scope="module")
+def on_stem() -> BMViT:
+    return stem_model(num_classes=2)
+
+
+@pytest.fixture(scope="module")
+def stem_clips(on_stem: BMViT) -> Tensor:
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(12, *on_stem.config.clip_shape[1:], generator=random)
+
+
+@pytest.fixture(scope="module")
+def wrapped_stem(on_stem: BMViT) -> QatModel:
+    return QatModel(copy.deepcopy(on_stem), CONFIG, DEPLOYMENT)
+
+
+def test_the_folded_weights_of_a_stem_are_those_of_the_export(on_stem: BMViT) -> None:
+    found, exported = folded_weights(on_stem), rewrite_for_export(on_stem)
+    for name, value in exported.named_parameters():
+        assert torch.equal(found[name], value), name
+    wider = found["backbone.stem.first.conv.weight"]
+    assert wider.shape[2:] == (4, 4)
+    assert not wider[:, :, 0].any()
+    wider.sum().backward()
+    assert on_stem.backbone.stem.first.conv.weight.grad is not None
+    on_stem.zero_grad()
+
+
+def test_a_stem_rounds_in_training_where_the_export_rounds(
+    on_stem: BMViT, wrapped_stem: QatModel, stem_clips: Tensor
+) -> None:
+    trained = copy.deepcopy(wrapped_stem)
+    held = stem_clips[8:]
+    quantizer = build_quantizer(XNNPACK_INT8, head_output_layers(on_stem))
+    with quiet_tools(), torch.no_grad():
+        for fake in trained.quantizers():
+            fake.enabled = False
+        plain, truth = trained.eval()(held), on_stem(held)
+        for fake in trained.quantizers():
+            fake.enabled = True
+        prepared = prepare_pt2e(export_graph(on_stem, held[:1].transpose(1, 2)), quantizer)
+        answers(prepared, stem_clips[:8])
+        give_ranges(trained, prepared)
+        converted = convert_pt2e(prepared)
+        expected, found = answers(converted, held), trained(held)
+        relu6_to_relu(converted)
+        assert all(
+            torch.equal(a, b) for a, b in zip(answers(converted, held), expected, strict=True)
+        )
+    for name, value, loss in zip(OUTPUTS, expected, errors(expected, truth), strict=True):
+        assert torch.allclose(plain[name], truth[name], atol=1e-4), name
+        difference = (found[name] - value).abs()
+        assert float(difference.mean()) < 0.1 * loss, name
+
+
+def test_ranges_behind_a_relu6_end_at_six(wrapped_stem: QatModel, stem_clips: Tensor) -> None:
+    trained = copy.deepcopy(wrapped_stem).train()
+    with quiet_tools(), torch.no_grad():
+        trained(stem_clips[:4])
+    places, _ = rounded_places(trained.graph)
+    behind = [place for place in places if "relu6" in str(place.args[0].target)]
+    assert len(behind) == 34, "each ReLU6 of the stem"
+    assert not any(
+        user.target == torch.ops.aten.relu6.default for place in places for user in place.users
+    ), "nothing is rounded before it"
+    fakes = [trained.graph.get_submodule(str(place.target)) for place in behind]
+    assert all(float(fake.low) == 0.0 for fake in fakes)
+    assert all(0.0 < float(fake.high) <= 6.0 for fake in fakes)
+    assert sum(float(fake.high) == 6.0 for fake in fakes) > 3, "the clips reach it"
 
 
 def test_a_network_that_would_be_rounded_elsewhere_is_refused(

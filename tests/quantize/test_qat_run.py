@@ -23,14 +23,15 @@ from quantize import qat
 from runtime.errors import ConfigError
 from tests.edge.moving_squares import MovingSquares
 from tests.edge.test_training_parts import TINY
+from tests.export.conftest import stem_model
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a tiny network behind the name `pico`, and squares behind the data sets."""
-    monkeypatch.setitem(VARIANTS, "pico", with_overrides(VARIANTS["pico"], **TINY))
+    """Put a tiny network behind the name `pico-scratch`, and squares behind the data sets."""
+    monkeypatch.setitem(VARIANTS, "pico-scratch", with_overrides(VARIANTS["pico-scratch"], **TINY))
 
     def open_squares(spec: str, shape: ClipShape, **ignored: Any) -> MovingSquares:
         return MovingSquares(shape, length=12 if "val" in spec else 32)
@@ -55,7 +56,7 @@ def built_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    model = build_model("pico", num_classes=2, seed=3)
+    model = build_model("pico-scratch", num_classes=2, seed=3)
     path = tmp_path / "float.pt"
     save_checkpoint(path, model, class_names=MovingSquares.class_names, trained=True)
     return path
@@ -65,7 +66,7 @@ def weights(tmp_path: Path) -> Path:
 def test_a_run_adapts_weights_and_goes_on_as_it_began(weights: Path, tmp_path: Path) -> None:
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     argv = [
-        "train", "--qat", "--model", "pico", "--init", str(weights), "--data", "squares",
+        "train", "--qat", "--model", "pico-scratch", "--init", str(weights), "--data", "squares",
         "--val-data", "squares-val", "--batch", "8", "--steps", "6", "--log-every", "1",
         "--workers", "0", "--device", "cpu", "--no-tensorboard", "--quiet",
         "--qat-freeze-norms", "0.5", "--accumulate", "2",
@@ -87,6 +88,29 @@ def test_a_run_adapts_weights_and_goes_on_as_it_began(weights: Path, tmp_path: P
     ]
     assert "backbone.stem.0.conv.weight" in moved
     assert "backbone.stem.0.norm.running_mean" in moved
+
+
+def test_a_model_on_a_stem_is_adapted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = stem_model(num_classes=2)
+    monkeypatch.setitem(VARIANTS, "nano", model.config)
+    init, out = tmp_path / "float.pt", tmp_path / "run"
+    save_checkpoint(init, model, class_names=MovingSquares.class_names, trained=True)
+    argv = [
+        "train", "--qat", "--model", "nano", "--init", str(init), "--data", "squares", "--batch",
+        "2", "--steps", "2", "--log-every", "1", "--workers", "0", "--device", "cpu",
+        "--no-tensorboard", "--quiet", "--stem-lr", "0.1", "--out", str(out),
+    ]  # fmt: skip
+    assert main(argv) == 0
+    rows = [row for row in read_log(out) if row["kind"] == "train"]
+    assert [row["step"] for row in rows] == [1, 2]
+    found = load_checkpoint(out / "last.pt")
+    assert "trained for xnnpack-int8" in found.note
+    before, after = model.state_dict(), found.model.state_dict()
+    assert before.keys() == after.keys()
+    for name in ("backbone.stem.first.conv.weight", "backbone.fusion.branches.32.2.weight",
+                 "backbone.frame_embedding"):  # fmt: skip
+        assert before[name].shape == after[name].shape
+        assert not torch.equal(before[name], after[name]), name
 
 
 @pytest.mark.parametrize(
