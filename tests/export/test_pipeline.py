@@ -31,6 +31,48 @@ def test_each_artifact_runs_and_tests_itself(exported: ExportReport, stem: str) 
         assert max(engine.artifact.parity["steps_max_abs"].values()) <= 1e-6
 
 
+@pytest.fixture(scope="module")
+def on_stem(
+    stem_checkpoint: Path, video: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ExportReport:
+    pytest.importorskip("runtime._native", reason="the native runtime is not built here")
+    return export_bundle(
+        stem_checkpoint,
+        targets=["xnnpack-int8", "xnnpack-fp32"],
+        calib_data=video,
+        calib_clips=6,
+        verify_clips=3,
+        out=tmp_path_factory.mktemp("stem-bundle") / "stem",
+    )
+
+
+@pytest.mark.parametrize("stem", ["xnnpack-int8", "xnnpack-fp32"])
+def test_a_model_on_a_stem_is_one_call_and_shares_its_frames(
+    on_stem: ExportReport, stem: str
+) -> None:
+    from runtime import _native
+
+    with Bundle.load(on_stem.out) as bundle:
+        loaded = load_engine(bundle, artifact=stem, num_threads=1)
+        delegated, parity = loaded.artifact.delegated, loaded.artifact.parity
+        path = str(bundle.artifact_path(loaded.artifact))
+    assert loaded.self_test_share == pytest.approx(0.0, abs=1e-5)
+    assert delegated["share"] >= 0.99
+    assert delegated["calls"] == 1
+    methods = delegated["methods"]
+    assert {name: taken["calls"] for name, taken in methods.items()} == {"stem": 1, "trunk": 1}
+    assert max(parity["steps_max_abs"].values()) <= 1e-5
+    # A clip that moves on by one frame pays for one frame.
+    clips = np.random.default_rng(0).normal(size=(1, 11, 3, 64, 64)).astype(np.float32)
+    whole, steps = _native.Engine(path, 1), _native.Engine(path, 1, 1)
+    assert steps.shares_steps
+    for first in range(4):
+        clip = np.ascontiguousarray(clips[:, first : first + 8])
+        for one, other in zip(whole.run(clip), steps.run(clip, first), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+    assert steps.stem_runs == 8 + 3
+
+
 def test_theta_lets_a_few_tokens_of_the_golden_clip_pass(exported: ExportReport) -> None:
     with Bundle.load(exported.out) as bundle:
         golden = np.load(bundle.golden_path())
