@@ -263,7 +263,7 @@ def test_a_bundle_without_a_checkpoint_says_what_is_missing(video: Path) -> None
     assert what.attention is None
     with Bundle.load(DEFAULT_BUNDLE) as bundle:
         height, width = bundle.spec.clip_shape[-2:]
-    assert what.actor_map.shape == (2, height // 16, width // 16)
+    assert what.actor_map.shape == (1, height // 16, width // 16)
     heading = Heading(source="x", frame=0, t=0.0, times=clip.times)
     assert draw_explanation(subject, what, heading).shape[1] == WIDTH
 
