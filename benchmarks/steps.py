@@ -70,6 +70,10 @@ class StepOptions:
     """Options of `python -m benchmarks.steps`."""
 
     variants: tuple[str, ...] = option(("nano",), "networks with random weights: pico nano tiny")
+    programs: tuple[str, ...] = option(
+        (), "programs in place of these, all measured in turns, the others by the first",
+        metavar="NAME=FILE.pte",
+    )  # fmt: skip
     stride: int = option(2, "samples from one clip to the next")
     threads: int = option(2, "threads of the engine")
     rounds: int = option(7, "turns of each way; they alternate")
@@ -87,16 +91,25 @@ class StepOptions:
         for name in ("stride", "threads", "rounds", "turn_ms", "calib_clips"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        for text in self.programs:
+            name, equal, path = text.partition("=")
+            if not (name and equal and Path(path).is_file()):
+                raise ConfigError(
+                    f"--programs {text!r}: expected NAME=FILE.pte of a file that is there"
+                )
 
 
 def run(options: StepOptions) -> str:
     """Build what is not built yet, measure, write both files, return the report's text."""
     load_before = os.getloadavg()[0]
-    found = [
-        {"network": name, "precision": precision, **measure(path, options)}
-        for name, precision, path in _programs(options)
+    programs = _programs(options)
+    measured = measure([path for _, _, path in programs], options)
+    found: list[dict[str, Any]] = [
+        {"network": name, "precision": precision, **result}
+        for (name, precision, _), result in zip(programs, measured, strict=True)
     ]
-    header = ("network", "whole", "p95", "in steps", "p95", "steps / whole", "stems", "error")
+    header = ("network", "whole", "p95", "in steps", "p95", "steps / whole", "steps / first's",
+              "stems", "error")  # fmt: skip
     rows = [header, *(_row(result) for result in found)]
     worst = max(result["ratio"] for result in found)
     notes = [
@@ -107,29 +120,49 @@ def run(options: StepOptions) -> str:
         "",
     ]
     variants = " ".join(options.variants)
+    what = f"--variants {variants}"
+    if options.programs:
+        what = "--programs " + " ".join(
+            f"{text.partition('=')[0]}=..." for text in options.programs
+        )
     return write_report(
         Path(options.out),
         "steps",
         title="Overlapping clips",
-        command=f"python -m benchmarks.steps --variants {variants} --stride {options.stride}",
+        command=f"python -m benchmarks.steps {what} --stride {options.stride}",
         table=rows,
         notes=notes,
         content={"threads": options.threads, "results": found, "load_before": load_before},
     )
 
 
-def measure(path: Path, options: StepOptions) -> dict[str, Any]:
-    """Compare one program's two ways; times in milliseconds per clip."""
+Rows = list[dict[str, Any]]
+
+
+def measure(paths: Sequence[Path], options: StepOptions) -> list[dict[str, Any]]:
+    """Compare the two ways of each program, all in turns; times in milliseconds per clip."""
     threads, stride = str(options.threads), str(options.stride)
-    parity = run_child(PARITY_CHILD, str(path), threads, stride)
-    if not parity["shares"]:
-        raise ConfigError(f"a stride of {stride} samples leaves {path} no steps to share")
-    whole: list[dict[str, Any]] = []
-    steps: list[dict[str, Any]] = []
+    parities = [run_child(PARITY_CHILD, str(path), threads, stride) for path in paths]
+    for path, parity in zip(paths, parities, strict=True):
+        if not parity["shares"]:
+            raise ConfigError(f"a stride of {stride} samples leaves {path} no steps to share")
+    turns: list[tuple[Rows, Rows]] = [([], []) for _ in paths]
     for _ in range(options.rounds):
-        for way, rows in (("0", whole), (stride, steps)):
-            time.sleep(SETTLE_S)
-            rows.append(run_child(TIMING_CHILD, str(path), threads, way, str(options.turn_ms)))
+        for path, (whole, steps) in zip(paths, turns, strict=True):
+            for way, rows in (("0", whole), (stride, steps)):
+                time.sleep(SETTLE_S)
+                rows.append(run_child(TIMING_CHILD, str(path), threads, way, str(options.turn_ms)))
+    first = turns[0][1]
+    return [_of(whole, steps, first, parity)
+            for (whole, steps), parity in zip(turns, parities, strict=True)]  # fmt: skip
+
+
+def _of(whole: Rows, steps: Rows, first: Rows, parity: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of one program; `first`: turns in steps of the one it is compared to."""
+    to_first = [
+        statistics.median(mine["ms"]) / statistics.median(other["ms"])
+        for mine, other in zip(steps, first, strict=True)
+    ]
     medians = [[statistics.median(row["ms"]) for row in rows] for rows in (whole, steps)]
     all_ms = [sorted(ms for row in rows for ms in row["ms"]) for rows in (whole, steps)]
     return {
@@ -139,6 +172,7 @@ def measure(path: Path, options: StepOptions) -> dict[str, Any]:
         "steps_p95_ms": all_ms[1][int(0.95 * (len(all_ms[1]) - 1))],
         "ratio": statistics.median(b / a for a, b in zip(*medians, strict=True)),
         "ratios": [b / a for a, b in zip(*medians, strict=True)],
+        "to_first": statistics.median(to_first),
         "stems_per_clip": steps[-1]["stems"],
         "max_abs": parity["max_abs"],
         "clips_compared": parity["clips"],
@@ -150,6 +184,9 @@ def _programs(options: StepOptions) -> list[tuple[str, str, Path]]:
     asked = EngineOptions(
         variants=options.variants, textbook=False, calib_clips=options.calib_clips
     )
+    if options.programs:
+        pairs = [text.partition("=") for text in options.programs]
+        return [(name, "int8" if "int8" in path else "", Path(path)) for name, _, path in pairs]
     found: list[tuple[str, str, Path]] = []
     for network in make_networks(asked):
         store = Store(Path(options.out) / "artifacts", network.name, network.fingerprint)
@@ -162,12 +199,13 @@ def _programs(options: StepOptions) -> list[tuple[str, str, Path]]:
 
 def _row(result: dict[str, Any]) -> tuple[str, ...]:
     return (
-        f"{result['network']} {result['precision']}",
+        f"{result['network']} {result['precision']}".strip(),
         f"{result['whole_ms']:.2f} ms",
         f"{result['whole_p95_ms']:.2f} ms",
         f"{result['steps_ms']:.2f} ms",
         f"{result['steps_p95_ms']:.2f} ms",
         f"{result['ratio']:.2f}",
+        f"{result['to_first']:.2f}",
         f"{result['stems_per_clip']:.2f}",
         f"{result['max_abs']:.2g}",
     )

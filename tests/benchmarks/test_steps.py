@@ -13,7 +13,9 @@ QUICK = {"rounds": 1, "turn_ms": 1, "threads": 1}
 
 
 def test_both_ways_agree_and_are_timed(int8_program: Path) -> None:
-    found = measure(int8_program, StepOptions(**QUICK))
+    found, again = measure([int8_program, int8_program], StepOptions(**QUICK))
+    assert found["to_first"] == 1.0
+    assert again["to_first"] > 0
     assert found["max_abs"] == 0.0
     assert found["clips_compared"] == 25
     # Two steps a clip, of which one is new; the first clip of a run has two.
@@ -25,10 +27,15 @@ def test_both_ways_agree_and_are_timed(int8_program: Path) -> None:
 
 def test_stride_without_overlap_is_refused(int8_program: Path) -> None:
     with pytest.raises(ConfigError, match="a stride of 4 samples leaves"):
-        measure(int8_program, StepOptions(stride=4, **QUICK))
+        measure([int8_program], StepOptions(stride=4, **QUICK))
 
 
 @pytest.mark.parametrize("name", ["stride", "threads", "rounds", "turn_ms"])
 def test_silly_numbers_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is 0, expected 1 or more"):
         StepOptions(**{name: 0})
+
+
+def test_a_program_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected NAME=FILE.pte of a file that is there"):
+        StepOptions(programs=("nano=missing.pte",))
