@@ -58,7 +58,9 @@ class CrossOptions:
         "labelled", "folder of `edge label --present --absent --groups`", metavar="DIR"
     )
     model: str = option("pico-scratch", "variant", choices=VARIANTS)
-    init: str = option("weights/pico-scratch/model.pt", "weights that have seen none of these recordings")
+    init: str = option(
+        "weights/pico-scratch/model.pt", "weights that have seen none of these recordings"
+    )
     weights: str | None = option(
         None, "folder with fold0.pt and so on, each fold's own weights, in place of a first "
         "training from --init; without --then they are what is judged", metavar="DIR",

@@ -1,8 +1,8 @@
 """The method's own ablation: which tokens speak, and where their boxes begin.
 
-`python -m benchmarks.selections --init weights/pico-scratch/model.pt` trains each form of the heads on the
-same clips for the same number of steps, from the same backbone and with fresh heads, so that no
-form begins with heads that were made for another. Then frame-mAP, the network's work, and the time
+`python -m benchmarks.selections --init weights/pico-scratch/model.pt` trains each form of the heads
+on the same clips for the same number of steps, from the same backbone and with fresh heads, so that
+no form begins with heads that were made for another. Then frame-mAP, the network's work, and the time
 of a clip: one int8 program for each form, in turns.
 """
 
@@ -42,7 +42,9 @@ class SelectionOptions:
     Attributes are the flags; see their help.
     """
 
-    init: str = option("weights/pico-scratch/model.pt", "weights of the backbone", metavar="MODEL.pt")
+    init: str = option(
+        "weights/pico-scratch/model.pt", "weights of the backbone", metavar="MODEL.pt"
+    )
     data: str = option("synthetic-train:64000", "clips to learn from")
     cache: str | None = option(None, "folder that keeps them", metavar="DIR")
     steps: int = option(600, "steps of each form")

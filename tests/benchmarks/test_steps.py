@@ -37,5 +37,5 @@ def test_silly_numbers_are_refused(name: str) -> None:
 
 
 def test_a_program_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="expected NAME=FILE.pte of a file that is there"):
+    with pytest.raises(ConfigError, match=r"expected NAME=FILE\.pte of a file that is there"):
         StepOptions(programs=("nano=missing.pte",))
