@@ -2,8 +2,8 @@
 
 `python -m benchmarks.selections --init weights/pico-scratch/model.pt` trains each form of the heads
 on the same clips for the same number of steps, from the same backbone and with fresh heads, so that
-no form begins with heads that were made for another. Then frame-mAP, the network's work, and the time
-of a clip: one int8 program for each form, in turns.
+no form begins with heads that were made for another. Then frame-mAP, the network's work, and the
+time of a clip: one int8 program for each form, in turns.
 """
 
 from __future__ import annotations

@@ -43,8 +43,10 @@ def compact(**changes: Any) -> BMViT:
 
 def on_stem(**changes: Any) -> BMViT:
     """Return a model on a per-frame stem: two steps of four frames."""
-    shape = {"height": 64, "width": 96, "stem_width": 0.25, "frame_channels": 16,
-             "channels": (32,), "depths": (2,), "head_channels": 16, "kv_strides": (2,)}  # fmt: skip
+    shape = {
+        "height": 64, "width": 96, "stem_width": 0.25, "frame_channels": 16, "channels": (32,),
+        "depths": (2,), "head_channels": 16, "kv_strides": (2,),
+    }  # fmt: skip
     return build_model("nano", num_classes=2, seed=0, **{**shape, **changes}).eval()
 
 

@@ -147,7 +147,8 @@ class TestDetectors:
         path = tmp_path / "d.onnx"
         named = tuple("h" if side < 0 else side for side in shape)
         constant_detector(path, np.zeros(output, np.float32), named)
-        with pytest.raises(ArtifactMismatchError, match=r"known are YOLOX .* FastestDet .* and MoveNet"):
+        known = r"known are YOLOX .* FastestDet .* and MoveNet"
+        with pytest.raises(ArtifactMismatchError, match=known):
             Detector(path)
 
     def test_what_is_no_onnx_is_refused(self, tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def test_broken_pictures_are_named_and_many_end_the_run(
         pytest.param(["--present", "x=*"], "--present is about videos", id="present"),
         pytest.param(["--every-s", "0.5"], "--every-s is about videos", id="every"),
         pytest.param(["--shard", "1/2"], "--shard is about videos", id="shard"),
-        pytest.param(["--source", "no-such-folder"], "is no folder with pictures", id="no-pictures"),
+        pytest.param(
+            ["--source", "no-such-folder"], "is no folder with pictures", id="no-pictures"
+        ),
     ],
 )
 def test_flags_of_videos_are_refused(
