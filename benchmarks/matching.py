@@ -71,10 +71,10 @@ def measure(variant: str, *, batch: int, steps: int, device: torch.device) -> di
     precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
     for step in range(steps + 1):
         with watch.stage("make clips"):
-            frames, people = collate([dataset[step * batch + i] for i in range(batch)])
+            part = collate([dataset[step * batch + i] for i in range(batch)])
         with watch.stage("pixels to floats"):
-            clip = normalize(frames.to(device))
-            targets = pack(people, classes, device)
+            clip = normalize(part.frames.to(device))
+            targets = pack(part.targets, classes, device)
         with watch.stage("forward"), precision:
             outputs = model(clip)
         outputs = {name: value.float() for name, value in outputs.items()}
