@@ -80,6 +80,7 @@ def test_actions_get_a_threshold_where_enough_people_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(actions, "LEAST_PEOPLE", 2)
+    monkeypatch.setattr(actions, "LEAST_CONF", 0.0)  # these scores mean nothing
     squares, names = MovingSquares(SHAPE, length=80), ("left", "right")
     judge = Judge(KeptClips(squares), CONFIG, class_names=names, data="squares",
                   truth=bright_places)  # fmt: skip
