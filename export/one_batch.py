@@ -23,18 +23,23 @@ aten = torch.ops.aten
 
 # Bias, stride, padding, dilation, groups. Sizes come in pairs: the device code counts them.
 _CONV_DEFAULTS = (None, [1, 1], [0, 0], [1, 1], 1)
-_UNARY = frozenset((aten.relu.default, aten.sigmoid.default))
+# Bias, stride, padding, output padding, groups, dilation.
+_TRANSPOSED_DEFAULTS = (None, [1, 1], [0, 0], [0, 0], 1, [1, 1])
+_RELUS = frozenset((aten.relu.default, aten.relu6.default))
+_UNARY = _RELUS | {aten.sigmoid.default}
 _BINARY = frozenset((aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.maximum.default))
 
 
-def stack_batches(graph_module: GraphModule) -> GraphModule:
+def stack_batches(graph_module: GraphModule, *, full_constants: bool = False) -> GraphModule:
     """Return a graph of the same function whose 2D convolutions have a batch of 1.
 
     Args:
         graph_module: An exported graph with static shapes; it is left as it was.
+        full_constants: Store constants in the shape of what they are added to. The delegate's
+            int8 sums do not broadcast: they read beside a smaller constant, and say nothing.
     """
     result = copy.deepcopy(graph_module)
-    stacker = _Stacker(result)
+    stacker = _Stacker(result, full_constants=full_constants)
     for node in list(result.graph.nodes):
         stacker.visit(node)
     result.graph.eliminate_dead_code()
@@ -50,14 +55,17 @@ class _Stacker:
     what `_plain` makes of that.
     """
 
-    def __init__(self, module: GraphModule) -> None:
+    def __init__(self, module: GraphModule, *, full_constants: bool) -> None:
         self.module = module
+        self.full_constants = full_constants
         self.graph = module.graph
         self.stacked: dict[Node, Node] = {}
+        self.activated: set[Node] = set()  # ReLUs that were made with their convolutions
         self.made: dict[tuple[Any, ...], Node] = {}  # what several nodes want is made once
         self.here: Node | None = None  # new nodes stand in front of this one
         self.rules: dict[Any, Callable[[Node], Node | None]] = {
             aten.conv2d.default: self._conv,
+            aten.conv_transpose2d.input: self._transposed_conv,
             aten.max_pool2d.default: self._pool,
             aten.slice.Tensor: self._slice,
             aten.cat.default: self._cat,
@@ -112,6 +120,10 @@ class _Stacker:
         out = self._emit(
             aten.conv2d.default, image, weight, bias, stride, padding, dilation, groups
         )
+        clip = _activation(node)
+        if clip is not None:  # next to its convolution, not behind rows that are cut off
+            out = self._emit(clip.target, out)
+            self.activated.add(clip)
         found, wanted = _shape(out)[2], batch * pitch // step
         if found > wanted:
             out = self._emit(aten.slice.Tensor, out, 2, 0, wanted)
@@ -121,6 +133,18 @@ class _Stacker:
             return out
         split = self._apart(out, (_shape(out)[1], batch, pitch // step, _shape(out)[3]))
         return self._rows(self._emit(aten.slice.Tensor, split, 2, 0, rows))
+
+    def _transposed_conv(self, node: Node) -> Node | None:
+        """Keep a convolution that grows the grid, where each value has a place of its own in it."""
+        source, weight, *rest = node.args
+        if source not in self.stacked:
+            return None
+        options: list[Any] = [*rest, *_TRANSPOSED_DEFAULTS[len(rest) :]]
+        _, stride, padding, output_padding, _, dilation = options
+        alone = [_pair(stride), _pair(padding), _pair(output_padding), _pair(dilation)]
+        if alone != [_shape(weight)[2:], (0, 0), (0, 0), (1, 1)]:
+            return None
+        return self._emit(node.target, self.stacked[cast(Node, source)], weight, *rest)
 
     def _pool(self, node: Node) -> Node | None:
         source = cast(Node, node.args[0])
@@ -134,11 +158,16 @@ class _Stacker:
         source = cast(Node, node.args[0])
         if source not in self.stacked:
             return None
+        if node in self.activated:
+            return self.stacked[source]
         return self._emit(node.target, self.stacked[source])
 
     def _binary(self, node: Node) -> Node | None:
         sources = [arg for arg in node.args[:2] if isinstance(arg, Node)]
-        if not any(source in self.stacked for source in sources):
+        grows = self.full_constants and any(
+            source.op == "get_attr" and _shape(source) != _shape(node) for source in sources
+        )
+        if not grows and not any(source in self.stacked for source in sources):
             return None
         inputs: list[Any] = []
         for source in node.args[:2]:
@@ -210,12 +239,14 @@ class _Stacker:
     def _constant(self, source: Node, like: tuple[int, ...]) -> Node:
         """Return a constant that is broadcast to `like` in a form that is broadcast stacked."""
         value = cast(Tensor, _attribute(self.module, str(source.target))).detach()
-        if value.shape[0] == 1 and value.shape[2] == 1:
+        if not self.full_constants and value.shape[0] == 1 and value.shape[2] == 1:
             return source
-        batch, channels, height, _ = like
+        batch, _, height, _ = like
+        if self.full_constants:
+            value = value.expand(like)
         rows = value.expand(batch, -1, height, -1).transpose(0, 1)
         rows = rows.reshape(1, rows.shape[0], batch * height, value.shape[3]).contiguous()
-        name = f"{str(source.target).replace('.', '_')}_stacked_{height}"
+        name = f"{str(source.target).replace('.', '_')}_stacked_{'x'.join(map(str, like))}"
 
         def make() -> Node:
             self.module.register_buffer(name, rows)
@@ -226,7 +257,7 @@ class _Stacker:
             node.meta = {"val": fake.from_tensor(rows)}
             return node
 
-        return self._once(("constant", source, channels, height), make)
+        return self._once(("constant", source, *like), make)
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Node]) -> Node:
         if key not in self.made:
@@ -244,9 +275,23 @@ class _Stacker:
         return node
 
 
+def _activation(conv: Node) -> Node | None:
+    """Return the ReLU that alone reads a convolution; it keeps the zeros of padding, too."""
+    users = list(conv.users)
+    return users[0] if len(users) == 1 and users[0].target in _RELUS else None
+
+
 def _shape(node: Any) -> tuple[int, ...]:
     value = node.meta.get("val") if isinstance(node, Node) else None
     return tuple(int(side) for side in value.shape) if isinstance(value, Tensor) else ()
+
+
+def _pair(sizes: Any) -> tuple[int, int]:
+    """Return sizes over rows and columns, of which torch may be told one."""
+    if isinstance(sizes, int):
+        return (sizes, sizes)
+    rows, *columns = sizes
+    return (int(rows), int(columns[0] if columns else rows))
 
 
 def _first(sizes: Any) -> int:

@@ -26,8 +26,9 @@ class Operator:
     """An ONNX operator of TensorRT's table that our graphs use.
 
     Attributes:
-        used_by: `all`, `int8`, `fp16`, `compact` (with tokens that yield), or `small` (the
-            published form of the network).
+        used_by: `all`, `int8`, `fp16`, `compact` (with duplicate suppression), `stem` (on a
+            pretrained stem, which has no `MaxPool`), or `small` (the published form of the
+            network).
         restriction: What the table says beyond "supported", where it concerns us.
     """
 
@@ -43,6 +44,7 @@ TENSORRT_OPERATORS: dict[str, Operator] = {
     "Clip": Operator(used_by="compact"),
     "Concat": Operator(used_by="all"),
     "Conv": Operator(used_by="all"),
+    "ConvTranspose": Operator(used_by="stem", restriction="2D or 3D, weights an initializer"),
     "DequantizeLinear": Operator(used_by="int8", restriction="`x_zero_point` must be zero"),
     "Div": Operator(used_by="all"),
     "Einsum": Operator(used_by="small", restriction="8.5: no ellipsis, diagonal or broadcasting"),

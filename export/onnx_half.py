@@ -19,8 +19,8 @@ from quantize.schemes import module_of
 # They move values and change none, so they take the type that comes.
 _MOVES = frozenset(
     ("alias", "cat", "contiguous", "expand", "flatten", "getitem", "index", "max_pool2d", "pad",
-     "permute", "relu", "reshape", "select", "slice", "squeeze", "stack", "transpose", "unbind",
-     "unsqueeze", "view")
+     "permute", "relu", "relu6", "reshape", "select", "slice", "squeeze", "stack", "transpose",
+     "unbind", "unsqueeze", "view")
 )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def int8_layers(model: BMViT) -> list[str]:
     return [
         name
         for name, module in rewrite_for_export(model).named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
         and f"model.{name}" not in float_names
         and not XNNPACK_INT8.keeps_float(f"model.{name}")
     ]

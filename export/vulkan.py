@@ -89,7 +89,9 @@ class VulkanTarget:
 
         example = torch.from_numpy(clips[0])
         with quiet_tools():
-            graph = stack_batches(export_graph(model, example))
+            graph = stack_batches(
+                export_graph(model, example), full_constants=self.precision == "int8"
+            )
             if self.precision == "int8":
                 from quantize.schemes import XNNPACK_INT8
 

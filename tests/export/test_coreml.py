@@ -13,6 +13,7 @@ from edge.model.checkpoint import load_checkpoint
 from export.coreml import CoreMLTarget
 from export.registry import TARGETS, get_target
 from runtime.errors import BackendUnavailableError
+from tests.export.conftest import clips_of
 
 torch.set_num_threads(1)
 
@@ -37,6 +38,21 @@ def test_all_is_in_one_call_in_float16(checkpoint: Path, capfd: pytest.CaptureFi
     assert 1e-6 < max(errors) < 0.01, "torch runs it in float16, as the device does"
     assert "MIL" not in capfd.readouterr().err, "coremltools' own bars are kept off"
     assert logging.getLogger().level == level
+
+
+@pytest.mark.slow
+def test_a_model_on_a_stem_is_in_one_call(stem_checkpoint: Path) -> None:
+    pytest.importorskip("coremltools", reason="coremltools is not installed here")
+    from export.program import float_outputs
+
+    model = load_checkpoint(stem_checkpoint).model.eval()
+    (clip,) = clips_of(model, 1)
+    lowered = get_target("coreml").lower(model, [clip])
+    assert lowered.delegation is not None
+    assert (lowered.delegation.share, lowered.delegation.calls) == (1.0, 1)
+    found, truth = lowered.simulate(clip), float_outputs(model)(clip)
+    errors = [np.abs(a - b).mean() for a, b in zip(found, truth, strict=True)]
+    assert 1e-6 < max(errors) < 0.05
 
 
 def test_coreml_is_short_for_its_only_precision_and_is_not_run_here() -> None:

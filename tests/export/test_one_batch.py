@@ -15,6 +15,7 @@ from edge.model.checkpoint import load_checkpoint
 from export.one_batch import stack_batches
 from export.program import export_graph, graph_outputs
 from quantize._quiet import quiet_tools
+from tests.export.conftest import clips_of, stem_model
 
 torch.set_num_threads(1)
 
@@ -139,6 +140,93 @@ def test_sizes_come_in_pairs_as_the_device_code_reads_them(checkpoint: Path) -> 
         outputs = [graph_outputs(one)(clip) for one in (stacked, graph)]
     for ours, wanted in zip(*outputs, strict=True):
         assert np.array_equal(ours, wanted)
+
+
+class Clipped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, 2, 1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.last = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.nn.functional.relu6(20 * self.first(x).relu())
+        return self.last(torch.relu(self.second(torch.nn.functional.relu6(self.second(x)))))
+
+
+def test_a_relu_stays_next_to_its_convolution() -> None:
+    """So that int8 takes both as one operation, whatever rows are cut off behind them."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 3, 9, 8)
+    module = Clipped()
+    stacked = stack(exported(module, x))
+    torch.testing.assert_close(run(stacked, x), run(module, x), rtol=0, atol=2e-6)
+    before = [str(n.args[0].target) for n in stacked.graph.nodes if "relu" in str(n.target)]
+    assert before == ["aten.conv2d.default", "aten.mul.Tensor", *["aten.conv2d.default"] * 2]
+
+
+class Growing(nn.Module):
+    """Transposed convolutions, of which only those whose results do not overlap stay stacked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.apart = nn.ConvTranspose2d(8, 4, 2, 2)
+        self.overlapping = nn.ConvTranspose2d(8, 4, 3, 2, padding=1, output_padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        a = torch.nn.functional.relu6(10 * self.conv(x))
+        return torch.relu(self.apart(a)), self.overlapping(a)
+
+
+def test_a_convolution_that_grows_the_grid_stays_stacked() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 3, 6, 5)
+    module = Growing()
+    stacked = stack(exported(module, x))
+    for ours, wanted in zip(run(stacked, x), run(module, x), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=2e-6)
+    transposed = torch.ops.aten.conv_transpose2d.input
+    batches = [n.args[0].meta["val"].shape[0] for n in stacked.graph.nodes
+               if n.target is transposed]  # fmt: skip
+    assert sorted(batches) == [1, 3]
+
+
+def test_constants_are_stored_in_full_where_asked() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 6, 6)
+    module = Mixed()
+    graph = exported(module, x)
+    with quiet_tools():
+        stacked = stack_batches(graph, full_constants=True)
+    for ours, wanted in zip(run(stacked, x), run(module, x), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=2e-6)
+    sums = [n for n in stacked.graph.nodes
+            if n.target in (torch.ops.aten.add.Tensor, torch.ops.aten.sub.Tensor)]  # fmt: skip
+    for node in sums:
+        constants = [
+            a for a in node.args[:2] if isinstance(a, torch.fx.Node) and a.op == "get_attr"
+        ]
+        assert all(a.meta["val"].shape == node.meta["val"].shape for a in constants)
+    assert len(sums) >= 4
+
+
+def test_a_model_on_a_stem_answers_the_same_with_a_batch_of_one() -> None:
+    model = stem_model()
+    clip = clips_of(model, 1)[0]
+    with quiet_tools():
+        graph = export_graph(model, torch.from_numpy(clip))
+        stacked = stack_batches(graph)
+        full = stack_batches(graph, full_constants=True)
+        wanted, ours, also = (graph_outputs(one)(clip) for one in (graph, stacked, full))
+    assert largest_batch(graph) == 8
+    for one in (stacked, full):
+        assert largest_batch(one) == 1
+        grown = [n for n in one.graph.nodes if "conv_transpose2d" in str(n.target)]
+        assert [n.args[0].meta["val"].shape[0] for n in grown] == [1]
+    for a, b, c in zip(wanted, ours, also, strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-4 * (1 + a.std()))
+        np.testing.assert_allclose(c, a, atol=1e-4 * (1 + a.std()))
 
 
 def test_weights_are_not_repeated(checkpoint: Path) -> None:

@@ -78,6 +78,56 @@ def test_no_graph_has_an_operator_that_tensorrt_lacks(graph, stem: str) -> None:
     assert used == expected, "the table says which operators the compact networks have"
 
 
+@pytest.fixture(scope="module")
+def stem_bundled(
+    stem_checkpoint: Path, video: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ExportReport:
+    """Export all ONNX targets of a model on a pretrained stem."""
+    return export_bundle(
+        stem_checkpoint,
+        targets=["onnx", "onnx-fp16", "onnx-int8"],
+        calib_data=video,
+        calib_clips=6,
+        verify_clips=3,
+        out=tmp_path_factory.mktemp("onnx-stem") / "tiny",
+    )
+
+
+def test_a_model_on_a_stem_has_the_operators_of_the_table(
+    stem_bundled: ExportReport, stem: str
+) -> None:
+    graph = onnx.load(str(stem_bundled.out / f"{stem}.onnx"))
+    extra = stem.removeprefix("onnx-")
+    expected = {
+        name
+        for name, known in TENSORRT_OPERATORS.items()
+        if known.used_by in ("all", "compact", "stem", extra)
+    }
+    assert set(count_operators(graph)) == expected - {"MaxPool"}
+    artifact = next(a for a in Bundle.load(stem_bundled.out).spec.artifacts if a.stem == stem)
+    limits = {"onnx-fp32": 1e-4, "onnx-fp16": 0.1, "onnx-int8": 3.0}
+    assert artifact.parity["clips"] == 3
+    assert 0.0 < artifact.parity["max_abs"]["pred_actor"] < limits[stem]
+
+
+def test_a_stem_is_in_int8_but_the_convolution_that_grows_the_grid(
+    stem_bundled: ExportReport,
+) -> None:
+    model = onnx.load(str(stem_bundled.out / "onnx-int8.onnx"))
+    assert list(quantization_faults(model)) == []
+    makers = {output: node for node in model.graph.node for output in node.output}
+    users = {name: node for node in model.graph.node for name in node.input}
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    quantized = [node for node in convs if node.input[1] in makers]
+    assert len(convs) - len(quantized) == 3, "the last layer of each head"
+    (growing,) = (node for node in model.graph.node if node.op_type == "ConvTranspose")
+    assert growing.input[1] not in makers
+    # ReLU6 is the end of int8's range: behind a convolution stands a Relu or nothing.
+    behind = {users[node.output[0]].op_type for node in quantized}
+    assert "Clip" not in behind
+    assert "Relu" in behind
+
+
 def test_the_table_in_the_docs_is_the_data() -> None:
     text = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` +\| (\w+) +\| (.*?) *\|$", text, flags=re.MULTILINE)

@@ -64,16 +64,21 @@ def test_both_were_run_by_openvino_and_hold(bundled: ExportReport) -> None:
 
 
 def test_every_convolution_but_the_heads_last_ones_computes_in_int8(bundled: ExportReport) -> None:
-    with zipfile.ZipFile(bundled.out / "openvino-int8.ir") as archive:
-        model = openvino.Core().read_model(archive.read("model.xml"), archive.read("model.bin"))
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    kinds = Counter(
-        str(node.get_rt_info()["runtimePrecision"].value)
-        for node in compiled.get_runtime_model().get_ops()
-        if node.get_rt_info()["layerType"].value == "Convolution"
-    )
+    kinds = precisions(bundled.out, "Convolution")
     assert kinds["f32"] <= 4, "the last layers of the heads; a processor may leave one more"
     assert kinds["u8"] + kinds["i8"] >= 28
+
+
+def precisions(out: Path, layer: str) -> Counter[str]:
+    """Count in which type each layer of a kind is computed."""
+    with zipfile.ZipFile(out / "openvino-int8.ir") as archive:
+        model = openvino.Core().read_model(archive.read("model.xml"), archive.read("model.bin"))
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return Counter(
+        str(node.get_rt_info()["runtimePrecision"].value)
+        for node in compiled.get_runtime_model().get_ops()
+        if node.get_rt_info()["layerType"].value == layer
+    )
 
 
 def test_no_path_of_the_machine_is_in_them(bundled: ExportReport) -> None:

@@ -19,7 +19,7 @@ from export.tensorrt_int8 import FAKE_INT8, paired_graph
 from quantize.schemes import TENSORRT_INT8
 from runtime.engines.tensorrt import missing
 from runtime.errors import BackendUnavailableError, ExportError
-from tests.export.conftest import clips_of
+from tests.export.conftest import clips_of, stem_model
 
 pytest.importorskip("torchao", reason="torchao is not installed")
 pytest.importorskip("executorch", reason="executorch is not installed")
@@ -35,8 +35,9 @@ pytestmark = [
 def model() -> BMViT:
     """Return a network of one block, the quickest to export."""
     network = build_model(
-        "nano", num_classes=2, seed=0, num_frames=4, height=64, width=64, channels=(16,),
-        depths=(1,), head_channels=16, strides=(), kv_strides=(4,), step_stages=0, kv_pairs=False,
+        "nano-scratch", num_classes=2, seed=0, num_frames=4, height=64, width=64,
+        channels=(16,), depths=(1,), head_channels=16, strides=(), kv_strides=(4,), step_stages=0,
+        kv_pairs=False,
     )  # fmt: skip
     return network.eval()
 
@@ -106,6 +107,20 @@ def test_weights_by_channel_are_exact(converted: GraphModule) -> None:
             assert amax.shape == (len(values), *[1] * (values.ndim - 1))
             checked += 1
     assert checked > 3
+
+
+def test_a_model_on_a_stem_has_pairs_but_where_it_grows_the_grid() -> None:
+    model = stem_model()
+    clips = clips_of(model, 2)
+    graph = export_graph(model, torch.from_numpy(clips[0]))
+    converted = int8_graph(graph, model, clips, TENSORRT_INT8)
+    paired = paired_graph(converted)
+    assert not [name for name in targets(paired) if "quantized_decomposed" in name]
+    (growing,) = (n for n in paired.graph.nodes if "conv_transpose2d" in str(n.target))
+    assert growing.args[1].op == "get_attr", "its weights are float32"
+    found, wanted = graph_outputs(paired)(clips[0]), graph_outputs(converted)(clips[0])
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert np.abs(ours - theirs).mean() < 0.02 * (1.0 + theirs.std())
 
 
 def test_a_zero_point_is_refused(converted: GraphModule) -> None:

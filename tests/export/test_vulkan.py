@@ -20,6 +20,7 @@ from export.registry import TARGETS, get_target
 from export.vulkan import VulkanConfig, VulkanTarget
 from quantize._quiet import quiet_tools
 from runtime.errors import BackendUnavailableError, PartitionError
+from tests.export.conftest import clips_of
 
 pytest.importorskip("executorch.backends.vulkan", reason="ExecuTorch is not installed here")
 
@@ -33,9 +34,7 @@ def lower(
     from export.program import float_outputs
 
     model = load_checkpoint(checkpoint).model.eval()
-    clips = [
-        np.random.default_rng(i).normal(size=(1, 4, 3, 64, 64)).astype(np.float32) for i in range(3)
-    ]
+    clips = clips_of(model, 3)
     target = VulkanTarget(
         name=f"vulkan-{precision}", precision=precision, config=config or VulkanConfig()
     )
@@ -84,6 +83,64 @@ def test_int8_takes_all_in_one_call_and_its_convolutions_are_int8_operations(
     assert logging.root.manager.disable == 0
 
 
+@pytest.mark.slow
+def test_a_model_on_a_stem_is_taken_whole_in_int8_operations(
+    stem_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = delegate_operations(monkeypatch)
+    lowered, errors = lower(stem_checkpoint, "int8")
+    assert lowered.delegation is not None
+    assert (lowered.delegation.share, lowered.delegation.calls) == (1.0, 1)
+    assert lowered.delegation.fallbacks == ()
+    quantized = {
+        name.removeprefix("et_vk.q8ta_conv2d").removesuffix(".default"): n
+        for name, n in operations.items()
+        if name.startswith("et_vk.q8ta_conv2d")
+    }
+    assert sum(quantized.values()) == 71
+    assert quantized["_transposed"] == 1
+    assert operations["aten.convolution.default"] == 3, "the last layer of each head"
+    assert "aten.hardtanh.default" not in operations, "int8 ends where ReLU6 does"
+    assert 0 < errors[0] < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_model_on_a_stem_is_taken_whole(stem_checkpoint: Path, precision: Precision) -> None:
+    lowered, errors = lower(stem_checkpoint, precision)
+    assert lowered.delegation is not None
+    assert (lowered.delegation.share, lowered.delegation.calls) == (1.0, 1)
+    low, high = (0.0, 1e-5) if precision == "fp32" else (1e-6, 0.05)
+    assert low <= max(errors) < high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["checkpoint", "stem_checkpoint"])
+def test_int8_sums_are_of_tensors_of_one_shape(
+    family: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The delegate's int8 sum reads beside a constant that would have to be broadcast."""
+    with quiet_tools(), quiet_delegate():
+        from executorch.backends.vulkan import vulkan_preprocess
+
+    shapes: list[list[tuple[int, ...]]] = []
+    serialize = vulkan_preprocess.serialize_vulkan_graph
+
+    def looking(graph, *others):
+        for call in graph.chain:
+            if call.name.startswith("et_vk.q8ta_add"):
+                values = [graph.values[which].value for which in call.args]
+                shapes.append([tuple(v.dims) for v in values if hasattr(v, "dims")])
+        return serialize(graph, *others)
+
+    monkeypatch.setattr(vulkan_preprocess, "serialize_vulkan_graph", looking)
+    lower(request.getfixturevalue(family), "int8")
+    assert len(shapes) > 5
+    for tensors in shapes:
+        assert len(tensors) == 3
+        assert len(set(tensors)) == 1, tensors
+
+
 def test_a_batch_is_delegated_once_it_is_stacked(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet_tools(), quiet_delegate():
         from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
@@ -124,7 +181,7 @@ def test_float_takes_all_in_one_call(checkpoint: Path, precision: Precision) -> 
 def test_a_graph_that_is_not_stacked_is_refused_and_what_stayed_outside_is_named(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.one_batch.stack_batches", lambda graph: graph)
+    monkeypatch.setattr("export.one_batch.stack_batches", lambda graph, **_: graph)
     with pytest.raises(PartitionError, match=r"took 0\.\d%.*at least 99%.*convolution"):
         lower(checkpoint, "fp32")
 
