@@ -60,14 +60,15 @@ def stem_model(num_classes: int = len(CLASS_NAMES)) -> BMViT:
         depths=(1,),
         head_channels=16,
         kv_strides=(2,),
-        # All tokens' boxes overlap.
+        # All boxes overlap, and suppression multiplies the errors of logits, too.
+        rivals=4.0,
         reference_size=(0.8, 0.9),
         reference_spread=1.0,
     )
     with torch.no_grad():
         for name, conv in model.backbone.stem.convolutions():
             # So that values do not die away with depth, and reach 6.
-            conv.weight.mul_(1.0 if "project" in name else 1.8)
+            conv.weight.mul_(1.0 if "project" in name else 1.5)
         for head in (model.heads.box, model.heads.actor, model.heads.actions):
             head.last.weight.mul_(20)
     return model.eval()

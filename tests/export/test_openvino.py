@@ -69,6 +69,23 @@ def test_every_convolution_but_the_heads_last_ones_computes_in_int8(bundled: Exp
     assert kinds["u8"] + kinds["i8"] >= 28
 
 
+def test_a_model_on_a_stem_is_made_and_holds(
+    stem_checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    report = export_bundle(
+        stem_checkpoint, targets=STEMS, calib_data=video, calib_clips=6, verify_clips=3,
+        out=tmp_path / "b",
+    )  # fmt: skip
+    artifacts = {a.stem: a for a in Bundle.load(report.out).spec.artifacts}
+    assert set(artifacts) == set(STEMS), report.lines()
+    for stem, limit in zip(STEMS, (1e-4, 1.0), strict=True):
+        assert artifacts[stem].parity["ran"] is True
+        assert 0.0 < artifacts[stem].parity["max_abs"]["pred_actor"] < limit
+    kinds = precisions(report.out, "Convolution")
+    assert kinds["f32"] <= 5, "the last layers of the heads; a processor may leave two more"
+    assert kinds["u8"] + kinds["i8"] >= 66
+
+
 def precisions(out: Path, layer: str) -> Counter[str]:
     """Count in which type each layer of a kind is computed."""
     with zipfile.ZipFile(out / "openvino-int8.ir") as archive:
