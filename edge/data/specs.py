@@ -15,8 +15,8 @@ REAL = ("ava", "ucf101-24", "jhmdb", "stills", "gmdcsa24", "davis")
 # What a spec may have behind the folder; the first one of a column is what a caller's part means.
 PARTS: dict[str, tuple[str, ...]] = {
     "ava": ("train", "val", "test"),
-    "ucf101-24": ("train", "test", "test-annotated", "val"),
-    "jhmdb": ("train", "test", "test-annotated", "val"),
+    "ucf101-24": ("train", "fit", "held-out", "test", "test-annotated", "val"),
+    "jhmdb": ("train", "fit", "held-out", "test", "test-annotated", "val"),
     "folder": ("train", "val", "test"),
     "stills": (),
     "gmdcsa24": (),

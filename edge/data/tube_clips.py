@@ -11,6 +11,8 @@ Laid out as they are downloaded, the annotation at the top or in `annotations` o
 
 from __future__ import annotations
 
+import hashlib
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +33,11 @@ from runtime.errors import CaptureError, ConfigError
 
 Array: TypeAlias = npt.NDArray[Any]
 
-PARTS = ("train", "test", "test-annotated")
+PARTS = ("train", "fit", "held-out", "test", "test-annotated")
+# `held-out` is at least this share of each class's training videos, whole source films at once.
+_HELD_OUT_SHARE = 0.1
+# What follows the source film in a name: UCF101's clip number; HMDB51's properties and number.
+_CLIP_OF_FILM = re.compile(r"(_c\d+|_[a-z]+_[a-z]{2}_np\d_[a-z]{2}_[a-z]{3}_\d+)$")
 SPLITS = {"ucf101-24": 1, "jhmdb": 3}
 # Pictures have no rate: UCF101 is 25 a second, HMDB51, of which JHMDB is a part, 30.
 PICTURE_FPS = {"ucf101-24": 25.0, "jhmdb": 30.0}
@@ -53,8 +59,10 @@ def open_tubes(
         shape: What a model asks for.
         report: Takes what is wrong.
         split: From 1.
-        part: `train`: the frames with someone in them, of the videos to learn from; `test`: every
-            frame of the others; `test-annotated`: those of them with someone in them.
+        part: `train`: the frames with someone in them, of the videos to learn from; `held-out`: of
+            a tenth of those videos, to fit thresholds and choose a checkpoint on; `fit`: of the
+            rest of them; `test`: every frame of the others; `test-annotated`: those of them with
+            someone in them.
         strict: Refuse an annotation with a fault; else go on without it.
 
     Raises:
@@ -64,7 +72,10 @@ def open_tubes(
     annotation = read_tube_file(_annotation(kind, root, folders), report.problems)
     if strict:
         report.refuse_wrong_rows(f"edge data check {kind}:{root}")
-    names = _names(kind, folders, annotation, split, train=part == "train")
+    names = _names(kind, folders, annotation, split, train=not part.startswith("test"))
+    if part in ("fit", "held-out"):
+        held = held_out(names)
+        names = [name for name in names if (name in held) == (part == "held-out")]
     names = [name for name in names if name in annotation.videos]
     media = _open_videos(kind, root, names, annotation, report)
     truths = [annotation.videos[name] for name in media]
@@ -113,6 +124,32 @@ def _names(
         return _read_list(listed[0 if train else 1])
     # UCF101's first split: the first seven of 25 groups are for the test.
     return [name for name in annotation.videos if (_group(name) > 7) == train]
+
+
+def held_out(names: Sequence[str]) -> set[str]:
+    """Return the training videos that the part `held-out` consists of.
+
+    Clips cut from one film are on one side. The choice depends on the names alone: the same list
+    gives the same videos everywhere. Of a class with a single film nothing is held out.
+
+    Args:
+        names: Training videos, CLASS/VIDEO each.
+    """
+    films: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        group = films.setdefault(Path(name).parent.as_posix(), {})
+        group.setdefault(_CLIP_OF_FILM.sub("", name), []).append(name)
+    held: set[str] = set()
+    for group in films.values():
+        wanted = math.ceil(sum(map(len, group.values())) * _HELD_OUT_SHARE)
+        taken = 0
+        for film in sorted(group, key=lambda name: hashlib.sha256(name.encode()).digest())[1:]:
+            if taken + len(group[film]) <= 1.5 * wanted:
+                held.update(group[film])
+                taken += len(group[film])
+            if taken >= wanted:
+                break
+    return held
 
 
 def _group(name: str) -> int:

@@ -72,6 +72,10 @@ class TrainOptions:
     read_scale: float = option(
         1.0, "with --augment: read (and keep) clips so much larger than the model's input"
     )
+    exclude_videos: str | None = option(
+        None, "text file with a video a line: clips of kept features (features:FOLDER) that show "
+        "one of them are left out", metavar="FILE",
+    )  # fmt: skip
     ignore_people: str | None = option(
         None, "folder that `edge label` wrote for the videos of jhmdb:FOLDER or "
         "ucf101-24:FOLDER: people in it who are none of the boxed actors are neither actors nor "
@@ -221,7 +225,7 @@ class TrainOptions:
             raise ConfigError(f"--scale-low is {self.scale_low} and --scale-high {self.scale_high}"
                               ", expected 0.1 <= --scale-low <= --scale-high <= 10")  # fmt: skip
         for name in ("data", "val_data", "cache", "out", "init", "teacher", "resume",
-                     "ignore_people"):  # fmt: skip
+                     "ignore_people", "exclude_videos"):  # fmt: skip
             if getattr(self, name) == "":
                 raise ConfigError(f"{_flag(name)} is empty")
         if self.qat and self.init is None:

@@ -89,7 +89,8 @@ def _open_part(
 ) -> ClipDataset:  # fmt: skip
     """Open one data set, kept in a folder as it is, and then changed anew in each pass."""
     if word.startswith(FEATURES):
-        features = FeatureClips(Path(word.removeprefix(FEATURES)))
+        exclude = excluded_videos(options.exclude_videos)
+        features = FeatureClips(Path(word.removeprefix(FEATURES)), exclude)
         return joined(features, features.about.spec, options.classes)
     augments = options.augments(word)
     read = _larger(shape, options.read_scale) if augments else shape
@@ -112,6 +113,24 @@ def _open_part(
         scale_high=options.scale_high,
     )
     return Augmented(data, changes, seed=options.seed, size_hw=(shape.height, shape.width))
+
+
+def excluded_videos(path: str | None) -> frozenset[str]:
+    """Read `--exclude-videos`: a video a line, as the data set calls it.
+
+    Raises:
+        ConfigError: The file cannot be read or names nothing.
+    """
+    if path is None:
+        return frozenset()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--exclude-videos {path} cannot be read: {error}") from error
+    names = frozenset(line.strip() for line in lines if line.strip())
+    if not names:
+        raise ConfigError(f"--exclude-videos {path} is empty, expected a video a line")
+    return names
 
 
 def _larger(shape: ClipShape, scale: float) -> ClipShape:

@@ -154,11 +154,16 @@ def unpack_features(
 class FeatureClips:
     """A folder of features as a data set: samples with `features` and no frames."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, exclude: frozenset[str] = frozenset()) -> None:
         """Open a folder.
 
+        Args:
+            folder: What `edge features` wrote.
+            exclude: Videos whose clips are left out, and mosaics with such a clip.
+
         Raises:
-            ArtifactError: It is missing, damaged, or not all of its blocks are there.
+            ArtifactError: It is missing, damaged, not all of its blocks are there, or no clip is
+                left.
         """
         self.folder = folder
         self.about = FeatureAbout.load(folder)
@@ -171,6 +176,21 @@ class FeatureClips:
         self._scales = np.concatenate([np.array(one, np.float32) for one in self.about.scales])
         self._truth: dict[int, dict[str, Any]] = {}
         self._maps: dict[int, I8] = {}
+        self._kept = self._without(exclude) if exclude else range(self.about.clips)
+        if not self._kept:
+            raise ArtifactError(f"{folder} has no clip but those of excluded videos")
+
+    def _without(self, exclude: frozenset[str]) -> Sequence[int]:
+        """Return the numbers of the clips that show no excluded video."""
+        kept = []
+        for block in range(self.about.blocks):
+            with np.load(self.folder / f"{block:05d}.npz", allow_pickle=False) as truth:
+                names = truth["clip_id"]
+            for number, name in zip(self.about.clips_of(block), names, strict=True):
+                # A mosaic is named after all of its clips, each VIDEO/TIME.
+                if not any(one.rpartition("/")[0] in exclude for one in str(name).split("+")):
+                    kept.append(number)
+        return kept
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -178,7 +198,7 @@ class FeatureClips:
         return self.about.class_names
 
     def __len__(self) -> int:
-        return self.about.clips
+        return len(self._kept)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files out."""
@@ -188,7 +208,7 @@ class FeatureClips:
         """Return clip `index` without frames."""
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
-        block, row = divmod(index, BLOCK_CLIPS)
+        block, row = divmod(self._kept[index], BLOCK_CLIPS)
         if block not in self._maps:
             self._maps[block] = np.load(self.folder / f"{block:05d}.npy", mmap_mode="r")
             with np.load(self.folder / f"{block:05d}.npz", allow_pickle=False) as truth:

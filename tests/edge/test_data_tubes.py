@@ -16,6 +16,7 @@ from edge.data.annotations import ClipPlace, Tube, place_of, tubes_of
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipShape
+from edge.data.tube_clips import held_out
 from edge.data.tube_files import UCF_CLASSES, read_tube_file
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED
@@ -296,6 +297,29 @@ def test_the_published_jhmdb_is_read_whole(shared_data: Path) -> None:
     assert sum(len(tube) for tube in tubes) == 31852
     assert sum(video.num_frames for video in annotation.videos.values()) == 31852
     assert all(tube.frames[0] == 0 for tube in tubes)
+
+
+def test_held_out_videos_are_whole_films_of_every_class() -> None:
+    names = [f"golf/film{film}_golf_f_cm_np1_ri_med_{clip}" for film in range(8) for clip in (0, 1)]
+    names += [f"Diving/v_Diving_g{film:02d}_c{n:02d}" for film in range(1, 26) for n in (1, 2)]
+    names += ["wave/alone_wave_u_nm_np1_fr_goo_0", "wave/alone_wave_u_nm_np1_fr_goo_1"]
+    held = held_out(names)
+    assert held == held_out(names[::-1])
+    films = {name.rpartition("_")[0] for name in held}
+    assert held == {name for name in names if name.rpartition("_")[0] in films}
+    assert {kind: sum(n.startswith(kind) for n in held) for kind in ("golf", "Diving", "wave")} == {
+        "golf": 2, "Diving": 6, "wave": 0,
+    }  # fmt: skip
+
+
+def test_the_held_out_part_of_jhmdb_is_opened_as_any_other(shared_data: Path) -> None:
+    path = shared_data / "annotations" / "jhmdb" / "JHMDB-GT.pkl"
+    train, _ = read_tube_file(path, ProblemList()).splits[0]
+    held = held_out(train)
+    assert 66 <= len(held) <= 99
+    assert {name.partition("/")[0] for name in held} == {n.partition("/")[0] for n in train}
+    clips = open_dataset(f"jhmdb:{shared_data / 'jhmdb'}:split1:held-out", SHAPE)
+    assert {tube.video for tube in tubes_of(clips)} == held
 
 
 def test_the_published_ucf_tubes_are_read_whole(shared_data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,14 @@ from edge.data.registry import open_dataset
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import build_model
 from edge.training.config import TrainOptions
-from edge.training.features import ABOUT_FILE, FeatureAbout, FeatureClips, features_of
+from edge.training.data import excluded_videos
+from edge.training.features import (
+    ABOUT_FILE,
+    FeatureAbout,
+    FeatureClips,
+    features_of,
+    write_block,
+)
 from edge.training.loop import Trainer
 from edge.training.setup import clip_shape
 from edge.training.stem_form import FeatureInputModel, freeze_stem
@@ -102,6 +110,24 @@ def test_more_clips_than_the_data_set_has_are_changed_anew(tmp_path):
         {name.split("@")[0].split("+")[0] for name in names[4:]}
     )
     assert all("@1" in name for name in names[4:])
+
+
+def test_clips_of_excluded_videos_are_left_out_and_mosaics_with_them(tmp_path, kept):
+    samples = [replace(kept[0], clip_id=name) for name in ("a/1", "b/1", "a/1+c/2", "c/1+d/1")]
+    write_block(tmp_path, 0, np.stack([kept[0].features] * 4), samples)
+    replace(kept.about, clips=4).save(tmp_path)
+    names = tmp_path / "videos.txt"
+    names.write_text("a\n\n")
+    clips = FeatureClips(tmp_path, excluded_videos(str(names)))
+    assert [clips[index].clip_id for index in range(len(clips))] == ["b/1", "c/1+d/1"]
+    assert len(FeatureClips(tmp_path)) == 4
+    with pytest.raises(ArtifactError, match="has no clip but those of excluded videos"):
+        FeatureClips(tmp_path, frozenset("abcd"))
+    names.write_text("\n")
+    with pytest.raises(ConfigError, match="is empty, expected a video a line"):
+        excluded_videos(str(names))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        excluded_videos(str(tmp_path / "none.txt"))
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, kept):
