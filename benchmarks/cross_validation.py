@@ -32,6 +32,7 @@ from runtime.bundle import file_sha256
 from runtime.decode import Detections
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
+from runtime.outputs import write_atomically
 from runtime.report import markdown_table, write_report
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 # A clip without its frames, where it lies, and what was found there.
 Found = tuple[ClipSample, ClipPlace, Detections]
 VARIANTS = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch")
+EXCLUDED = "judged-by.txt"  # the videos that a fold must not learn from
 KINDS = ("float32, torch", "int8, the device's engine")
 _HEADER = (
     "model", "recordings", "clips", "people", "actor AP@0.5", "ROC-AUC (95 %)",
@@ -64,6 +66,11 @@ class CrossOptions:
     weights: str | None = option(
         None, "folder with fold0.pt and so on, each fold's own weights, in place of a first "
         "training from --init; without --then they are what is judged", metavar="DIR",
+    )  # fmt: skip
+    features: str | None = option(
+        None, "learn from kept features alone, such as features:A*2+features:B (`edge features`), "
+        "without the clips that show a video of the fold; in place of --beside, with "
+        "--classes joint", metavar="DATA",
     )  # fmt: skip
     beside: str = option("synthetic-train:4000", "further data to learn from in each fold")
     repeat: int = option(8, "how often a fold's clips occur beside those")
@@ -107,6 +114,9 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"--only names fold {fold}, expected 0 to {options.folds - 1}")
         folder = out / f"fold{fold}"
         write_fold(data, folder / "data", folds, fold)
+        write_atomically(
+            folder / EXCLUDED, "".join(f"{n}\n" for n in (*folds.test[fold], *folds.unknown))
+        )
         _learn(folder, options)
     if options.only:
         return EXIT_OK
@@ -117,7 +127,11 @@ def main(argv: Sequence[str]) -> int:
         f"{options.model}{f' at {options.imgsz}' if options.imgsz else ''} from "
         + (
             f"{Path(options.init).name}, {options.steps} steps of {options.batch} clips each "
-            f"({options.beside} and the fold's own {options.repeat} times)"
+            + (
+                f"({options.beside} and the fold's own {options.repeat} times)"
+                if options.features is None
+                else f"(kept features: {options.features})"
+            )
             if options.weights is None
             else f"each fold's weights in {Path(options.weights).name}"
         )
@@ -176,6 +190,9 @@ def _train(run: Path, init: str, data: Path, options: CrossOptions, changes: str
     """Train one run, unless that is done; `changes` come last and so replace what is before."""
     if (run / "done").exists():
         return
+    if options.features is not None:
+        _train_behind_stem(run, init, options, changes)
+        return
     run_edge(
         "train", "--model", options.model, "--init", init,
         "--data", f"{options.beside}+{data}:train*{options.repeat}",
@@ -188,6 +205,21 @@ def _train(run: Path, init: str, data: Path, options: CrossOptions, changes: str
         *(["--imgsz", options.imgsz] if options.imgsz else []),
         "--precision", options.precision, "--workers", "0", "--save-every", "50",
         "--no-tensorboard", *shlex.split(changes),
+        *(["--resume", str(run)] if (run / "state.pt").exists() else ["--out", str(run)]),
+    )  # fmt: skip
+    (run / "done").touch()
+
+
+def _train_behind_stem(run: Path, init: str, options: CrossOptions, changes: str) -> None:
+    """Train a run on kept features of all videos but those that it is judged by."""
+    assert options.features is not None
+    run_edge(
+        "train", "--model", options.model, "--init", init, "--data", options.features,
+        "--exclude-videos", str(run.with_name(EXCLUDED)), "--classes", "joint",
+        "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995",
+        "--batch", str(options.batch), "--steps", str(options.steps), "--drop-path", "0.1",
+        "--weak-loss", options.weak_loss, "--precision", options.precision, "--workers", "0",
+        "--save-every", "100", "--no-tensorboard", *shlex.split(changes),
         *(["--resume", str(run)] if (run / "state.pt").exists() else ["--out", str(run)]),
     )  # fmt: skip
     (run / "done").touch()

@@ -164,6 +164,18 @@ def test_folds_begin_with_weights_of_their_own(
         cross_validation._learn(tmp_path / "fold3", given)
 
 
+def test_folds_learn_from_kept_features_without_their_own_videos(
+    tmp_path: Path, commands: list[tuple[str, ...]]
+) -> None:
+    kept = "features:one*2+features:two"
+    cross_validation._learn(tmp_path / "fold1", CrossOptions(features=kept, init="base.pt"))
+    train, _ = commands
+    learns = OptionParser(prog="edge train").parse_into(TrainOptions, train[1:])
+    assert (learns.data, learns.classes, learns.init) == (kept, "joint", "base.pt")
+    assert learns.exclude_videos == str(tmp_path / "fold1" / "judged-by.txt")
+    assert learns.validation is None
+
+
 def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
     model = build_model("pico-scratch", num_classes=2, seed=0, **TINY)
     trained, path = tmp_path / "last.pt", tmp_path / "yielding.pt"
