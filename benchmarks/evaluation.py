@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks._child import run_child
-from edge.evaluation.ava_files import write_rows
-from edge.evaluation.boxes import BoxTable
+from edge.data.annotations import BoxTable
+from edge.data.ava_files import write_rows
 from runtime.report import write_report
 
 CLASSES = 60
@@ -26,7 +26,7 @@ BOXES_PER_KEYFRAME = 6
 CHILD = """
 import json, sys, time
 from edge.evaluation.ava import evaluate_ava
-from edge.evaluation.ava_files import read_detections, read_ground_truth
+from edge.data.ava_files import read_detections, read_ground_truth
 from runtime.profiling import peak_rss_mb
 start = time.perf_counter()
 found, truth = read_detections(sys.argv[1]), read_ground_truth(sys.argv[2])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from calibration.clips import Progress
+Progress = Callable[[str, int, int], None]
 
 LINE_EVERY_S = 30.0
 """A step that lasts says so this often in a log."""

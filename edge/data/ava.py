@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.data.ava_files import read_excluded, read_label_map
 from edge.data.folder import read_fps, rows_in_reach
 from edge.data.media import Media, MediaFolder, open_all, open_media
 from edge.data.problems import DataReport, Problem
@@ -25,7 +26,6 @@ from edge.data.samples import ClipShape
 from edge.data.table import Table, TableRules, read_table
 from edge.data.table_clips import clips_of_table
 from edge.data.video_clips import VideoClips
-from edge.evaluation.ava_files import read_excluded, read_label_map
 from runtime.errors import CaptureError, ConfigError
 
 PARTS = ("train", "val", "test")

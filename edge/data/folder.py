@@ -84,7 +84,7 @@ def read_classes(root: Path, report: DataReport) -> tuple[tuple[str, ...], tuple
     """
     plain, label_map = root / "classes.txt", root / "classes.pbtxt"
     if not plain.is_file() and label_map.is_file():
-        from edge.evaluation.ava_files import read_label_map
+        from edge.data.ava_files import read_label_map
 
         known = sorted(read_label_map(label_map).items())
         if known[0][0] < 1:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.evaluation.ava_files import AvaRows, Keyframe
+from edge.data.annotations import BoxTable
+from edge.data.ava_files import AvaRows, Keyframe
 from edge.evaluation.average_precision import Ties
-from edge.evaluation.boxes import I64, BoxTable
+from edge.evaluation.boxes import I64
 from edge.evaluation.frames import FrameMetrics, evaluate_frames
 from runtime.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""Boxes as columns, and which of them overlap: vectorised, in one pass, in bounded memory."""
+"""Which boxes overlap: vectorised, in one pass, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,52 +16,6 @@ Bools = npt.NDArray[np.bool_]
 
 # Pairs of boxes that are compared at a time: about 100 MB of working memory.
 _PAIRS_AT_A_TIME = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoxTable:
-    """Boxes of many frames: detections where `score` is given, else the truth.
-
-    A person with two actions is two rows, as in AVA's files.
-
-    Attributes:
-        frame: (R,) int64, which frame; any numbers, the same for detections and truth.
-        label: (R,) int64, class of the box.
-        xyxy: (R, 4) float64 corners, in any unit; x2 and y2 lie behind the box.
-        score: (R,) float64, any finite numbers; None for the truth.
-
-    Raises:
-        ConfigError: Lengths differ, a number is not finite, or a box ends before it begins.
-    """
-
-    frame: I64
-    label: I64
-    xyxy: F64
-    score: F64 | None = None
-
-    def __post_init__(self) -> None:
-        rows = len(self.frame)
-        columns = {"label": self.label, "xyxy": self.xyxy}
-        if self.score is not None:
-            columns["score"] = self.score
-        for name, column in {"frame": self.frame, **columns}.items():
-            shape = (rows, 4) if name == "xyxy" else (rows,)
-            if column.shape != shape:
-                raise ConfigError(f"{name} has shape {column.shape}, expected {shape}")
-        for name, column in columns.items():
-            bad = np.flatnonzero(~np.isfinite(column))
-            if len(bad):
-                row = int(bad[0]) // (4 if name == "xyxy" else 1)
-                raise ConfigError(f"{name} of row {row} is {column[row]}, expected finite numbers")
-        bad = np.flatnonzero((self.xyxy[:, 2:] < self.xyxy[:, :2]).any(axis=1))
-        if len(bad):
-            raise ConfigError(
-                f"the box of row {bad[0]} is {self.xyxy[bad[0]]}, expected x1 <= x2 and y1 <= y2; "
-                "are these corners, not centre and size?"
-            )
-
-    def __len__(self) -> int:
-        return len(self.frame)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edge.data.annotations import ClipPlace, Tube
-from edge.evaluation.boxes import BoxTable
+from edge.data.annotations import BoxTable, ClipPlace, Tube
 from edge.evaluation.linking import Place, TubeConfig, link_boxes
 from edge.evaluation.outputs import ClipOutputs
 from edge.evaluation.tube_results import TubeResults, frames_by_protocol, tube_results

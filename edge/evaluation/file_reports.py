@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from edge.data.annotations import Tube
-from edge.evaluation.ava import ava_tables, without_videos
-from edge.evaluation.ava_files import (
+from edge.data.annotations import BoxTable, Tube
+from edge.data.ava_files import (
     AvaRows,
     read_detections,
     read_excluded,
     read_ground_truth,
     read_label_map,
 )
-from edge.evaluation.boxes import I64, BoxTable
+from edge.evaluation.ava import ava_tables, without_videos
+from edge.evaluation.boxes import I64
 from edge.evaluation.clips import F32, plain
 from edge.evaluation.frames import FrameMetrics, evaluate_frames
 from edge.evaluation.linking import Place, TubeConfig, link_boxes

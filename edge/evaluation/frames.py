@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge.data.annotations import BoxTable
 from edge.evaluation.average_precision import Curve, Ranking, Ties, rank
 from edge.evaluation.boxes import (
-    BoxTable,
     Overlaps,
     best_truth,
     find_overlaps,

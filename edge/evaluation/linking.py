@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from edge.evaluation.boxes import F64, I64, BoxTable
+from edge.data.annotations import BoxTable
+from edge.evaluation.boxes import F64, I64
 from edge.evaluation.video import FoundTube, suppress
 from runtime.errors import ConfigError
 from runtime.spans import active_spans

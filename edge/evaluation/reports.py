@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data.annotations import ClipPlace
+from edge.data.annotations import BoxTable, ClipPlace
+from edge.data.ava_files import Keyframe, write_label_map, write_rows
 from edge.data.samples import ClipDataset
-from edge.evaluation.ava_files import Keyframe, write_label_map, write_rows
-from edge.evaluation.boxes import F64, I64, BoxTable
+from edge.evaluation.boxes import F64, I64
 from edge.evaluation.clips import F32, ClipMetrics, plain
 from edge.evaluation.frames import evaluate_frames
 from edge.evaluation.outputs import ClipOutputs

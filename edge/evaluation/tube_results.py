@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.data.annotations import Tube
-from edge.evaluation.boxes import I64, BoxTable
+from edge.data.annotations import BoxTable, Tube
+from edge.evaluation.boxes import I64
 from edge.evaluation.clips import plain
 from edge.evaluation.frames import FrameMetrics, evaluate_frames, summarise
 from edge.evaluation.protocols import PROTOCOLS

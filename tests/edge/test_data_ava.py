@@ -12,12 +12,12 @@ import pytest
 from edge.cli import main
 from edge.data.annotations import label_ids_of, place_of
 from edge.data.ava import open_ava, read_classes
+from edge.data.ava_files import read_ground_truth
 from edge.data.check import check_data
 from edge.data.problems import DataReport, ProblemList
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipShape
 from edge.data.table import TableRules, read_table
-from edge.evaluation.ava_files import read_ground_truth
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
 

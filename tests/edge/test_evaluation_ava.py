@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.evaluation.ava import evaluate_ava
-from edge.evaluation.ava_files import (
+from edge.data.annotations import BoxTable
+from edge.data.ava_files import (
     AvaRows,
     read_detections,
     read_excluded,
@@ -19,7 +19,7 @@ from edge.evaluation.ava_files import (
     write_label_map,
     write_rows,
 )
-from edge.evaluation.boxes import BoxTable
+from edge.evaluation.ava import evaluate_ava
 from runtime.errors import ConfigError
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from edge.data.annotations import ClipPlace, Tube
+from edge.data.ava_files import read_detections, read_label_map
 from edge.data.samples import ClipSample, ClipShape
 from edge.evaluation import validate as validate_module
-from edge.evaluation.ava_files import read_detections, read_label_map
 from edge.evaluation.file_reports import FileOptions, evaluate_files
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
 from edge.evaluation.tube_json import read_found_tubes, write_tubes

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edge.cli import main
+from edge.data.ava_files import read_detections, read_ground_truth
 from edge.data.chosen import Spread
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen, Wrapped, without_frames
 from edge.evaluation import undecodable
 from edge.evaluation import validate as validate_module
-from edge.evaluation.ava_files import read_detections, read_ground_truth
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
 from edge.evaluation.validate import ValOptions, ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.data.ava_files import read_detections, read_ground_truth, read_label_map
 from edge.data.samples import ClipSample, ClipShape
 from edge.evaluation import reports, workers
 from edge.evaluation import validate as validate_module
 from edge.evaluation.ava import evaluate_ava
-from edge.evaluation.ava_files import read_detections, read_ground_truth, read_label_map
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor, open_predictor
 from edge.evaluation.validate import ValOptions, ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.data.annotations import Tube
-from edge.evaluation.boxes import BoxTable
+from edge.data.annotations import BoxTable, Tube
 from edge.evaluation.frames import evaluate_frames
 from edge.evaluation.linking import TubeConfig, link_boxes
 from edge.evaluation.protocols import PROTOCOLS

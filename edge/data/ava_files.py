@@ -20,7 +20,7 @@ from typing import TextIO
 
 import numpy as np
 
-from edge.evaluation.boxes import F64, BoxTable
+from edge.data.annotations import F64, BoxTable
 from runtime.errors import ConfigError
 
 Keyframe = tuple[str, int]
