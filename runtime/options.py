@@ -1,7 +1,9 @@
 """Command-line flags from a dataclass: one place for name, type, default and help.
 
 Plain argparse, because a device installs nothing for its command line (`docs/adr/0004`). Flags are
-`--kebab-case` of the field's name, and the same words work in a `--config` file.
+`--kebab-case` of the field's name, and the same words work in a `--config` file. A field whose type
+is a dataclass is a section: its options are flags beside the others, so that one dataclass serves
+the command line and the code that it configures.
 """
 
 from __future__ import annotations
@@ -20,42 +22,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from runtime._option import (
+    CommonOptions,
+    check_options,
+    flag_of,
+    from_flat,
+    leaves,
+    option,
+    section,
+    to_flat,
+)
 from runtime.errors import ConfigError, EdgeError
+
+__all__ = [
+    "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "CommonOptions", "OptionParser",
+    "add_flags", "check_options", "config_flags", "did_you_mean", "flag_of", "flags_from",
+    "from_flat", "guarded", "option", "section", "to_flat",
+]  # fmt: skip
 
 T = TypeVar("T")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    choices: Sequence[str] | None = None,
-    metavar: str | None = None,
-    aliases: Sequence[str] = (),
-    refused: str | None = None,
-) -> Any:
-    """Declare one flag as a dataclass field.
-
-    Args:
-        default: Value when the flag is absent; `dataclasses.MISSING` makes it required.
-        help: What it does, with its unit.
-        choices: Allowed words.
-        metavar: How its value is called in the help.
-        aliases: Further spellings, with their dashes.
-        refused: Why this flag does not exist here; giving it is then an error with this sentence.
-    """
-    metadata = {
-        "help": help,
-        "choices": choices,
-        "metavar": metavar,
-        "aliases": tuple(aliases),
-        "refused": refused,
-    }
-    if default is dataclasses.MISSING:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
@@ -107,20 +94,18 @@ class OptionParser(argparse.ArgumentParser):
         values, unknown = self.parse_known_args(list(argv))
         if unknown:
             self.error(f"unknown argument {unknown[0]!r}")
-        names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
         try:
-            return kind(**{k: _frozen(v) for k, v in vars(values).items() if k in names})
+            return from_flat(kind, {k: _frozen(v) for k, v in vars(values).items()})
         except ConfigError as error:
             self.error(str(error))
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
-    """Add one flag for each field of the dataclass `kind` to the parser."""
-    hints = typing.get_type_hints(kind)
-    for spec in dataclasses.fields(kind):
-        meta = spec.metadata
-        names = [f"--{spec.name.replace('_', '-')}", *meta.get("aliases", ())]
-        if meta.get("refused"):
+    """Add one flag for each option of the dataclass `kind` and its sections to the parser."""
+    for leaf in leaves(kind):
+        spec, meta = leaf.spec, leaf.spec.metadata
+        names = [flag_of(spec.name), *meta["aliases"]]
+        if meta["refused"]:
             parser.add_argument(
                 *names, dest=spec.name, action=_Refuse, sentence=meta["refused"], nargs="?",
                 help=argparse.SUPPRESS,
@@ -128,18 +113,20 @@ def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
             continue
         required = spec.default is dataclasses.MISSING
         # argparse puts values into help texts at each %; ours are plain sentences.
-        sentence = str(meta.get("help") or "").replace("%", "%%")
+        sentence = str(meta["help"]).replace("%", "%%")
         settings: dict[str, Any] = {"dest": spec.name, "help": sentence}
         if required:
             settings["required"] = True
         else:
             settings["default"] = spec.default
-        hint = hints[spec.name]
-        if hint is bool:
+        if leaf.hint is bool:
             settings["action"] = argparse.BooleanOptionalAction if spec.default else "store_true"
         else:
-            settings |= _value_settings(hint, meta)
+            settings |= _value_settings(leaf.hint, meta)
         parser.add_argument(*names, **settings)
+        if meta["former"]:
+            hidden = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS, "required": False}
+            parser.add_argument(flag_of(meta["former"]), **{**settings, **hidden})
 
 
 def _value_settings(hint: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +182,7 @@ def config_flags(path: Path, kind: type) -> list[str]:
     """Read a `--config` file (YAML where PyYAML is installed, else JSON) as a list of flags.
 
     Raises:
-        ConfigError: It cannot be read, or holds a key that is no field of `kind`.
+        ConfigError: It cannot be read, or holds a key that is no option of `kind`.
     """
     try:
         content = _parse_config(path.read_text(encoding="utf-8"), path)
@@ -203,28 +190,40 @@ def config_flags(path: Path, kind: type) -> list[str]:
         raise ConfigError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"--config {path} holds {type(content).__name__}, expected keys: values")
-    names = [f.name for f in dataclasses.fields(kind)]
+    return flags_from(content, kind, f"--config {path}")
+
+
+def flags_from(content: Mapping[str, Any], kind: type, where: str) -> list[str]:
+    """Turn keys and values into a list of flags.
+
+    Args:
+        content: The keys are names of options of `kind`, with dashes or underscores.
+        kind: The dataclass.
+        where: What a message calls the keys' origin.
+
+    Raises:
+        ConfigError: A key is no option of `kind`.
+    """
+    defaults = {leaf.spec.name: leaf.spec.default for leaf in leaves(kind)}
+    former = {leaf.spec.metadata["former"]: leaf.spec.name for leaf in leaves(kind)}
     flags: list[str] = []
     for key, value in content.items():
         name = str(key).replace("-", "_")
-        flag = f"--{name.replace('_', '-')}"
-        if name not in names or name == "config":
-            raise ConfigError(f"--config {path}: unknown key {key!r}.{did_you_mean(name, names)}")
+        name = former.get(name, name)
+        flag = flag_of(name)
+        if name not in defaults or name == "config":
+            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(name, defaults)}")
         if value is None:
             continue
         if isinstance(value, bool):
-            flags += [flag] if value else _switched_off(kind, name, flag)
+            # Nothing for `name: false` where false is the default already.
+            off = [flag.replace("--", "--no-", 1)] if defaults[name] is True else []
+            flags += [flag] if value else off
         elif isinstance(value, list):
             flags += [flag, *map(str, value)]
         else:
             flags += [flag, str(value)]
     return flags
-
-
-def _switched_off(kind: type, name: str, flag: str) -> list[str]:
-    """Return the flag for `name: false`: nothing where false is the default already."""
-    default = next(f.default for f in dataclasses.fields(kind) if f.name == name)
-    return [flag.replace("--", "--no-", 1)] if default is True else []
 
 
 def _parse_config(text: str, path: Path) -> Any:

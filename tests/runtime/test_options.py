@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ArtifactError, ConfigError
-from runtime.options import OptionParser, guarded, option
+from runtime.options import (
+    CommonOptions,
+    OptionParser,
+    check_options,
+    from_flat,
+    guarded,
+    option,
+    section,
+    to_flat,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +159,66 @@ def test_a_help_text_may_hold_a_percent_sign(capsys: pytest.CaptureFixture[str])
         OptionParser(prog="x").parse_into(Shares, ["--help"])
     assert ended.value.code == 0
     assert "by default 3 % of the schedule" in " ".join(capsys.readouterr().out.split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """A section."""
+
+    pace: float = option(1.0, "how fast, m/s", above=0.0, most=9.0, former="haste")
+    share: float = option(0.5, "of the way", least=0.0, most=1.0)
+    inner: int = 3  # no flag
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """Options with sections."""
+
+    place: str = option(dataclasses.MISSING, "where to")
+    speed: Speed = section(Speed)
+    common: CommonOptions = section(CommonOptions)
+
+
+def parse_walk(*argv: str) -> Walk:
+    return OptionParser(prog="walk").parse_into(Walk, ["--place", "x", *argv])
+
+
+def test_options_of_sections_are_flags_beside_the_others() -> None:
+    walk = parse_walk("--pace", "2", "--quiet")
+    assert walk == Walk(place="x", speed=Speed(pace=2.0), common=CommonOptions(quiet=True))
+    flat = to_flat(walk)
+    assert flat == {"place": "x", "pace": 2.0, "share": 0.5, "quiet": True, "verbose": False,
+                    "config": None}  # fmt: skip
+    assert from_flat(Walk, flat) == walk
+    with pytest.raises(TypeError, match="no option inner"):
+        from_flat(Walk, {"place": "x", "inner": 4})
+
+
+def test_a_former_name_is_read_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.json").write_text('{"haste": 3}', encoding="utf-8")
+    assert parse_walk("--haste", "2").speed.pace == 2.0
+    assert parse_walk("--config", str(tmp_path / "old.json")).speed.pace == 3.0
+    with pytest.raises(SystemExit):
+        parse_walk("--help")
+    shown = capsys.readouterr().out
+    assert "--pace" in shown
+    assert "haste" not in shown
+    assert "inner" not in shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--pace", "0"), "--pace is 0.0, expected a number above 0, at most 9"),
+        (("--pace", "nan"), "--pace is nan"),
+        (("--share", "1.5"), "--share is 1.5, expected 0 to 1"),
+    ],
+)
+def test_a_value_out_of_range_is_a_usage_error(argv: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_walk(*argv)
