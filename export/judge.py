@@ -8,8 +8,8 @@ from typing import Any
 
 from calibration.actions import ActionScores
 from calibration.threshold import FittedThreshold, threshold_of
-from edge.data.chosen import Spread
 from edge.data.samples import ClipDataset, decodable_clips
+from edge.data.subset import EvenSubset
 from edge.data.video_labels import weak_classes
 from edge.evaluation.clips import ClipMetrics, predict
 from export.base import Floats, OpenProgram, Outputs, Progress
@@ -141,7 +141,7 @@ class Judge:
             CalibrationError: The clips or the answers give no threshold.
         """
         limit = SIMULATED_CLIPS if simulated else len(self.dataset)
-        clips = Spread(self.dataset, limit) if limit < len(self.dataset) else self.dataset
+        clips = EvenSubset(self.dataset, limit) if limit < len(self.dataset) else self.dataset
         if len(clips) not in self._float_maps:
             metrics = self._answered(clips, self.truth, "measuring the float model", progress)
             self._float_maps[len(clips)] = metrics.result()["frame_map"]

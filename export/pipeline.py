@@ -201,7 +201,7 @@ def _judge(
     checkpoint: Checkpoint, val_data: str, val_clips: int, truth: Callable[[Floats], Outputs]
 ) -> Judge:
     from calibration.calibrate import preprocess_config
-    from edge.training.validate import KeptClips
+    from edge.data.cache import MemoryCache
 
     config = checkpoint.config
     shape = ClipShape(
@@ -215,7 +215,7 @@ def _judge(
         open_dataset(val_data, shape, limit=val_clips or None), val_data, checkpoint.class_names
     )
     return Judge(
-        KeptClips(clips),
+        MemoryCache(clips),
         preprocess_config(config),
         class_names=checkpoint.class_names,
         data=val_data,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen
+from edge.data.samples import ClipDataset, ClipSample, ClipShape, RepeatKeyframe
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK, OptionParser, did_you_mean, option
 from runtime.outputs import why_no_output
@@ -162,7 +162,7 @@ def preview(argv: Sequence[str]) -> int:
     dataset = joined(dataset, options.data, options.classes)
     dataset = ignoring(dataset, options.data, people)
     if options.frozen:
-        dataset = Frozen(dataset)
+        dataset = RepeatKeyframe(dataset)
     if options.start >= len(dataset):
         raise ConfigError(f"--start {options.start}: {options.data} has {len(dataset)} clips")
     last = min(options.start + options.num, len(dataset))

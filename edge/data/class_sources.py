@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edge.data.concat import counts_of, joined_names
 from edge.data.joint_classes import class_table
-from edge.data.mixed import counts_of, joined_names
 from edge.data.registry import open_dataset
 from edge.data.remap import RemapClasses
 from edge.data.samples import ClipDataset, ClipShape

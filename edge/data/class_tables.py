@@ -18,6 +18,8 @@ from edge.data.specs import RealSpec, kind_of, parse_real
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
 
+PERSON = "person"
+"""The class of everybody who is there, whatever they do."""
 ANY = "*"
 """The kind whose `join` holds for all that do not say otherwise."""
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.data.class_files import read_class_table
-from edge.data.class_tables import ANY, ClassTable, SourceClasses
-from edge.data.everyone import PERSON
+from edge.data.class_tables import ANY, PERSON, ClassTable, SourceClasses
 from runtime.errors import ConfigError
 
 JHMDB_CLASSES = (

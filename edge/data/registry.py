@@ -80,16 +80,16 @@ def _open_real(
     real = parse_real(spec)
     if real is None:
         raise ConfigError(unknown(spec))
-    from edge.data.chosen import NextWhereBroken, Spread
     from edge.data.problems import DataReport
+    from edge.data.subset import EvenSubset, SkipUndecodable
 
     chosen = part_of(real, part)
     report = DataReport(name=real.name(chosen))
     dataset: ClipDataset = read_real(real, chosen, shape, report, strict=True, seed=seed)
     report.say()
     if limit is not None:
-        dataset = Spread(dataset, limit)
-    return NextWhereBroken(dataset) if part == "train" else dataset
+        dataset = EvenSubset(dataset, limit)
+    return SkipUndecodable(dataset) if part == "train" else dataset
 
 
 def read_real(

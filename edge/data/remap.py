@@ -1,4 +1,4 @@
-"""A data set seen through a table of classes (`joint_classes.py`)."""
+"""A data set with other classes: those of a table (`joint_classes.py`), or one more, `person`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from edge.data.annotations import Tube, label_ids_of, tubes_of
-from edge.data.class_tables import ClassTable, joins_of, told
-from edge.data.everyone import PERSON
+from edge.data.class_tables import PERSON, ClassTable, joins_of, told
+from edge.data.concat import counts_of
 from edge.data.joint_classes import JOINT_CLASSES, class_table
-from edge.data.mixed import counts_of
 from edge.data.samples import Certainty, ClipDataset, ClipSample, Wrapped
 from edge.data.video_labels import VideoLabels, video_labels_of
+from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +147,61 @@ class RemapClasses(Wrapped):
         column_of = {own: column for column, made in self._columns.items() for own in made}
         return [replace(tube, label=column_of[tube.label]) for tube in tubes_of(self.dataset)
                 if tube.label in column_of]  # fmt: skip
+
+
+class AddPersonClass(Wrapped):
+    """A data set with one class more, `person`, which its bystanders are, too.
+
+    A detector that labels film (`edge label`) marks everybody, and who stands idle on film is an
+    actor of the class `person`. In the drawn world the idle ones are bystanders, and never are.
+    Side by side the two would teach that an idle drawn figure is nobody and an idle person
+    somebody, and what drawings teach of people's looks would not carry over.
+    """
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        """Add the class.
+
+        Raises:
+            ConfigError: The data set has it already.
+        """
+        if PERSON in dataset.class_names:
+            raise ConfigError(f"the clips have a class {PERSON!r} of their own")
+        super().__init__(dataset)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the actions, `person` last."""
+        return (*self.dataset.class_names, PERSON)
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`."""
+        return _with_everybody(self.dataset[index])
+
+    def without_frames(self, index: int) -> ClipSample | None:
+        """Return clip `index` with black frames; None where its truth is not known so."""
+        sample = super().without_frames(index)
+        return None if sample is None else _with_everybody(sample)
+
+
+def _with_everybody(sample: ClipSample) -> ClipSample:
+    """Put the bystanders behind the actors; that they do none of the actions is known."""
+    more = len(sample.bystanders)
+    labels = np.pad(sample.labels, ((0, more), (0, 1)))
+    labels[:, -1] = 1.0
+    certainty, bags = sample.certainty, sample.bags
+    if certainty is not None:
+        certainty = np.pad(certainty, ((0, more), (0, 1)), constant_values=Certainty.KNOWN)
+    if bags is not None:
+        first = int(bags.max(initial=-1)) + 1
+        bags = np.concatenate([bags, np.arange(first, first + more)])
+    return replace(
+        sample,
+        boxes=np.concatenate([sample.boxes, sample.bystanders]),
+        labels=labels,
+        certainty=certainty,
+        bags=bags,
+        bystanders=np.zeros((0, 4), np.float32),
+    )
 
 
 def people_of(dataset: ClipDataset) -> float | None:

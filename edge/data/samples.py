@@ -219,7 +219,7 @@ def decodable_clips(dataset: ClipDataset) -> Iterator[tuple[int, ClipSample]]:
         yield index, sample
 
 
-class Frozen(Wrapped):
+class RepeatKeyframe(Wrapped):
     """The same clips with time taken out: every sample is the keyframe.
 
     A model that scores as well here as on the clips themselves does not look at motion.

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge.data.annotations import place_of, tubes_of
 from edge.data.remap import judged
-from edge.data.samples import ClipDataset, ClipShape, Frozen
+from edge.data.samples import ClipDataset, ClipShape, RepeatKeyframe
 from edge.data.video_labels import weak_classes
 from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.clips import ClipMetrics, predict
@@ -271,7 +271,7 @@ def _begin(
         open_clips(predictor.shape), spec, predictor.class_names, options.classes
     )
     if options.frozen:
-        dataset = Frozen(dataset)
+        dataset = RepeatKeyframe(dataset)
     class_order(predictor, dataset)
     folder = options.out / "outputs"
     state = state_of(predictor, dataset, f"{data} frozen" if options.frozen else data)
@@ -284,7 +284,7 @@ def _begin(
 
 def _source(dataset: ClipDataset) -> ClipDataset:
     """Return what knows where clips lie."""
-    return dataset.dataset if isinstance(dataset, Frozen) else dataset
+    return dataset.dataset if isinstance(dataset, RepeatKeyframe) else dataset
 
 
 def _write(

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.data.augment import AugmentConfig, Augmented
-from edge.data.cached import CachedClips
-from edge.data.everyone import Everyone
-from edge.data.mixed import Mixed, counts_of
+from edge.data.cache import DiskCache
+from edge.data.concat import ConcatDataset, counts_of
 from edge.data.problems import several
 from edge.data.registry import is_drawn, open_dataset, split_mix
-from edge.data.remap import joined, judged
+from edge.data.remap import AddPersonClass, joined, judged
 from edge.data.samples import ClipDataset, ClipShape
 from edge.labelling.ignored import (
     LabelledPeople,
@@ -74,7 +73,7 @@ def open_training(options: TrainOptions, shape: ClipShape) -> ClipDataset:
         parts.append((dataset, times))
         logger.info("%s: %d clips, %d times; classes: %s", word, len(dataset), times,
                     several(dataset.class_names, 8))  # fmt: skip
-    return Mixed(parts)
+    return ConcatDataset(parts)
 
 
 def _folder_of(word: str) -> str:
@@ -100,9 +99,9 @@ def _open_part(
         logger.info("%s changes in each pass: it is not kept in --cache", word)
     elif cache is not None:
         spec = f"{word} (seed {options.seed})"
-        data = CachedClips(data, cache, shape=read, spec=spec)
+        data = DiskCache(data, cache, shape=read, spec=spec)
     if options.bystanders == "actors" and is_drawn(word):
-        data = Everyone(data)
+        data = AddPersonClass(data)
     data = joined(data, word, options.classes)
     if not augments:
         return data

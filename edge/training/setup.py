@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from edge.data.cache import MemoryCache
 from edge.data.samples import ClipDataset, ClipShape
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
 from edge.model.checkpoint import load_checkpoint
@@ -21,7 +22,6 @@ from edge.training.distill import DistillConfig, Distiller, check_teacher
 from edge.training.features import FeatureAbout, features_of
 from edge.training.initial import load_weights
 from edge.training.matcher import ActorCost, HungarianMatcher, MatcherConfig
-from edge.training.validate import KeptClips
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def build_parts(options: TrainOptions) -> Parts:
         data=data,
         validation=validation
         if validation is None
-        else replace(validation, clips=KeptClips(validation.clips)),
+        else replace(validation, clips=MemoryCache(validation.clips)),
         criterion=criterion,
         distiller=_distiller(options, matcher, model.config, data.class_names),
         features=features,

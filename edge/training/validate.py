@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edge.data.annotations import place_of
-from edge.data.samples import ClipDataset, ClipSample, Wrapped
+from edge.data.samples import ClipDataset, ClipSample
 from edge.data.video_labels import weak_classes
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.video_scores import VideoScores
@@ -76,41 +76,6 @@ def validate(
                        "first: %s", len(broken), count, broken[0])  # fmt: skip
     result = {**metrics.result(), "undecodable_clips": len(broken)}
     return result if videos is None else {**result, "video_auc": videos.auc()}
-
-
-class KeptClips(Wrapped):
-    """The same clips, each made once: a validation is not to wait for them every time.
-
-    Clips beyond `limit_bytes` are made anew; one that cannot be decoded is not tried again, so that
-    each validation of a run is of the same clips.
-    """
-
-    def __init__(self, dataset: ClipDataset, limit_bytes: int = 1 << 30) -> None:
-        """Keep clips of `dataset` as they are asked for."""
-        super().__init__(dataset)
-        self._room = limit_bytes
-        self._kept: dict[int, ClipSample] = {}
-        self._broken: dict[int, str] = {}
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`.
-
-        Raises:
-            CaptureError: It cannot be decoded, now or before.
-        """
-        if index in self._kept:
-            return self._kept[index]
-        if index in self._broken:
-            raise CaptureError(self._broken[index])
-        try:
-            sample = self.dataset[index]
-        except CaptureError as error:
-            self._broken[index] = str(error)
-            raise
-        if sample.frames_rgb.nbytes <= self._room:
-            self._room -= sample.frames_rgb.nbytes
-            self._kept[index] = sample
-        return sample
 
 
 def _groups(

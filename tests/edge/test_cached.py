@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.data.cached import LONGEST_ID, MOST_PEOPLE, CachedClips
+from edge.data.cache import LONGEST_ID, MOST_PEOPLE, DiskCache
 from edge.data.samples import ClipSample, ClipShape
 from runtime.errors import ArtifactError, ConfigError
 from tests.edge.moving_squares import MovingSquares
@@ -46,8 +46,8 @@ def same(a: ClipSample, b: ClipSample) -> bool:
     )
 
 
-def cached(dataset: MovingSquares, folder: Path, spec: str = "squares") -> CachedClips:
-    return CachedClips(dataset, folder, shape=SHAPE, spec=spec)
+def cached(dataset: MovingSquares, folder: Path, spec: str = "squares") -> DiskCache:
+    return DiskCache(dataset, folder, shape=SHAPE, spec=spec)
 
 
 def test_a_clip_is_made_once_and_is_the_same(tmp_path: Path) -> None:

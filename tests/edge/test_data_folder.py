@@ -19,7 +19,7 @@ from edge.data.check import check_data
 from edge.data.media import Media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen
+from edge.data.samples import ClipDataset, ClipSample, ClipShape, RepeatKeyframe
 from edge.data.table import TableRules, read_table, why_wrong
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
@@ -156,7 +156,7 @@ def test_excluded_keyframes_do_not_count(data: Path) -> None:
 
 def test_frozen_clips_keep_their_place(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE)
-    still = pickle.loads(pickle.dumps(Frozen(clips)))
+    still = pickle.loads(pickle.dumps(RepeatKeyframe(clips)))
     assert place_of(still, 1) == place_of(clips, 1)
     assert [number_of(picture) for picture in still[1].frames_rgb] == [20] * 4
 

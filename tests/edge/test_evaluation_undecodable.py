@@ -12,9 +12,16 @@ import pytest
 
 from edge.cli import main
 from edge.data.ava_files import read_detections, read_ground_truth
-from edge.data.chosen import Spread
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipSample, ClipShape, Frozen, Wrapped, without_frames
+from edge.data.samples import (
+    ClipDataset,
+    ClipSample,
+    ClipShape,
+    RepeatKeyframe,
+    Wrapped,
+    without_frames,
+)
+from edge.data.subset import EvenSubset
 from edge.evaluation import undecodable
 from edge.evaluation import validate as validate_module
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
@@ -113,14 +120,19 @@ def test_the_damage_is_real(data: Path) -> None:
 
 def test_truth_without_frames_is_that_of_the_clip(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE)
-    for dataset in (clips, Frozen(clips), Spread(clips, 5), Frozen(Spread(clips, 5))):
+    for dataset in (
+        clips,
+        RepeatKeyframe(clips),
+        EvenSubset(clips, 5),
+        RepeatKeyframe(EvenSubset(clips, 5)),
+    ):
         whole, blank = dataset[3], without_frames(dataset, 3)
         assert blank is not None
         assert (blank.clip_id, blank.size_wh) == (whole.clip_id, whole.size_wh)
         for name in ("boxes", "labels", "bystanders"):
             np.testing.assert_array_equal(getattr(blank, name), getattr(whole, name))
     drawn = open_dataset("synthetic-val:2", SHAPE)
-    assert without_frames(Frozen(drawn), 0) is None
+    assert without_frames(RepeatKeyframe(drawn), 0) is None
 
 
 def test_a_lost_clip_counts_as_missed_and_is_named(
@@ -244,7 +256,7 @@ def test_the_first_clip_of_all_may_be_lost(
     mended = evaluate(whole, resume=True).content
     assert (mended["undecodable_clips"], mended["clips"]) == (0, 22)
     with pytest.raises(ConfigError, match="clips differ"):
-        evaluate(Spread(whole, 12), resume=True)
+        evaluate(EvenSubset(whole, 12), resume=True)
 
 
 def test_more_than_a_tenth_end_the_run_and_no_report_stays(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.data.everyone import Everyone
-from edge.data.mixed import Mixed
+from edge.data.concat import ConcatDataset
+from edge.data.remap import AddPersonClass
 from edge.data.samples import Certainty, ClipSample, ClipShape
 from edge.training.config import TrainOptions
 from edge.training.data import open_training
@@ -33,7 +33,7 @@ class Film(MovingSquares):
 
 
 def test_who_does_nothing_is_a_person_and_does_none_of_the_actions() -> None:
-    plain, everyone = WithIdle(SHAPE, 8), Everyone(WithIdle(SHAPE, 8))
+    plain, everyone = WithIdle(SHAPE, 8), AddPersonClass(WithIdle(SHAPE, 8))
     assert everyone.class_names == ("left", "right", "person")
     for index in range(8):
         before, after = plain[index], everyone[index]
@@ -48,7 +48,7 @@ def test_who_does_nothing_is_a_person_and_does_none_of_the_actions() -> None:
 
 
 def test_beside_film_nobody_is_in_doubt() -> None:
-    mixed = Mixed([(Everyone(WithIdle(SHAPE, 4)), 1), (Film(SHAPE, 4), 1)])
+    mixed = ConcatDataset([(AddPersonClass(WithIdle(SHAPE, 4)), 1), (Film(SHAPE, 4), 1)])
     assert mixed.class_names == ("left", "right", "person", "fights")
     for index in range(4):
         sample = mixed[index]
@@ -66,7 +66,7 @@ def test_doubts_and_bags_of_the_actors_stay() -> None:
 
     data = Doubtful(SHAPE, 8)
     index = next(i for i in range(8) if len(data[i].boxes) == 2)
-    sample = Everyone(data)[index]
+    sample = AddPersonClass(data)[index]
     assert (sample.known[:2, :2] == Certainty.SOMEBODY).all()
     assert not sample.known[2:].any()
     assert sample.together[0] == sample.together[1] == 3
@@ -75,7 +75,7 @@ def test_doubts_and_bags_of_the_actors_stay() -> None:
 
 def test_persons_of_its_own_are_refused() -> None:
     with pytest.raises(ConfigError, match="a class 'person' of their own"):
-        Everyone(Film(SHAPE, 2))
+        AddPersonClass(Film(SHAPE, 2))
 
 
 def test_the_flag_is_for_the_drawn_world() -> None:

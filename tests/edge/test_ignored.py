@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.data.cached import CachedClips
+from edge.data.cache import DiskCache
 from edge.data.media import open_media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import Frozen
+from edge.data.samples import RepeatKeyframe
 from edge.data.tube_files import read_tube_file
 from edge.evaluation.clips import ClipMetrics
 from edge.labelling.frames import frame_times
@@ -134,8 +134,8 @@ def test_clips_of_tubes_carry_them(jhmdb: Path, labels: Path, tmp_path: Path) ->
     assert seen == [0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]
     np.testing.assert_allclose(clips[4].ignored, shares(PASSER), atol=1e-6)
     assert len(clips[4].boxes) == 1
-    np.testing.assert_allclose(Frozen(clips)[4].ignored, shares(PASSER), atol=1e-6)
-    kept = CachedClips(clips, tmp_path / "kept", shape=SHAPE, spec=word)
+    np.testing.assert_allclose(RepeatKeyframe(clips)[4].ignored, shares(PASSER), atol=1e-6)
+    kept = DiskCache(clips, tmp_path / "kept", shape=SHAPE, spec=word)
     for _ in range(2):
         np.testing.assert_allclose(kept[4].ignored, shares(PASSER), atol=1e-6)
     few = ignoring(open_dataset(word, SHAPE, limit=3), word, people)

@@ -14,11 +14,10 @@ from edge.cli import main
 from edge.data.annotations import Tube, label_ids_of, tubes_of
 from edge.data.class_sources import class_sources
 from edge.data.class_tables import ClassTable, SourceClasses
-from edge.data.everyone import Everyone
+from edge.data.concat import ConcatDataset
 from edge.data.joint_classes import JHMDB_CLASSES, JOINT, JOINT_CLASSES, class_table
-from edge.data.mixed import Mixed
 from edge.data.registry import open_dataset
-from edge.data.remap import RemapClasses, joined, judged
+from edge.data.remap import AddPersonClass, RemapClasses, joined, judged
 from edge.data.samples import Certainty, ClipSample, ClipShape
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.timed_actions import CLASSES as TIMED
@@ -120,7 +119,9 @@ def test_bystanders_who_are_taught_as_persons_do_nothing_else() -> None:
             return replace(self.sample, bystanders=box)
 
     silent = RemapClasses(Idle(CLASS_NAMES, ["1" + "0" * 17]), "synthetic-train", JOINT)[0]
-    taught = RemapClasses(Everyone(Idle(CLASS_NAMES, ["1" + "0" * 17])), "synthetic-train", JOINT)
+    taught = RemapClasses(
+        AddPersonClass(Idle(CLASS_NAMES, ["1" + "0" * 17])), "synthetic-train", JOINT
+    )
     person = JOINT_CLASSES.index("person")
     assert len(silent.boxes) == len(silent.bystanders) == 1
     assert len(taught[0].boxes) == 2
@@ -302,7 +303,7 @@ def test_a_table_that_is_not_there() -> None:
 def test_training_learns_the_joint_classes_and_is_judged_by_them(tmp_path: Path) -> None:
     options = TrainOptions(data="synthetic-train:4*2+synthetic-train:3", classes="joint")
     data = open_training(options, SHAPE)
-    assert isinstance(data, Mixed)
+    assert isinstance(data, ConcatDataset)
     assert data.class_names == JOINT_CLASSES
     assert len(data) == 11
     validation = open_validation(options, SHAPE, data.class_names)

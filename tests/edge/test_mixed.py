@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.data.augment import AugmentConfig, Augmented
-from edge.data.mixed import Mixed, Renamed, joined_names
+from edge.data.concat import ConcatDataset, ExpandClasses, joined_names
 from edge.data.registry import split_mix
 from edge.data.samples import Certainty, ClipDataset, ClipSample, ClipShape
 from edge.training.data import class_weights
@@ -31,7 +31,9 @@ def ids(dataset: ClipDataset, indices: range) -> list[str]:
 
 
 def test_parts_stand_one_behind_the_other_as_often_as_asked() -> None:
-    mixed = Mixed([(MovingSquares(SHAPE, 3, seed=1), 1), (MovingSquares(SHAPE, 2, seed=2), 2)])
+    mixed = ConcatDataset(
+        [(MovingSquares(SHAPE, 3, seed=1), 1), (MovingSquares(SHAPE, 2, seed=2), 2)]
+    )
     assert len(mixed) == 7
     once = [f"squares-1-{i}" for i in range(3)]
     twice = ["squares-2-0", "squares-2-1"]
@@ -43,7 +45,7 @@ def test_parts_stand_one_behind_the_other_as_often_as_asked() -> None:
 
 def test_each_repetition_and_each_pass_changes_clips_anew() -> None:
     real = Augmented(MovingSquares(SHAPE, 2, seed=2), COLOURS)
-    mixed = Mixed([(MovingSquares(SHAPE, 1, seed=1), 1), (real, 2)])
+    mixed = ConcatDataset([(MovingSquares(SHAPE, 1, seed=1), 1), (real, 2)])
     seen = [mixed[index] for index in range(10)]
     assert np.array_equal(seen[0].frames_rgb, seen[5].frames_rgb)
     changed = [seen[index] for index in (1, 3, 6, 8)]  # the first real clip, four times
@@ -55,7 +57,7 @@ def test_each_repetition_and_each_pass_changes_clips_anew() -> None:
 
 def test_classes_are_joined_by_name_and_unknown_where_a_part_has_them_not() -> None:
     plain, others = MovingSquares(SHAPE, 4), Others(SHAPE, 4)
-    mixed = Mixed([(plain, 1), (others, 1)])
+    mixed = ConcatDataset([(plain, 1), (others, 1)])
     assert mixed.class_names == ("left", "right", "jumps")
     assert mixed.class_counts == {"right": 10, "jumps": 40}
     for index in range(4):
@@ -70,8 +72,8 @@ def test_classes_are_joined_by_name_and_unknown_where_a_part_has_them_not() -> N
 
 def test_a_part_with_all_classes_is_left_as_it_is() -> None:
     plain = MovingSquares(SHAPE, 2)
-    assert Mixed([(plain, 3)]).parts[0][0] is plain
-    wide = Renamed(plain, ("right", "left"))
+    assert ConcatDataset([(plain, 3)]).parts[0][0] is plain
+    wide = ExpandClasses(plain, ("right", "left"))
     assert np.array_equal(wide[1].labels, plain[1].labels[:, ::-1])
     assert joined_names([("b", "a"), ("a", "c")]) == ("b", "a", "c")
 
@@ -79,7 +81,7 @@ def test_a_part_with_all_classes_is_left_as_it_is() -> None:
 @pytest.mark.parametrize("parts", [[], [0]], ids=["none", "never"])
 def test_nothing_is_no_data_set(parts: list[int]) -> None:
     with pytest.raises(ConfigError, match="expected one or more"):
-        Mixed([(MovingSquares(SHAPE, 2), times) for times in parts])
+        ConcatDataset([(MovingSquares(SHAPE, 2), times) for times in parts])
 
 
 @pytest.mark.parametrize(

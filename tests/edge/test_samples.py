@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.data.samples import ClipSample, ClipShape, Frozen, decodable_clips
+from edge.data.samples import ClipSample, ClipShape, RepeatKeyframe, decodable_clips
 from runtime.errors import CaptureError, ConfigError
 
 SHAPE = {"num_frames": 8, "height": 160, "width": 160, "sampling_rate": 4, "fps": 30.0}
@@ -56,7 +56,7 @@ def test_an_impossible_shape_is_refused_by_name(name: str, value: object) -> Non
 
 def test_frozen_repeats_the_keyframe_and_keeps_the_truth() -> None:
     moving = Counting()
-    still = Frozen(moving)
+    still = RepeatKeyframe(moving)
     assert len(still) == 3
     assert still.class_names == moving.class_names
     sample = still[1]

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edge.data.augment import AugmentConfig, Augmented
+from edge.data.cache import MemoryCache
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipSample, ClipShape
 from edge.model.checkpoint import save_checkpoint
@@ -34,7 +35,7 @@ from edge.training.session import Session
 from edge.training.setup import build_parts
 from edge.training.state import Progress, load_state, save_state
 from edge.training.targets import Normalize, collate, pack
-from edge.training.validate import KeptClips, validate
+from edge.training.validate import validate
 from runtime.errors import ArtifactError, ArtifactMismatchError, CaptureError, ConfigError
 from runtime.preprocess import PreprocessConfig, normalize
 from tests.edge.moving_squares import MovingSquares
@@ -185,7 +186,7 @@ def test_clips_of_a_validation_are_made_once_as_far_as_memory_goes() -> None:
             return super().__getitem__(index)
 
     size = MovingSquares(SHAPE)[0].frames_rgb.nbytes
-    kept = KeptClips(Counting(SHAPE), limit_bytes=2 * size)
+    kept = MemoryCache(Counting(SHAPE), limit_bytes=2 * size)
     for _ in range(2):
         for index in range(3):
             assert kept[index].clip_id == f"squares-0-{index}"
@@ -212,7 +213,7 @@ def test_a_validation_leaves_out_what_cannot_be_decoded(
     model = build_model("pico-scratch", num_classes=2, seed=0, **TINY).eval()
     run = partial(validate, model, model.config, limit=0, batch=3, device=torch.device("cpu"))
     torn = Torn([2, 7])
-    kept = KeptClips(torn)
+    kept = MemoryCache(torn)
     for _ in range(2):
         result = run(kept)
     assert (result["clips"], result["undecodable_clips"]) == (6, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.data.cached import CachedClips
+from edge.data.cache import DiskCache
 from edge.data.check import check_data
 from edge.data.registry import open_dataset
 from edge.data.samples import Certainty, ClipDataset, ClipShape, without_frames
@@ -125,8 +125,8 @@ def test_a_wrong_row_is_named(data: Path, file: str, row: str, words: str) -> No
 
 
 def test_kept_clips_have_the_labels_of_today(data: Path, tmp_path: Path) -> None:
-    def kept() -> CachedClips:
-        return CachedClips(
+    def kept() -> DiskCache:
+        return DiskCache(
             open_dataset(str(data), SHAPE, part="train"), tmp_path / "kept", shape=SHAPE, spec="x"
         )
 

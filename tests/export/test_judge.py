@@ -9,9 +9,9 @@ import pytest
 
 from calibration import actions
 from calibration.threshold import fit_threshold
+from edge.data.cache import MemoryCache
 from edge.data.samples import ClipSample, ClipShape
 from edge.data.video_labels import VideoLabels
-from edge.training.validate import KeptClips
 from export import judge as judging
 from export.base import Floats, Outputs
 from export.judge import Judge
@@ -61,7 +61,7 @@ def squares() -> Counted:
 
 @pytest.fixture
 def judge(squares: Counted) -> Judge:
-    return Judge(KeptClips(squares), CONFIG, class_names=("left", "right"), data="squares",
+    return Judge(MemoryCache(squares), CONFIG, class_names=("left", "right"), data="squares",
                  truth=bright_places)  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_actions_get_a_threshold_where_enough_people_are_found(
     monkeypatch.setattr(actions, "LEAST_PEOPLE", 2)
     monkeypatch.setattr(actions, "LEAST_CONF", 0.0)  # these scores mean nothing
     squares, names = MovingSquares(SHAPE, length=80), ("left", "right")
-    judge = Judge(KeptClips(squares), CONFIG, class_names=names, data="squares",
+    judge = Judge(MemoryCache(squares), CONFIG, class_names=names, data="squares",
                   truth=bright_places)  # fmt: skip
     fitted = judge.measure(b"", name="x.pte", engine=simulated(bright_places)).fitted
     assert set(fitted.actions) == {"left", "right"}
@@ -129,12 +129,12 @@ def test_a_model_that_knows_more_is_measured_on_the_classes_of_the_clips(
         return boxes, actor, np.concatenate([actions[..., 1:], actor[..., None] + 9,
                                              actions[..., :1]], axis=-1)  # fmt: skip
 
-    wide = Judge(KeptClips(squares), CONFIG, class_names=("right", "jumps", "left"),
+    wide = Judge(MemoryCache(squares), CONFIG, class_names=("right", "jumps", "left"),
                  data="squares", truth=wider)  # fmt: skip
     found = wide.measure(b"", name="x.pte", engine=simulated(wider))
     assert found == judge.measure(b"", name="x.pte", engine=simulated(bright_places))
     with pytest.raises(ConfigError, match=r"has the classes left, right; the model has left"):
-        Judge(KeptClips(squares), CONFIG, class_names=("left",), data="squares", truth=wider)
+        Judge(MemoryCache(squares), CONFIG, class_names=("left",), data="squares", truth=wider)
 
 
 def test_a_class_that_is_said_of_whole_videos_is_no_part_of_the_frame_map() -> None:

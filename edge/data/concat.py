@@ -13,7 +13,7 @@ from edge.data.samples import Certainty, ClipDataset, ClipSample, Wrapped
 from runtime.errors import ConfigError
 
 
-class Renamed(Wrapped):
+class ExpandClasses(Wrapped):
     """A data set whose labels are columns of more classes than its own.
 
     Of a class that it does not have nothing is known in its clips.
@@ -49,7 +49,7 @@ class Renamed(Wrapped):
         return replace(sample, labels=labels, certainty=certainty, bags=sample.together)
 
 
-class Mixed:
+class ConcatDataset:
     """Data sets one behind the other, each as many times as it says.
 
     Index `pass * len(self) + i` is clip `i` of a pass. A part that changes its clips anew in each
@@ -72,7 +72,10 @@ class Mixed:
         names = joined_names([dataset.class_names for dataset, _ in parts])
         self._class_names = names
         self.parts: list[tuple[ClipDataset, int]] = [
-            (dataset if tuple(dataset.class_names) == names else Renamed(dataset, names), times)
+            (
+                dataset if tuple(dataset.class_names) == names else ExpandClasses(dataset, names),
+                times,
+            )
             for dataset, times in parts
         ]
         self._ends = np.cumsum([len(dataset) * times for dataset, times in self.parts])

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _MOST_SKIPPED = 64
 
 
-class Spread(Wrapped):
+class EvenSubset(Wrapped):
     """So many clips of a data set, spread evenly over it: its first ones may be all of one video.
 
     True tubes go on through clips that are left out, so there are none here.
@@ -57,7 +57,7 @@ class Spread(Wrapped):
         return int(self._chosen[index])
 
 
-class NextWhereBroken(Wrapped):
+class SkipUndecodable(Wrapped):
     """For learning: the next clip in place of one that cannot be decoded, said and counted.
 
     A data set leaves out videos that do not open; damage in the middle of one shows only when the

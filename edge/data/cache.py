@@ -1,7 +1,8 @@
-"""Clips kept in a file: made, or decoded, in the first pass and read in the passes that follow.
+"""Clips that are made, or decoded, once: kept in memory, or in files for the runs that follow.
 
-One file of fixed slots, written where a clip is first asked for, by whichever process asks; a byte
-for each says whether it is there. A clip that two processes make at once is written twice alike.
+`DiskCache` has one file of fixed slots, written where a clip is first asked for, by whichever
+process asks; a byte for each says whether it is there. A clip that two processes make at once is
+written twice alike.
 
 Where the truth is known without the frames, as that of videos is, the frames alone are taken from
 the file, so that labels may be mended while the frames are kept.
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.samples import ClipDataset, ClipSample, ClipShape, Wrapped, without_frames
-from runtime.errors import ArtifactError, ConfigError
+from runtime.errors import ArtifactError, CaptureError, ConfigError
 from runtime.outputs import write_atomically
 
 MOST_PEOPLE = 24
@@ -27,7 +28,42 @@ LONGEST_ID = 240
 _ABOUT, _THERE, _TRUTH, _FRAMES = "about.json", "there.bin", "truth.bin", "frames.bin"
 
 
-class CachedClips(Wrapped):
+class MemoryCache(Wrapped):
+    """The same clips, each made once: a validation is not to wait for them every time.
+
+    Clips beyond `limit_bytes` are made anew; one that cannot be decoded is not tried again, so that
+    each validation of a run is of the same clips.
+    """
+
+    def __init__(self, dataset: ClipDataset, limit_bytes: int = 1 << 30) -> None:
+        """Keep clips of `dataset` as they are asked for."""
+        super().__init__(dataset)
+        self._room = limit_bytes
+        self._kept: dict[int, ClipSample] = {}
+        self._broken: dict[int, str] = {}
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Return clip `index`.
+
+        Raises:
+            CaptureError: It cannot be decoded, now or before.
+        """
+        if index in self._kept:
+            return self._kept[index]
+        if index in self._broken:
+            raise CaptureError(self._broken[index])
+        try:
+            sample = self.dataset[index]
+        except CaptureError as error:
+            self._broken[index] = str(error)
+            raise
+        if sample.frames_rgb.nbytes <= self._room:
+            self._room -= sample.frames_rgb.nbytes
+            self._kept[index] = sample
+        return sample
+
+
+class DiskCache(Wrapped):
     """A data set whose clips are kept in a folder.
 
     The folder may be deleted at any time that no process uses it. It grows to
