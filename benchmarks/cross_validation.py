@@ -266,9 +266,8 @@ def _open(data: str, variant: str) -> Any:
     """Return a data set of real videos with the clips that a variant wants."""
     from edge.data.registry import open_dataset
     from edge.model.variants import variant_config
-    from edge.training.setup import clip_shape
 
-    return open_dataset(data, clip_shape(variant_config(variant)))
+    return open_dataset(data, variant_config(variant).clip)
 
 
 def _find(folder: Path, options: CrossOptions) -> dict[str, list[Found]]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipSample, ClipShape
+from edge.data.samples import ClipDataset, ClipSample
 from edge.labelling.detectors import Detector, Image
 from edge.labelling.frames import sampled_frames
 from edge.labelling.fuse import Boxes, overlaps
@@ -29,6 +29,7 @@ from edge.labelling.tracks import Track, TrackPlan, make_tracks
 from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
 from runtime.report import write_report
+from runtime.types import ClipSpec
 
 F64 = npt.NDArray[np.float64]
 # Samples of a clip, and the boxes of everyone at its keyframe, px.
@@ -37,7 +38,7 @@ Scene = tuple[list[Image], F64]
 HIT = 0.5
 # A clip of the world: so many samples, every fourth frame of 30 a second, the keyframe between.
 _SAMPLES, _RATE, _FPS, _SIDE = 9, 4, 30.0, 480
-_SHAPE = ClipShape(num_frames=_SAMPLES, height=_SIDE, width=_SIDE, sampling_rate=_RATE, fps=_FPS)
+_SHAPE = ClipSpec(num_frames=_SAMPLES, height=_SIDE, width=_SIDE, sampling_rate=_RATE, fps=_FPS)
 _GRID, _TILE, _FOUR_BY_THREE = 3, (320, 240), ((640, 480), (1024, 768))
 _EVERY_S = _RATE / _FPS
 _FIGURES = ("precision", "recall", "f1", "ap50", "iou")
@@ -197,13 +198,13 @@ def _against_truth(
             start = time.perf_counter()
             samples = [find_people(detector, frame, plan) for frame in frames]
             times.setdefault(key, []).append((time.perf_counter() - start) / len(frames) * 1e3)
-            boxes = samples[_SHAPE.keyframe]
+            boxes = samples[_SHAPE.keyframe_index]
             tallies.setdefault(key, Tally()).add(
                 boxes.xyxy.astype(np.float64), boxes.scores.astype(np.float64), true
             )
             tracks = make_tracks(samples, _EVERY_S, TrackPlan())
             tallies.setdefault((key[0], f"{what}, tracks"), Tally()).add(
-                *_of_tracks(tracks, _SHAPE.keyframe), true
+                *_of_tracks(tracks, _SHAPE.keyframe_index), true
             )
         print(f"{people} {number}", file=sys.stderr)
     return [

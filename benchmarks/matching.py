@@ -22,7 +22,6 @@ from edge.training.criterion import SetCriterion
 from edge.training.ema import AveragedModel
 from edge.training.processes import choose_device
 from edge.training.schedule import optimizer_of
-from edge.training.setup import clip_shape
 from edge.training.step import channels_innermost
 from edge.training.targets import Normalize, collate, pack
 from runtime.report import write_report
@@ -59,7 +58,7 @@ class Stopwatch:
 
 def measure(variant: str, *, batch: int, steps: int, device: torch.device) -> dict[str, float]:
     """Take `steps` training steps and return the median time of each stage, ms."""
-    shape = clip_shape(build_model(variant, num_classes=1, seed=0).config)
+    shape = build_model(variant, num_classes=1, seed=0).config.clip
     dataset = open_dataset(f"synthetic-train:{batch * (steps + 1)}", shape)
     classes = len(dataset.class_names)
     model = build_model(variant, num_classes=classes, seed=0)

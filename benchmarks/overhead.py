@@ -30,7 +30,7 @@ from runtime.engine import load_engine
 bundle = Bundle.load(sys.argv[1])
 stride = int(sys.argv[3]) // bundle.spec.clip.sampling_rate
 engine = load_engine(bundle, num_threads=int(sys.argv[2]), stride=stride)
-clip = np.random.default_rng(0).standard_normal(bundle.spec.clip_shape).astype(np.float32)
+clip = np.random.default_rng(0).standard_normal(bundle.spec.clip.input_shape).astype(np.float32)
 first, times = 0, []
 for _ in range(120):
     start = time.perf_counter()

@@ -149,7 +149,7 @@ def _times(options: SelectionOptions) -> dict[str, list[float]]:
     for name in FORMS:
         with Bundle.load(_folder(name, options) / "bundle") as bundle:
             engines[name] = load_engine(bundle, num_threads=options.threads)
-            shape = bundle.spec.clip_shape
+            shape = bundle.spec.clip.input_shape
     clip = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     times: dict[str, list[float]] = {name: [] for name in FORMS}
     for turn in range(options.rounds + 1):

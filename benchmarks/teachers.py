@@ -21,7 +21,7 @@ from benchmarks.labelling import F64, HIT, Tally, as_filmed
 from edge.data.annotations import place_of
 from edge.data.media import Media
 from edge.data.registry import open_dataset, parse_real
-from edge.data.samples import ClipDataset, ClipShape, Wrapped
+from edge.data.samples import ClipDataset, Wrapped
 from edge.labelling.detectors import Detector, Image
 from edge.labelling.fuse import overlaps
 from edge.labelling.looks import LookPlan, find_people
@@ -29,6 +29,7 @@ from edge.labelling.tracks import TrackPlan
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_OK, OptionParser, guarded, option
 from runtime.report import write_report
+from runtime.types import ClipSpec
 
 # A picture and its true boxes, px.
 Scene = tuple[Image, F64]
@@ -38,7 +39,7 @@ PLANS = {
     "and its mirror": LookPlan(scales=(1.0,)),
     "all looks": LookPlan(),
 }
-_ONE = ClipShape(num_frames=1, height=480, width=480, sampling_rate=1, fps=30.0)
+_ONE = ClipSpec(num_frames=1, height=480, width=480, sampling_rate=1, fps=30.0)
 _HEADER = ("people", "detector", "looks", "recall, any score", "best IoU, mean", "recall",
            "precision", "AP@0.5", "boxes a picture", "ms a picture")  # fmt: skip
 

@@ -113,11 +113,10 @@ def _write_data(named: Path, hidden: Path, model: Path, clips: int, actions: Seq
 
     from edge.data.registry import open_dataset
     from edge.model.checkpoint import load_checkpoint
-    from edge.training.setup import clip_shape
 
-    shape = clip_shape(load_checkpoint(model).config)
+    shape = load_checkpoint(model).config.clip
     dataset = open_dataset(f"synthetic-train:{clips}", shape)
-    names, when = dataset.class_names, f"{shape.keyframe * shape.period_s:.6f}"
+    names, when = dataset.class_names, f"{shape.keyframe_index * shape.period_s:.6f}"
     tables: dict[Path, list[str]] = {named: [], hidden: []}
     labels: list[str] = []
     for index in range(clips):

@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.data.samples import ClipShape
 from edge.data.synthetic import WORLD_VERSION, SyntheticClips
 from runtime.report import write_report
+from runtime.types import ClipSpec
 
 # What the variants are trained with: samples, side in px, and frames at 30 fps between samples.
 SHAPES: dict[str, tuple[int, int, int]] = {
@@ -32,7 +32,7 @@ Clips per second of one core, nothing else on it: `best` is the best round, `med
 by wall time; `CPU` by processor time, which other programs on the machine disturb less."""
 
 
-def measure(shape: ClipShape, *, clips: int, rounds: int) -> dict[str, Any]:
+def measure(shape: ClipSpec, *, clips: int, rounds: int) -> dict[str, Any]:
     """Return clips per second, and the spread over clips, for one shape."""
     dataset = SyntheticClips("train", shape, length=clips)
     for index in range(min(8, clips)):
@@ -68,7 +68,7 @@ def main() -> None:
     rows = [["clip", "best", "median", "CPU", "a clip's p50", "p95", "slowest"]]
     results: dict[str, Any] = {}
     for name, (frames, side, rate) in SHAPES.items():
-        shape = ClipShape(num_frames=frames, height=side, width=side, sampling_rate=rate, fps=30.0)
+        shape = ClipSpec(num_frames=frames, height=side, width=side, sampling_rate=rate, fps=30.0)
         result = results[name] = measure(shape, clips=args.clips, rounds=args.rounds)
         spread = result["clip_ms"]
         rows.append([

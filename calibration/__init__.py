@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from calibration.calibrate import CalibrationReport, calibrate
-from calibration.clips import CalibrationClips, ClipFormat, choose_clips
+from calibration.clips import CalibrationClips, choose_clips
 from calibration.threshold import FittedThreshold, fit_threshold, quantile_threshold
 
 __all__ = [
     "CalibrationClips",
     "CalibrationReport",
-    "ClipFormat",
     "FittedThreshold",
     "calibrate",
     "choose_clips",

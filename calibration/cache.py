@@ -12,16 +12,16 @@ import json
 import os
 import tempfile
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from calibration.clips import CalibrationClips, ClipFormat, ClipSource
+from calibration.clips import CalibrationClips, ClipSource
 from edge.data.registry import names_data_set
 from runtime.errors import CalibrationError
+from runtime.types import ClipSpec
 
 FORMAT = "bmvit-edge-calibration"
 SCHEMA_VERSION = 1
@@ -43,7 +43,7 @@ def describe_files(paths: tuple[Path, ...]) -> list[list[Any]]:
     return rows
 
 
-def cache_key(*, weights_sha256: str, clip: ClipFormat, content: dict[str, Any]) -> str:
+def cache_key(*, weights_sha256: str, clip: ClipSpec, content: dict[str, Any]) -> str:
     """Return the digest of all that cached clips depend on.
 
     Args:
@@ -51,7 +51,9 @@ def cache_key(*, weights_sha256: str, clip: ClipFormat, content: dict[str, Any])
         clip: What a clip is for the model.
         content: The cache's own description: files, seed, count, versions.
     """
-    text = json.dumps([weights_sha256, asdict(clip), content], sort_keys=True)
+    names = ("num_frames", "period_s", "height", "width")
+    of_clip = {name: getattr(clip, name) for name in names}
+    text = json.dumps([weights_sha256, of_clip, content], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -60,7 +62,7 @@ def save_clips(
     clips: CalibrationClips,
     *,
     weights_sha256: str,
-    clip: ClipFormat,
+    clip: ClipSpec,
     seed: int,
     ranges: list[dict[str, Any]] | None = None,
 ) -> None:
@@ -103,7 +105,7 @@ def save_clips(
         ) from error
 
 
-def load_clips(path: Path, *, weights_sha256: str, clip: ClipFormat) -> CalibrationClips:
+def load_clips(path: Path, *, weights_sha256: str, clip: ClipSpec) -> CalibrationClips:
     """Read clips that `save_clips` wrote, if they still stand for this model and these videos.
 
     Videos that are no longer there cannot have changed: the clips are in the file.
@@ -121,7 +123,7 @@ def load_clips(path: Path, *, weights_sha256: str, clip: ClipFormat) -> Calibrat
         raise CalibrationError(
             f"{path} was made with {content.get('versions')}, here is {versions()}; {again}"
         )
-    expected = (clip.num_frames, clip.height, clip.width, 3)
+    expected = clip.frames_shape
     if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[1:] != expected:
         raise CalibrationError(
             f"{path} holds {frames.dtype} clips of {_shown(frames.shape[1:])} (frames x height x "

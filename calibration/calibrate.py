@@ -11,17 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.cache import load_clips, save_clips
-from calibration.clips import (
-    CalibrationClips,
-    ClipFormat,
-    Progress,
-    choose_clips,
-    clips_of_data_set,
-)
+from calibration.clips import CalibrationClips, Progress, choose_clips, clips_of_data_set
 from edge.data.registry import names_data_set
 from runtime.bundle import file_sha256
 from runtime.errors import ConfigError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +94,7 @@ def calibrate(
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} exists; choose another name or pass --overwrite")
     checkpoint = load_checkpoint(checkpoint_path)
-    clip = clip_format(checkpoint.config)
+    clip = checkpoint.config.clip
     clips = new_clips(calib_data, clip, count=calib_clips, seed=seed, progress=progress)
     picked = clips.frames_rgb[:: max(1, len(clips.frames_rgb) // _RANGE_CLIPS)]
     ranges = activation_ranges(checkpoint.model, model_clips(picked, checkpoint.config))
@@ -129,7 +124,7 @@ def obtain_clips(
         CalibrationError: The file is stale or broken, or no clip can be had from the videos.
     """
     path = Path(calib_data)
-    clip = clip_format(config)
+    clip = config.clip
     if path.is_file() and path.suffix == ".npz":
         return load_clips(path, weights_sha256=file_sha256(checkpoint_path), clip=clip)
     return new_clips(calib_data, clip, count=count, seed=seed, progress=progress)
@@ -137,7 +132,7 @@ def obtain_clips(
 
 def new_clips(
     calib_data: str | Path,
-    clip: ClipFormat,
+    clip: ClipSpec,
     *,
     count: int,
     seed: int = 0,
@@ -154,30 +149,12 @@ def new_clips(
     return choose_clips(calib_data, clip, count=count, seed=seed, progress=progress)
 
 
-def clip_format(config: BMViTConfig) -> ClipFormat:
-    """Return what a clip is for a model."""
-    return ClipFormat(
-        num_frames=config.num_frames,
-        period_s=config.sampling_rate / config.fps,
-        height=config.height,
-        width=config.width,
-    )
-
-
-def preprocess_config(config: BMViTConfig) -> PreprocessConfig:
-    """Return the device's preprocess for a model."""
-    return PreprocessConfig(
-        height=config.height, width=config.width, mean=config.mean, std=config.std
-    )
-
-
 def engine_clips(
     frames_rgb: npt.NDArray[np.uint8], config: BMViTConfig
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield each clip as an engine takes it, (1, T, 3, H, W) float32."""
-    preprocess = preprocess_config(config)
     for clip in frames_rgb:
-        yield normalize(clip, preprocess)
+        yield normalize(clip, config.clip)
 
 
 def model_clips(frames_rgb: npt.NDArray[np.uint8], config: BMViTConfig) -> Iterator[Tensor]:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from edge.data.clips import VideoInfo, find_videos, probe_video, read_resized_clip
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipShape
 from edge.data.specs import split_mix
 from runtime.errors import CalibrationError, CaptureError
+from runtime.types import ClipSpec
 
 logger = logging.getLogger(__name__)
 
@@ -28,28 +28,6 @@ MIN_CLIPS = 32
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and how many there are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipFormat:
-    """What a clip is for one model.
-
-    Attributes:
-        num_frames: Samples of a clip.
-        period_s: Seconds from one sample to the next.
-        height: Rows after the resize, px.
-        width: Columns after the resize, px.
-    """
-
-    num_frames: int
-    period_s: float
-    height: int
-    width: int
-
-    @property
-    def span_s(self) -> float:
-        """Seconds from the first sample to the last."""
-        return (self.num_frames - 1) * self.period_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +80,7 @@ class CalibrationClips:
 
 
 def clips_of_data_set(
-    spec: str, clip: ClipFormat, *, count: int, progress: Progress | None = None
+    spec: str, clip: ClipSpec, *, count: int, progress: Progress | None = None
 ) -> CalibrationClips:
     """Take clips of a data set, such as those that the weights learnt from; evenly spread.
 
@@ -132,14 +110,7 @@ def clips_of_data_set(
             constant=sum(one.constant for one in chosen),
             wanted=count,
         )
-    shape = ClipShape(
-        num_frames=clip.num_frames,
-        height=clip.height,
-        width=clip.width,
-        sampling_rate=1,
-        fps=1.0 / clip.period_s,
-    )
-    dataset = open_dataset(spec, shape, part="train")
+    dataset = open_dataset(spec, clip, part="train")
     taken = min(count, len(dataset))
     frames, sources = [], []
     for place in range(taken):
@@ -162,7 +133,7 @@ def clips_of_data_set(
 
 def choose_clips(
     calib_data: str | Path,
-    clip: ClipFormat,
+    clip: ClipSpec,
     *,
     count: int,
     seed: int = 0,
@@ -200,7 +171,7 @@ def choose_clips(
 
 
 def plan_clips(
-    infos: list[VideoInfo], clip: ClipFormat, *, count: int, seed: int = 0
+    infos: list[VideoInfo], clip: ClipSpec, *, count: int, seed: int = 0
 ) -> list[ClipSource]:
     """Spread `count` clips over videos and over the length of each.
 
@@ -225,7 +196,7 @@ def plan_clips(
 
 
 def _spread(
-    info: VideoInfo, clip: ClipFormat, share: int, random: np.random.Generator
+    info: VideoInfo, clip: ClipSpec, share: int, random: np.random.Generator
 ) -> list[ClipSource]:
     """Lay `share` clips in equal parts of a video, each at a random place of its part."""
     before = clip.num_frames // 2 * clip.period_s
@@ -235,7 +206,7 @@ def _spread(
 
 
 def _probe_all(
-    paths: list[Path], root: Path, clip: ClipFormat
+    paths: list[Path], root: Path, clip: ClipSpec
 ) -> tuple[list[VideoInfo], dict[str, str]]:
     infos: list[VideoInfo] = []
     unreadable: dict[str, str] = {}
@@ -256,7 +227,7 @@ def _probe_all(
 
 def _read_all(
     plan: list[ClipSource],
-    clip: ClipFormat,
+    clip: ClipSpec,
     unreadable: dict[str, str],
     wanted: int,
     progress: Progress | None,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calibration.threshold import FittedThreshold, Progress, fit_threshold
-from edge.data.samples import ClipDataset, ClipShape
+from edge.data.samples import ClipDataset
 from runtime.artifact_table import action_table
 from runtime.bundle import Bundle, pack_bundle
 from runtime.bundle_spec import BUNDLE_FILE, Artifact, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, BackendUnavailableError
-from runtime.preprocess import PreprocessConfig
+from runtime.types import ClipSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +48,9 @@ class RefitReport:
         return rows
 
 
-def clip_shape(spec: BundleSpec) -> ClipShape:
-    """Return what a bundle asks of a data set."""
-    return ClipShape(
-        num_frames=spec.clip.num_frames,
-        height=spec.input.height,
-        width=spec.input.width,
-        sampling_rate=spec.clip.sampling_rate,
-        fps=spec.clip.fps,
-    )
-
-
 def refit_thresholds(
     path: str | Path,
-    open_dataset: Callable[[ClipShape], ClipDataset],
+    open_dataset: Callable[[ClipSpec], ClipDataset],
     *,
     artifact: str | None = None,
     num_threads: int = 0,
@@ -89,8 +78,7 @@ def refit_thresholds(
     with Bundle.load(path) as bundle:
         spec = bundle.spec
         chosen = spec.artifacts if artifact is None else (bundle.artifact(artifact),)
-        dataset = open_dataset(clip_shape(spec))
-        config = PreprocessConfig.of(spec.input)
+        dataset = open_dataset(spec.clip)
         fitted: dict[str, FittedThreshold] = {}
         skipped = []
         for entry in chosen:
@@ -100,7 +88,7 @@ def refit_thresholds(
                 skipped.append(str(error))
                 continue
             fitted[entry.file] = fit_threshold(
-                engine, dataset, config, class_names=spec.class_names, progress=progress
+                engine, dataset, spec.clip, class_names=spec.class_names, progress=progress
             )
         if not fitted:
             raise BackendUnavailableError("; ".join(skipped))

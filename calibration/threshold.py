@@ -23,7 +23,8 @@ from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.operating_point import best_f1, short_curve
 from runtime.bundle_spec import ActionThreshold, Threshold
 from runtime.errors import CalibrationError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -59,7 +60,7 @@ class FittedThreshold:
 def fit_threshold(
     engine: Engine,
     dataset: ClipDataset,
-    config: PreprocessConfig,
+    config: ClipSpec,
     *,
     class_names: Sequence[str] = (),
     progress: Progress | None = None,

@@ -23,9 +23,7 @@ from runtime.bundle_spec import (
     SCHEMA_VERSION,
     Artifact,
     BundleSpec,
-    ClipSpec,
     GoldenClip,
-    InputSpec,
 )
 from runtime.errors import ConfigError, ExportError
 
@@ -190,19 +188,7 @@ def _spec(
         trained=checkpoint.trained,
         note=checkpoint.note,
         class_names=tuple(checkpoint.class_names),
-        clip=ClipSpec(
-            num_frames=config.num_frames, sampling_rate=config.sampling_rate, fps=float(config.fps)
-        ),
-        input=InputSpec(
-            height=config.height,
-            width=config.width,
-            layout="ntchw",
-            dtype="float32",
-            colour="rgb",
-            mean=config.mean,
-            std=config.std,
-            resize="triangle-q14",
-        ),
+        clip=config.clip,
         token_selection=config.token_selection,
         num_tokens=model.num_tokens,
         artifacts=tuple(artifacts),

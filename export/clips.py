@@ -52,13 +52,13 @@ def drawn_clips(config: BMViTConfig, count: int) -> Frames:
     from edge.data.clips import resize_frames
     from edge.data.demo_clip import render_frame
 
-    period_s = config.sampling_rate / config.fps
+    clip = config.clip
     return np.stack(
         [
             resize_frames(
-                [render_frame(1.0 + i + t * period_s) for t in range(config.num_frames)],
-                config.height,
-                config.width,
+                [render_frame(1.0 + i + t * clip.period_s) for t in range(clip.num_frames)],
+                clip.height,
+                clip.width,
             )
             for i in range(count)
         ]

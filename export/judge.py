@@ -14,7 +14,8 @@ from edge.data.video_labels import weak_classes
 from edge.evaluation.clips import ClipMetrics, predict
 from export.base import Floats, OpenProgram, Outputs, Progress
 from runtime.errors import ConfigError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 
 SIMULATED_CLIPS = 100
 """Labelled clips at most for a program that torch stands in for: its float16 takes up to seconds a
@@ -91,7 +92,7 @@ class Judge:
     def __init__(
         self,
         dataset: ClipDataset,
-        config: PreprocessConfig,
+        config: ClipSpec,
         *,
         class_names: tuple[str, ...],
         data: str,

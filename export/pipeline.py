@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from edge.data.registry import open_dataset
 from edge.data.remap import judged
-from edge.data.samples import ClipShape
 from export.base import INSTALL, Floats, Outputs, Progress, Target
 from export.bundle_writer import check_destination, program_facts, write_bundle
 from export.clips import Frames, deployment_clips, engine_clips
@@ -200,23 +199,18 @@ def _trained_weights(checkpoint: Checkpoint, path: Path) -> Weights:
 def _judge(
     checkpoint: Checkpoint, val_data: str, val_clips: int, truth: Callable[[Floats], Outputs]
 ) -> Judge:
-    from calibration.calibrate import preprocess_config
+
     from edge.data.cache import MemoryCache
 
     config = checkpoint.config
-    shape = ClipShape(
-        num_frames=config.num_frames,
-        height=config.height,
-        width=config.width,
-        sampling_rate=config.sampling_rate,
-        fps=config.fps,
-    )
     clips, _ = judged(
-        open_dataset(val_data, shape, limit=val_clips or None), val_data, checkpoint.class_names
+        open_dataset(val_data, config.clip, limit=val_clips or None),
+        val_data,
+        checkpoint.class_names,
     )
     return Judge(
         MemoryCache(clips),
-        preprocess_config(config),
+        config.clip,
         class_names=checkpoint.class_names,
         data=val_data,
         truth=truth,

@@ -8,6 +8,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from runtime.errors import ConfigError
+
 T = TypeVar("T")
 MAX_INTEGER = 2**53  # what every reader of JSON keeps exactly
 
@@ -45,7 +47,7 @@ def check_fields(kind: type[T], content: Mapping[str, Any], *, where: str) -> T:
             raise ValueError(f"{where} lacks the field {name!r}")
     try:
         return kind(**values)
-    except ValueError as error:
+    except (ValueError, ConfigError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from runtime._schema import check_fields
 from runtime.errors import ArtifactError, ArtifactMismatchError
+from runtime.types import ClipSpec
 
 SCHEMA_VERSION = 1
 
@@ -37,61 +38,12 @@ DEFAULT_ACTION_CONF = 0.5
 """From this probability on an action is named, where nothing else is known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipSpec:
-    """How a clip is sampled: `num_frames` samples, one each `sampling_rate` frames at `fps`."""
-
-    num_frames: int
-    sampling_rate: int
-    fps: float
-
-    def __post_init__(self) -> None:
-        _require(1 <= self.num_frames <= 256, f"num_frames is {self.num_frames}, not 1..256")
-        _require(1 <= self.sampling_rate <= 256, f"sampling_rate {self.sampling_rate}, not 1..256")
-        _require(
-            math.isfinite(self.fps) and 0 < self.fps <= 1000, f"fps is {self.fps}, not 0..1000"
-        )
-
-    @property
-    def period_s(self) -> float:
-        """Seconds between two samples of a clip."""
-        return self.sampling_rate / self.fps
-
-    @property
-    def keyframe_index(self) -> int:
-        """Which sample of the clip the boxes belong to."""
-        return self.num_frames // 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
-    """What the engine is fed: shape, colour order and normalisation of the clip tensor."""
-
-    height: int
-    width: int
-    layout: str
-    dtype: str
-    colour: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    resize: str
-
-    def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            value = getattr(self, name)
-            _require(8 <= value <= 4096, f"{name} is {value}, not 8..4096")
-        _require(self.layout == "ntchw", f"layout is {self.layout!r}, this runtime feeds 'ntchw'")
-        _require(self.dtype == "float32", f"dtype is {self.dtype!r}, this runtime feeds 'float32'")
-        _require(self.colour == "rgb", f"colour is {self.colour!r}, this runtime feeds 'rgb'")
-        _require(
-            self.resize == "triangle-q14",
-            f"resize is {self.resize!r}, this runtime resizes by 'triangle-q14'",
-        )
-        _require(len(self.mean) == 3 and len(self.std) == 3, "mean and std need three numbers each")
-        _require(all(math.isfinite(m) for m in self.mean), f"mean is {self.mean}, not finite")
-        _require(
-            all(math.isfinite(s) and s > 0 for s in self.std), f"std is {self.std}, not positive"
-        )
+# Where the fields of the clip are in the file, and what every clip is fed as.
+_SECTIONS = {
+    "clip": ("num_frames", "sampling_rate", "fps"),
+    "input": ("height", "width", "mean", "std"),
+}
+FED = {"layout": "ntchw", "dtype": "float32", "colour": "rgb", "resize": "triangle-q14"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +175,6 @@ class BundleSpec:
     note: str
     class_names: tuple[str, ...]
     clip: ClipSpec
-    input: InputSpec
     token_selection: str
     num_tokens: int
     artifacts: tuple[Artifact, ...]
@@ -253,11 +204,6 @@ class BundleSpec:
                 f"action_thresholds of {artifact.file} has {str(strange)[:60]}, not a class",
             )
 
-    @property
-    def clip_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape `(1, T, 3, H, W)` of the clip that the engine is fed."""
-        return (1, self.clip.num_frames, 3, self.input.height, self.input.width)
-
     @staticmethod
     def parse(content: Mapping[str, Any]) -> BundleSpec:
         """Check a decoded `bundle.json` and build the specification.
@@ -280,15 +226,50 @@ class BundleSpec:
                 f"this runtime reads; {act}"
             )
         try:
-            return check_fields(BundleSpec, content, where=BUNDLE_FILE)
+            return check_fields(BundleSpec, _one_clip(content), where=BUNDLE_FILE)
         except ValueError as error:
             raise ArtifactError(f"{error}; export the bundle again") from error
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `bundle.json`, without its seal."""
+        content: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if name == "clip":
+                content |= {part: {k: value[k] for k in keys} for part, keys in _SECTIONS.items()}
+                content["input"] |= FED
+            else:
+                content[name] = value
+        return content
+
     def to_json(self) -> str:
         """Return the text of `bundle.json`, sealed with its digest."""
-        content = asdict(self)
+        content = self.to_dict()
         content[DIGEST_KEY] = content_digest(content)
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _one_clip(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Join the sections `clip` and `input` of the file to the one clip that they describe.
+
+    Raises:
+        ValueError: A field is missing or unknown, or asks for what this runtime does not do.
+    """
+    clip: dict[str, Any] = {}
+    for section, keys in _SECTIONS.items():
+        if section not in content:
+            raise ValueError(f"{BUNDLE_FILE} lacks the field {section!r}")
+        part = content[section]
+        if not isinstance(part, Mapping):
+            raise ValueError(f"{BUNDLE_FILE}: {section} is {part!r:.40}, expected an object")
+        fixed = FED if section == "input" else {}
+        for key in sorted({*keys, *fixed} ^ set(part)):
+            what = "has the unknown field" if key in part else "lacks the field"
+            raise ValueError(f"{BUNDLE_FILE}: {section} {what} {key!r}")
+        for key, value in fixed.items():
+            if part[key] != value:
+                raise ValueError(f"{key} is {part[key]!r:.40}, this runtime feeds {value!r}")
+        clip |= {key: part[key] for key in keys}
+    return {name: part for name, part in content.items() if name != "input"} | {"clip": clip}
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

@@ -280,9 +280,8 @@ class ClipStream:
         if self._profile.keyframes:
             return
         clip, source = self._spec.clip, self._source
-        span_s = (clip.num_frames - 1) * clip.period_s
         fps = source.fps or source.config.image_fps
-        need = math.ceil(span_s * fps) + 1
+        need = math.ceil(clip.span_s * fps) + 1
         limit_s = self._sampler.max_gap_s
         if 1.0 / fps > limit_s:
             raise CaptureError(
@@ -293,5 +292,5 @@ class ClipStream:
         gaps = f" and {self._gaps} gaps (the last: {self._last_gap})" if self._gaps else ""
         raise CaptureError(
             f"{source}: {source.grabbed} frame{'s' if source.grabbed > 1 else ''}{gaps}: the first "
-            f"clip needs {need} ({span_s:.2f} s at {fps:g} fps, without a gap); no keyframe"
+            f"clip needs {need} ({clip.span_s:.2f} s at {fps:g} fps, without a gap); no keyframe"
         )

@@ -27,7 +27,7 @@ from runtime.errors import (
     BackendUnavailableError,
     ConfigError,
 )
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -202,10 +202,10 @@ def _load_checked(
     spec = bundle.spec
     tokens, classes = spec.num_tokens, len(spec.class_names)
     outputs = ((1, tokens, 4), (1, tokens), (1, tokens, classes))
-    if program.input_shape != spec.clip_shape or program.output_shapes != outputs:
+    if program.input_shape != spec.clip.input_shape or program.output_shapes != outputs:
         raise ArtifactMismatchError(
             f"{artifact.file} takes {program.input_shape} and gives {program.output_shapes}, the "
-            f"bundle says {spec.clip_shape} and {outputs}: it is the program of another model"
+            f"bundle says {spec.clip.input_shape} and {outputs}: it is the program of another model"
         )
     if not self_test:
         return program, None
@@ -226,11 +226,6 @@ def _load_checked(
         (time.perf_counter() - start) * 1e3,
     )
     return program, max(shares.values())
-
-
-def _frames_shape(bundle: Bundle) -> tuple[int, int, int, int]:
-    size = bundle.spec.input
-    return (bundle.spec.clip.num_frames, size.height, size.width, 3)
 
 
 def golden_errors(bundle: Bundle, artifact: Artifact, program: Program) -> dict[str, float]:
@@ -257,12 +252,12 @@ def golden_errors(bundle: Bundle, artifact: Artifact, program: Program) -> dict[
         raise ArtifactError(
             f"the golden clip {path.name} cannot be read ({text}); export the bundle again"
         ) from error
-    if frames.dtype != np.uint8 or frames.shape != _frames_shape(bundle):
+    if frames.dtype != np.uint8 or frames.shape != bundle.spec.clip.frames_shape:
         raise ArtifactMismatchError(
             f"the golden clip {path.name} has frames {frames.dtype} {frames.shape}, expected uint8 "
-            f"{_frames_shape(bundle)}; export the bundle again"
+            f"{bundle.spec.clip.frames_shape}; export the bundle again"
         )
-    clip = normalize(frames, PreprocessConfig.of(bundle.spec.input))
+    clip = normalize(frames, bundle.spec.clip)
     errors: dict[str, float] = {}
     for name, found, wanted in zip(OUTPUTS, program.run(clip), expected, strict=True):
         if found[0].shape != wanted.shape:

@@ -22,12 +22,12 @@ import json, sys, time
 import numpy as np
 from runtime.bundle import Bundle
 from runtime.engine import load_engine
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 model, artifact, threads, warmup, runs = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
 with Bundle.load(model) as bundle:
     engine = load_engine(bundle, artifact=artifact, num_threads=threads)
     with np.load(bundle.golden_path(), allow_pickle=False) as golden:
-        clip = normalize(golden["frames_rgb"], PreprocessConfig.of(bundle.spec.input))
+        clip = normalize(golden["frames_rgb"], bundle.spec.clip)
     for _ in range(warmup):
         engine.run(clip)
     times = []

@@ -11,70 +11,25 @@ filter that widens with the scale, so that a large frame is averaged and not sam
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ConfigError
-
-if TYPE_CHECKING:
-    from runtime.bundle_spec import InputSpec
+from runtime.types import ClipSpec
 
 MAX_SIZE = 65536
 _ONE = 16384  # 1.0 in Q14
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreprocessConfig:
-    """What the network wants of a frame.
-
-    Attributes:
-        height: Rows of the network's input, pixels.
-        width: Columns of the network's input, pixels.
-        mean: Mean of each RGB channel, in units of a [0, 1] pixel.
-        std: Standard deviation of each RGB channel, in the same units.
-        colour: Channel order of the result; frames come in as BGR.
-    """
-
-    height: int
-    width: int
-    mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
-    std: tuple[float, float, float] = (0.225, 0.225, 0.225)
-    colour: str = "rgb"
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
-            raise ConfigError(
-                f"a network input of {self.width}x{self.height} pixels is not in [1, 4096]"
-            )
-        if self.colour != "rgb":
-            raise ConfigError(f"colour is {self.colour!r}, expected 'rgb'")
-        if len(self.mean) != 3 or len(self.std) != 3:
-            raise ConfigError("mean and std need three values each, one per RGB channel")
-        if not all(map(math.isfinite, self.mean)):
-            raise ConfigError(f"mean is {self.mean}, expected finite values")
-        if not all(math.isfinite(s) and s > 0 for s in self.std):
-            raise ConfigError(f"std is {self.std}, expected finite values above 0")
-
-    @staticmethod
-    def of(spec: InputSpec) -> PreprocessConfig:
-        """Return what a bundle's `input` section asks for."""
-        return PreprocessConfig(
-            height=spec.height, width=spec.width, mean=spec.mean, std=spec.std, colour=spec.colour
-        )
-
-
-def preprocess_reference(
-    frame: npt.NDArray[np.uint8], config: PreprocessConfig
-) -> npt.NDArray[np.float32]:
+def preprocess_reference(frame: npt.NDArray[np.uint8], clip: ClipSpec) -> npt.NDArray[np.float32]:
     """Resize a BGR frame, reorder it to RGB planes and normalise them.
 
     Args:
         frame: (Hs, Ws, 3) uint8 BGR.
-        config: Size and normalisation.
+        clip: Size and normalisation.
 
     Returns:
         (3, H, W) float32 RGB.
@@ -82,8 +37,8 @@ def preprocess_reference(
     Raises:
         ConfigError: The frame has another shape or type.
     """
-    rgb = resize_reference(frame, config.height, config.width)[:, :, ::-1]
-    planes: npt.NDArray[np.float32] = normalize(rgb[None], config)[0, 0]
+    rgb = resize_reference(frame, clip.height, clip.width)[:, :, ::-1]
+    planes: npt.NDArray[np.float32] = normalize(rgb[None], clip)[0, 0]
     return planes
 
 
@@ -118,14 +73,12 @@ def resize_reference(
     return result
 
 
-def normalize(
-    frames_rgb: npt.NDArray[np.uint8], config: PreprocessConfig
-) -> npt.NDArray[np.float32]:
+def normalize(frames_rgb: npt.NDArray[np.uint8], clip: ClipSpec) -> npt.NDArray[np.float32]:
     """Turn resized frames into the engine's clip.
 
     Args:
         frames_rgb: (T, H, W, 3) uint8 RGB, already of the network's size.
-        config: Size and normalisation.
+        clip: Size and normalisation.
 
     Returns:
         (1, T, 3, H, W) float32, `(x / 255 - mean) / std`, C-contiguous.
@@ -133,7 +86,7 @@ def normalize(
     Raises:
         ConfigError: The frames have another shape or type.
     """
-    expected = (config.height, config.width, 3)
+    expected = (clip.height, clip.width, 3)
     if (
         frames_rgb.dtype != np.uint8
         or frames_rgb.ndim != 4
@@ -142,13 +95,13 @@ def normalize(
     ):
         raise ConfigError(
             f"got frames of {frames_rgb.dtype} {frames_rgb.shape}, expected uint8 (T, "
-            f"{config.height}, {config.width}, 3) in RGB"
+            f"{clip.height}, {clip.width}, 3) in RGB"
         )
-    table = _table(config.mean, config.std)
-    clip = np.empty((1, len(frames_rgb), 3, config.height, config.width), dtype=np.float32)
+    table = _table(clip.mean, clip.std)
+    result = np.empty((1, len(frames_rgb), 3, clip.height, clip.width), dtype=np.float32)
     for channel in range(3):
-        clip[0, :, channel] = table[channel][frames_rgb[..., channel]]
-    return clip
+        result[0, :, channel] = table[channel][frames_rgb[..., channel]]
+    return result
 
 
 @lru_cache(maxsize=16)

@@ -106,7 +106,7 @@ class ClipRunner:
         # Here and not above: where it does not import, load_engine has said so in our words.
         from runtime import _native
 
-        size = self.spec.input
+        size = self.spec.clip
         self._preprocess = _native.Preprocess(size.height, size.width, size.mean, size.std)
         self.profile = Profile()
         if not self.spec.trained:
@@ -199,7 +199,7 @@ class ClipRunner:
 
     def summary(self) -> list[str]:
         """Return the closing lines of the last stream: `Speed: ...` and percentiles by stage."""
-        return self.profile.lines(self.spec.clip_shape)
+        return self.profile.lines(self.spec.clip.input_shape)
 
     def close(self) -> None:
         """Let go of the bundle."""

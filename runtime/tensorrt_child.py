@@ -22,7 +22,7 @@ from runtime.engine import golden_errors
 from runtime.engines.tensorrt import Machine, TensorRTProgram, last_error, missing, tensorrt_log
 from runtime.errors import ArtifactError, BackendUnavailableError, ConfigError
 from runtime.options import guarded
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -121,7 +121,7 @@ def measure(
     program = TensorRTProgram(Path(engine), dla_core=dla_core or 0)
     errors = golden_errors(opened, artifact, program)
     with np.load(opened.golden_path(), allow_pickle=False) as golden:
-        clip = normalize(golden["frames_rgb"], PreprocessConfig.of(opened.spec.input))
+        clip = normalize(golden["frames_rgb"], opened.spec.clip)
     for _ in range(warmup):
         program.run(clip)
     times = []

@@ -250,10 +250,11 @@ EXACT = """
 import platform
 import numpy as np
 from runtime import _native
-from runtime.preprocess import PreprocessConfig, preprocess_reference
+from runtime.preprocess import preprocess_reference
+from runtime.types import ClipSpec
 
 assert platform.machine() == "aarch64"
-config = PreprocessConfig(height=160, width=144, mean=(0.45,) * 3, std=(0.225,) * 3)
+config = ClipSpec(num_frames=1, sampling_rate=1, fps=30.0, height=160, width=144)
 native = _native.Preprocess(160, 144, config.mean, config.std)
 for height, width in ((256, 340), (97, 1280), (720, 61)):
     rng = np.random.default_rng(height)

@@ -18,7 +18,6 @@ from edge.model.checkpoint import load_checkpoint
 from edge.model.stem_mvit import StemMViT
 from edge.model.stem_weights import load_stem, stem_digest
 from edge.model.variants import build_model
-from edge.training.setup import clip_shape
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -58,7 +57,7 @@ def test_each_fold_by_recording_has_weights_of_its_own() -> None:
     assert [path.name for path in files] == [f"fold{number}.pt" for number in range(5)]
     for number, path in enumerate(files):
         checkpoint = load_checkpoint(path)
-        shape = clip_shape(checkpoint.config)
+        shape = checkpoint.config.clip
         assert (checkpoint.config.variant, shape.height, shape.width) == ("pico-scratch", 256, 256)
         assert checkpoint.config.heads.rivals == 4.0
         assert checkpoint.class_names == (*CLASS_NAMES, *REAL)

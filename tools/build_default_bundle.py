@@ -25,7 +25,6 @@ import torch  # noqa: E402
 
 from edge.data.registry import open_dataset  # noqa: E402
 from edge.model.checkpoint import load_checkpoint  # noqa: E402
-from edge.training.setup import clip_shape  # noqa: E402
 from export.pipeline import export_bundle  # noqa: E402
 from runtime.bundle import DEFAULT_BUNDLE  # noqa: E402
 
@@ -49,7 +48,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
-    shape = clip_shape(load_checkpoint(options.model).config)
+    shape = load_checkpoint(options.model).config.clip
     report = export_bundle(
         options.model,
         targets=["xnnpack-int8"],

@@ -122,7 +122,7 @@ def load_clips(
     Raises:
         CalibrationError: A folder was named, and gives no clip.
     """
-    from calibration.calibrate import clip_format, engine_clips
+    from calibration.calibrate import engine_clips
     from calibration.clips import choose_clips
 
     folder = calib_data or reference_videos()
@@ -130,7 +130,7 @@ def load_clips(
         frames = _drawn(config, count + held_out)
         origin = f"{count} drawn clips (no videos: give --calib-data)"
     else:
-        chosen = choose_clips(folder, clip_format(config), count=count + held_out, seed=SEED)
+        chosen = choose_clips(folder, config.clip, count=count + held_out, seed=SEED)
         frames = chosen.frames_rgb
         origin = f"{len(frames) - held_out} clips of {len(chosen.videos)} videos in {folder.name}"
     clips = tuple(np.ascontiguousarray(clip) for clip in engine_clips(frames, config))

@@ -33,19 +33,14 @@ def bundle_program(network: Network, program: Path, precision: str, out: Path) -
     from export.clips import drawn_clips
     from export.verify import run_program
     from runtime.bundle_spec import OUTPUTS, Artifact
-    from runtime.preprocess import PreprocessConfig, normalize
+    from runtime.preprocess import normalize
 
     model, facts = network.model, facts_of(program)
     assert isinstance(model, BMViT)
     config = model.config
     content, file = program.read_bytes(), f"xnnpack-{precision}.pte"
     golden_rgb = drawn_clips(config, 1)[0]
-    clip = normalize(
-        golden_rgb,
-        PreprocessConfig(
-            height=config.height, width=config.width, mean=config.mean, std=config.std
-        ),
-    )
+    clip = normalize(golden_rgb, config.clip)
     outputs = run_program(content, [np.ascontiguousarray(clip)], name=file)
     artifact = Artifact(
         file=file,

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.data.samples import ClipDataset, ClipSample, ClipShape, RepeatKeyframe
+from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK, OptionParser, did_you_mean, option
 from runtime.outputs import why_no_output
+from runtime.types import ClipSpec
 
 VERBS = ("preview", "check")
 SHEET_SUFFIXES = (".png", ".jpg")
@@ -54,9 +55,9 @@ class PreviewOptions:
         _check_out(self.out, overwrite=self.overwrite)
 
     @property
-    def shape(self) -> ClipShape:
+    def shape(self) -> ClipSpec:
         """What the clips look like."""
-        return ClipShape(num_frames=self.num_frames, height=self.size, width=self.size,
+        return ClipSpec(num_frames=self.num_frames, height=self.size, width=self.size,
                          sampling_rate=self.sampling_rate, fps=self.fps)  # fmt: skip
 
 

@@ -80,12 +80,12 @@ def main(argv: Sequence[str]) -> int:
     from edge.training.feature_job import FeatureJob, FeatureMaker, use_threads
     from edge.training.memory import keep_freed_memory
     from edge.training.processes import has_bf16_units
-    from edge.training.setup import clip_shape, initial_model, model_config
+    from edge.training.setup import initial_model, model_config
 
     options = flags.as_training
     keep_freed_memory()
     use_threads(flags.threads)
-    data = open_training(options, clip_shape(model_config(options)))
+    data = open_training(options, model_config(options).clip)
     model = initial_model(options, data.class_names)
     shard, shards = parse_shard(flags.shard)
     words = f"seed {flags.seed} " + " ".join(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from edge.cli._shard import parse_shard
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
+from runtime.types import ClipSpec
 
 if TYPE_CHECKING:
-    from edge.data.samples import ClipDataset, ClipShape
+    from edge.data.samples import ClipDataset
 
 PROTOCOL_NAMES = ("ava", "act", "road", "yowo")
 _OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "shard",
@@ -179,7 +180,7 @@ def _of_model(flags: ValFlags) -> list[str]:
         device=flags.device,
     )
 
-    def open_clips(shape: ClipShape) -> ClipDataset:
+    def open_clips(shape: ClipSpec) -> ClipDataset:
         return ignoring(open_dataset(data, shape), data, people)
 
     called = data if people is None else f"{data}, others in {flags.ignore_people} ignored"

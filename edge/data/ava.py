@@ -22,11 +22,11 @@ from edge.data.ava_files import read_excluded, read_label_map
 from edge.data.folder import read_fps, rows_in_reach
 from edge.data.media import Media, MediaFolder, open_all, open_media
 from edge.data.problems import DataReport, Problem
-from edge.data.samples import ClipShape
 from edge.data.table import Table, TableRules, read_table
 from edge.data.table_clips import clips_of_table
 from edge.data.video_clips import VideoClips
 from runtime.errors import CaptureError, ConfigError
+from runtime.types import ClipSpec
 
 PARTS = ("train", "val", "test")
 MEDIA_FOLDERS = ("frames", "rawframes", "videos_15min", "videos", "trainval", "test")
@@ -38,7 +38,7 @@ _VERSION = re.compile(r"_v(\d+)\.(\d+)")
 
 
 def open_ava(
-    root: Path, shape: ClipShape, report: DataReport, *, part: str, strict: bool
+    root: Path, shape: ClipSpec, report: DataReport, *, part: str, strict: bool
 ) -> VideoClips:
     """Read one part of AVA.
 

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset, ClipSample, ClipShape, Wrapped, without_frames
+from edge.data.samples import ClipDataset, ClipSample, Wrapped, without_frames
 from runtime.errors import ArtifactError, CaptureError, ConfigError
 from runtime.outputs import write_atomically
+from runtime.types import ClipSpec
 
 MOST_PEOPLE = 24
 """People of a clip that a slot has room for, actors and bystanders each; others are not kept."""
@@ -71,7 +72,7 @@ class DiskCache(Wrapped):
     """
 
     def __init__(
-        self, dataset: ClipDataset, folder: Path | str, *, shape: ClipShape, spec: str
+        self, dataset: ClipDataset, folder: Path | str, *, shape: ClipSpec, spec: str
     ) -> None:
         """Keep the clips of `dataset` in `folder`, which is made where it is missing.
 
@@ -86,7 +87,7 @@ class DiskCache(Wrapped):
             ArtifactError: It cannot be written.
         """
         super().__init__(dataset)
-        self._shape = (shape.num_frames, shape.height, shape.width, 3)
+        self._shape = shape.frames_shape
         classes = len(dataset.class_names)
         self._slot = np.dtype(
             [

@@ -12,12 +12,12 @@ import cv2
 from edge.data.media import Media
 from edge.data.problems import DataReport, Problem
 from edge.data.registry import SPECS, RealSpec, parse_real, part_of, read_real
-from edge.data.samples import ClipShape
 from edge.data.specs import PARTS
 from edge.data.stills import StillClips, read_picture
 from edge.data.table import TableRules, read_table, repeated_rows
 from edge.data.video_clips import VideoClips
 from runtime.errors import CaptureError, ConfigError
+from runtime.types import ClipSpec
 
 Progress = Callable[[str, int, int], None]
 Look: TypeAlias = tuple[Path, Callable[[], str | None]]
@@ -26,7 +26,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # Containers and decoders disagree about a frame or two at the end.
 _FRAMES_OFF = 2
 # Rows alone are looked at: where boxes lie in time does not depend on what a model asks for.
-_ANY_SHAPE = ClipShape(num_frames=1, height=32, width=32, sampling_rate=1, fps=30.0)
+_ANY_SHAPE = ClipSpec(num_frames=1, height=32, width=32, sampling_rate=1, fps=30.0)
 
 
 def check_data(

@@ -9,12 +9,13 @@ from edge.data.concat import counts_of, joined_names
 from edge.data.joint_classes import class_table
 from edge.data.registry import open_dataset
 from edge.data.remap import RemapClasses
-from edge.data.samples import ClipDataset, ClipShape
+from edge.data.samples import ClipDataset
 from edge.data.specs import is_drawn, parse_real, split_mix
 from runtime.report import markdown_table
+from runtime.types import ClipSpec
 
 # Whom a clip shows does not depend on its size.
-_ANY_SHAPE = ClipShape(num_frames=1, height=64, width=64, sampling_rate=1, fps=30.0)
+_ANY_SHAPE = ClipSpec(num_frames=1, height=64, width=64, sampling_rate=1, fps=30.0)
 SILENT, NOBODY = "–", "0"  # noqa: RUF001  (a dash, as tables have it)
 
 

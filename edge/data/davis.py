@@ -20,11 +20,12 @@ import numpy as np
 
 from edge.data.media import Media, MediaFolder, open_all, open_media
 from edge.data.problems import DataReport, Problem
-from edge.data.samples import F32, ClipSample, ClipShape
+from edge.data.samples import F32, ClipSample
 from edge.data.table import why_wrong_box
 from edge.data.video_clips import ClipTable, VideoClips, build_table
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
+from runtime.types import ClipSpec
 
 PERSON = "person"
 BOXES_FILE = "boxes.csv"
@@ -48,7 +49,7 @@ class DavisClips(VideoClips):
     """Clips with places where people may be of whom nothing is known."""
 
     def __init__(
-        self, report: DataReport, shape: ClipShape, clips: ClipTable, media: Mapping[str, Media],
+        self, report: DataReport, shape: ClipSpec, clips: ClipTable, media: Mapping[str, Media],
         ignored: Sequence[F32],
     ) -> None:  # fmt: skip
         """Hold what `open_davis` found; `ignored` has boxes (I, 4) for each clip.
@@ -66,7 +67,7 @@ class DavisClips(VideoClips):
         return replace(sample, ignored=self._ignored[self._checked(index)])
 
 
-def open_davis(root: Path, shape: ClipShape, report: DataReport, *, strict: bool) -> DavisClips:
+def open_davis(root: Path, shape: ClipSpec, report: DataReport, *, strict: bool) -> DavisClips:
     """Read videos with a box per frame.
 
     Args:
@@ -113,7 +114,7 @@ def _open_videos(root: Path, names: Sequence[str], report: DataReport) -> dict[s
 
 
 def _clips(
-    report: DataReport, shape: ClipShape, rows: Mapping[str, Sequence[BoxRow]],
+    report: DataReport, shape: ClipSpec, rows: Mapping[str, Sequence[BoxRow]],
     media: Mapping[str, Media],
 ) -> DavisClips:  # fmt: skip
     """Put keyframes, people and ignored places together."""

@@ -21,13 +21,13 @@ import numpy as np
 
 from edge.data.media import DEFAULT_FPS, Media, MediaFolder, first_folder, open_all, open_media
 from edge.data.problems import DataReport, Problem, several
-from edge.data.samples import ClipShape
 from edge.data.table import I64, Table, TableRules, read_table, repeated_rows
 from edge.data.table_clips import clips_of_table
 from edge.data.video_clips import VideoClips
 from edge.data.video_labels import read_video_labels
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
+from runtime.types import ClipSpec
 
 PARTS = ("train", "val", "test")
 MEDIA_FOLDERS = ("videos", "frames")
@@ -35,7 +35,7 @@ MAX_CLASSES = 10_000
 
 
 def open_folder(
-    root: Path, shape: ClipShape, report: DataReport, *, part: str | None, named: bool, strict: bool
+    root: Path, shape: ClipSpec, report: DataReport, *, part: str | None, named: bool, strict: bool
 ) -> VideoClips:
     """Read people's own data.
 

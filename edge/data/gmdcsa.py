@@ -22,11 +22,12 @@ import numpy as np
 from edge.data.folder import open_videos, read_fps, table_path
 from edge.data.media import DEFAULT_FPS, Media, MediaFolder
 from edge.data.problems import DataReport
-from edge.data.samples import U8, ClipSample, ClipShape
+from edge.data.samples import U8, ClipSample
 from edge.data.table import I64, Table, TableRules, read_table
 from edge.data.timed_actions import CLASSES, TimedActions, read_actions
 from edge.data.video_clips import ClipTable, VideoClips, build_table
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 
 SUBJECTS = ("subject1", "subject2", "subject3", "subject4")
 _NAME = re.compile(r"Subject_(\d+)_")
@@ -39,7 +40,7 @@ class TimedClips(VideoClips):
     """Clips of videos of which it is said when something is done, and when nobody knows."""
 
     def __init__(
-        self, report: DataReport, shape: ClipShape, clips: ClipTable, media: Mapping[str, Media],
+        self, report: DataReport, shape: ClipSpec, clips: ClipTable, media: Mapping[str, Media],
         certainty: U8,
     ) -> None:  # fmt: skip
         """Hold what `open_gmdcsa24` found; `certainty` (K, C) is that of each clip's person.
@@ -59,7 +60,7 @@ class TimedClips(VideoClips):
 
 
 def open_gmdcsa24(
-    root: Path, shape: ClipShape, report: DataReport, *, labelled: Path | None,
+    root: Path, shape: ClipSpec, report: DataReport, *, labelled: Path | None,
     subjects: Sequence[str] = (), strict: bool,
 ) -> TimedClips:  # fmt: skip
     """Read GMDCSA24.
@@ -150,7 +151,7 @@ def one_person(table: Table, rows: I64) -> I64:
 
 
 def _clips(
-    report: DataReport, shape: ClipShape, table: Table, media: Mapping[str, Media],
+    report: DataReport, shape: ClipSpec, table: Table, media: Mapping[str, Media],
     chosen: Sequence[I64], actions: Sequence[TimedActions],
 ) -> TimedClips:  # fmt: skip
     """Put keyframes, people, labels and what is known of them together."""

@@ -27,9 +27,9 @@ from edge.data.clips import (
     read_numbered,
     sample_times,
 )
-from edge.data.samples import ClipShape
 from runtime.errors import CaptureError
 from runtime.sources.uri import IMAGE_SUFFIXES, image_files
+from runtime.types import ClipSpec
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Media:
         number = round((timestamp - self.start_s) * self.fps)
         return max(0, min(number, self.num_frames - 1))
 
-    def read_at_time(self, timestamp: float, shape: ClipShape) -> list[Frame]:
+    def read_at_time(self, timestamp: float, shape: ClipSpec) -> list[Frame]:
         """Read the clip around a time of the annotations; the video's ends are repeated.
 
         Raises:
@@ -98,7 +98,7 @@ class Media:
             )  # fmt: skip
         return self._pictures(self._numbers(centre_s, shape))
 
-    def read_at_frame(self, frame: int, shape: ClipShape) -> list[Frame]:
+    def read_at_frame(self, frame: int, shape: ClipSpec) -> list[Frame]:
         """Read the clip around frame `frame`, from 0; the video's ends are repeated.
 
         Raises:
@@ -106,10 +106,10 @@ class Media:
         """
         numbers = self._numbers(frame / self.fps, shape)
         if self.numbering is None:
-            return read_numbered(self.path, numbers, keyframe=shape.keyframe)
+            return read_numbered(self.path, numbers, keyframe=shape.keyframe_index)
         return self._pictures(numbers)
 
-    def _numbers(self, centre_s: float, shape: ClipShape) -> list[int]:
+    def _numbers(self, centre_s: float, shape: ClipSpec) -> list[int]:
         """Return the number nearest to each sample's time, the earlier of two as near."""
         times = sample_times(centre_s, num_frames=shape.num_frames, period_s=shape.period_s)
         return [nearest_number(t * self.fps, self.num_frames) for t in times]

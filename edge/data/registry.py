@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from edge.data.samples import ClipDataset, ClipShape
+from edge.data.samples import ClipDataset
 from edge.data.specs import (
     SPECS,
     SYNTHETIC,
@@ -18,6 +18,7 @@ from edge.data.specs import (
     unknown,
 )
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 
 if TYPE_CHECKING:
     from edge.data.problems import DataReport
@@ -37,7 +38,7 @@ DEFAULT_LENGTH = 2000
 
 
 def open_dataset(
-    spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None, part: Part = "val"
+    spec: str, shape: ClipSpec, *, seed: int = 0, limit: int | None = None, part: Part = "val"
 ) -> ClipDataset:
     """Return the data set that a word names.
 
@@ -74,9 +75,7 @@ def open_dataset(
     return SyntheticClips(SYNTHETIC[name], shape, length=count, seed=seed, actions=actions)
 
 
-def _open_real(
-    spec: str, shape: ClipShape, limit: int | None, part: Part, seed: int
-) -> ClipDataset:
+def _open_real(spec: str, shape: ClipSpec, limit: int | None, part: Part, seed: int) -> ClipDataset:
     real = parse_real(spec)
     if real is None:
         raise ConfigError(unknown(spec))
@@ -93,7 +92,7 @@ def _open_real(
 
 
 def read_real(
-    real: RealSpec, part: str, shape: ClipShape, report: DataReport, *, strict: bool, seed: int = 0
+    real: RealSpec, part: str, shape: ClipSpec, report: DataReport, *, strict: bool, seed: int = 0
 ) -> ReadClips:
     """Read real videos or pictures.
 

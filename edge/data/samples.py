@@ -6,7 +6,6 @@ NumPy only: training, evaluation and reports read the same samples, with torch o
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import CaptureError, ConfigError
+from runtime.errors import CaptureError
 
 logger = logging.getLogger(__name__)
 
@@ -33,46 +32,6 @@ class Certainty(IntEnum):
     """Somebody of the person's bag does it; who is unknown. The label is 0."""
     UNKNOWN = 2
     """Nothing is known. The label is 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipShape:
-    """What a model asks of a data set.
-
-    Attributes:
-        num_frames: Samples of a clip.
-        height: Height of a sample, px.
-        width: Width of a sample, px.
-        sampling_rate: Frames, at `fps`, from one sample to the next.
-        fps: Frame rate that `sampling_rate` counts in.
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
-
-    num_frames: int
-    height: int
-    width: int
-    sampling_rate: int
-    fps: float
-
-    def __post_init__(self) -> None:
-        for name in ("num_frames", "height", "width", "sampling_rate"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} is {value!r}, expected a whole number of 1 or more")
-        if not (math.isfinite(self.fps) and self.fps > 0):
-            raise ConfigError(f"fps is {self.fps!r}, expected a number above 0")
-
-    @property
-    def period_s(self) -> float:
-        """Return the time from one sample to the next, seconds."""
-        return self.sampling_rate / self.fps
-
-    @property
-    def keyframe(self) -> int:
-        """Return the index of the sample that boxes and labels belong to."""
-        return self.num_frames // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

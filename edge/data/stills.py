@@ -20,11 +20,12 @@ import cv2
 import numpy as np
 
 from edge.data.problems import DataReport, Problem, several
-from edge.data.samples import F32, U8, ClipSample, ClipShape
+from edge.data.samples import F32, U8, ClipSample
 from edge.data.still_motion import F64, CameraMotion, draw_windows, seen_shares, show, through
 from edge.data.table import why_wrong_box
 from runtime.errors import CaptureError, ConfigError
 from runtime.sources.uri import IMAGE_SUFFIXES
+from runtime.types import ClipSpec
 
 PERSON = "person"
 BOXES_FILE = "boxes.csv"
@@ -60,7 +61,7 @@ class StillClips:
     by_pass = True
 
     def __init__(
-        self, root: Path, stills: list[Still], shape: ClipShape, report: DataReport, *,
+        self, root: Path, stills: list[Still], shape: ClipSpec, report: DataReport, *,
         motion: CameraMotion | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         """Hold what `open_stills` found.
@@ -76,7 +77,7 @@ class StillClips:
         self._names = tuple(still.name for still in stills)
         self._starts = np.cumsum([0, *(len(still.boxes) for still in stills)])
         self._boxes = np.concatenate([still.boxes for still in stills])
-        steps = np.arange(shape.num_frames, dtype=np.float64) - shape.keyframe
+        steps = np.arange(shape.num_frames, dtype=np.float64) - shape.keyframe_index
         self._times_s = steps * shape.period_s
         report.videos = report.keyframes = len(stills)
         report.actors = len(self._boxes)
@@ -110,9 +111,9 @@ class StillClips:
         boxes = self._boxes[self._starts[still] : self._starts[still + 1]]
         picture = read_picture(self.root / self._names[still])
         random = np.random.default_rng([self.seed, number, still])
-        windows = draw_windows(boxes, self._times_s, self.shape.keyframe, self.motion, random)
+        windows = draw_windows(boxes, self._times_s, self.shape.keyframe_index, self.motion, random)
         frames = show(picture, windows, boxes, self.shape.height, self.shape.width)
-        window = windows[self.shape.keyframe]
+        window = windows[self.shape.keyframe_index]
         seen = seen_shares(boxes, window) >= self.motion.keep
         people = int(seen.sum())
         width, height = (max(1, round(float(s))) for s in window[2:] * picture.shape[1::-1])
@@ -141,7 +142,7 @@ def read_picture(path: Path) -> U8:
 
 
 def open_stills(
-    root: Path, shape: ClipShape, report: DataReport, *, table: Path | None = None, strict: bool,
+    root: Path, shape: ClipSpec, report: DataReport, *, table: Path | None = None, strict: bool,
     seed: int = 0,
 ) -> StillClips:  # fmt: skip
     """Read a folder of photographs.

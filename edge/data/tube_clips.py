@@ -26,10 +26,10 @@ from edge.data.clips import VIDEO_SUFFIXES
 from edge.data.folder import read_fps
 from edge.data.media import Media, open_all, open_media
 from edge.data.problems import DataReport, Problem, several
-from edge.data.samples import ClipShape
 from edge.data.tube_files import TubeFile, VideoTruth, read_tube_file
 from edge.data.video_clips import ClipTable, VideoClips, build_table
 from runtime.errors import CaptureError, ConfigError
+from runtime.types import ClipSpec
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -48,7 +48,7 @@ _FRAMES_OFF = 2
 
 
 def open_tubes(
-    kind: str, root: Path, shape: ClipShape, report: DataReport, *, split: int, part: str,
+    kind: str, root: Path, shape: ClipSpec, report: DataReport, *, split: int, part: str,
     strict: bool,
 ) -> VideoClips:  # fmt: skip
     """Read one part of UCF101-24 or JHMDB-21.

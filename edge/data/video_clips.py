@@ -19,9 +19,10 @@ from edge.data.annotations import ClipPlace, Tube
 from edge.data.clips import resize_frames
 from edge.data.media import Media
 from edge.data.problems import DataReport
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.data.video_labels import NO_ROW, VideoLabels
 from runtime.errors import CaptureError, ConfigError
+from runtime.types import ClipSpec
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -111,7 +112,7 @@ class VideoClips:
     def __init__(
         self,
         report: DataReport,
-        shape: ClipShape,
+        shape: ClipSpec,
         clips: ClipTable,
         media: Mapping[str, Media],
         *,
@@ -261,7 +262,7 @@ class VideoClips:
         boxes, labels, bystanders = self.truth(index)
         mark = f"{place.frame:06d}" if self._by_frame else f"{place.timestamp:010.3f}"
         return ClipSample(
-            frames_rgb=np.zeros((shape.num_frames, shape.height, shape.width, 3), np.uint8),
+            frames_rgb=np.zeros(shape.frames_shape, np.uint8),
             boxes=boxes,
             labels=labels,
             bystanders=bystanders,

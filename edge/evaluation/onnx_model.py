@@ -36,7 +36,7 @@ def open_beside(
         ArtifactMismatchError: It takes or gives something else than the bundle says.
     """
     program = OnnxProgram(path, num_threads)
-    sizes, wanted = program.input_shape, spec.clip_shape
+    sizes, wanted = program.input_shape, spec.clip.input_shape
     # A size of -1 is free.
     if len(sizes) != len(wanted) or any(
         size not in (-1, want) for size, want in zip(sizes, wanted, strict=True)

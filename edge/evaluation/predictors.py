@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipShape
 from runtime.bundle import Bundle, file_sha256
 from runtime.bundle_spec import BUNDLE_FILE, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ConfigError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 
 if TYPE_CHECKING:
     from edge.model.checkpoint import Checkpoint
@@ -66,7 +66,7 @@ class Predictor:
 
     name: str
     class_names: tuple[str, ...]
-    shape: ClipShape
+    shape: ClipSpec
     conf: float | None
     trained: bool
     precision: str
@@ -117,15 +117,14 @@ def _beside(path: Path, spec: BundleSpec, num_threads: int) -> Predictor:
     from edge.evaluation.onnx_model import open_beside
 
     program = open_beside(path, spec, num_threads=num_threads)
-    config = PreprocessConfig.of(spec.input)
 
     def run(clips: Sequence[Frames]) -> list[Outputs]:
-        return [program(normalize(clip, config)) for clip in clips]
+        return [program(normalize(clip, spec.clip)) for clip in clips]
 
     return Predictor(
         name=f"{spec.name}/{path.stem}",
         class_names=spec.class_names,
-        shape=shape_of(spec),
+        shape=spec.clip,
         conf=None,
         trained=spec.trained,
         precision="as the file has it",
@@ -134,30 +133,18 @@ def _beside(path: Path, spec: BundleSpec, num_threads: int) -> Predictor:
     )
 
 
-def shape_of(spec: BundleSpec) -> ClipShape:
-    """Return the clips that a bundle's programs want."""
-    return ClipShape(
-        num_frames=spec.clip.num_frames,
-        height=spec.input.height,
-        width=spec.input.width,
-        sampling_rate=spec.clip.sampling_rate,
-        fps=spec.clip.fps,
-    )
-
-
 def _bundle(path: Path, artifact: str | None, num_threads: int) -> Predictor:
     with Bundle.load(path) as bundle:
         engine = load_engine(bundle, artifact=artifact, num_threads=num_threads)
         spec = bundle.spec
-    config = PreprocessConfig.of(spec.input)
 
     def run(clips: Sequence[Frames]) -> list[Outputs]:
-        return [engine.run(normalize(clip, config)) for clip in clips]
+        return [engine.run(normalize(clip, spec.clip)) for clip in clips]
 
     return Predictor(
         name=f"{spec.name}/{engine.artifact.stem}",
         class_names=spec.class_names,
-        shape=shape_of(spec),
+        shape=spec.clip,
         conf=engine.artifact.conf,
         trained=spec.trained,
         precision=engine.artifact.precision,
@@ -188,13 +175,7 @@ def _checkpoint(path: Path, choice: ModelChoice) -> Predictor:
     return Predictor(
         name=path.name,
         class_names=checkpoint.class_names,
-        shape=ClipShape(
-            num_frames=config.num_frames,
-            height=config.height,
-            width=config.width,
-            sampling_rate=config.sampling_rate,
-            fps=float(config.fps),
-        ),
+        shape=config.clip,
         conf=None,
         trained=checkpoint.trained,
         precision="fp32",
@@ -206,13 +187,10 @@ def _checkpoint(path: Path, choice: ModelChoice) -> Predictor:
 def _torch_run(checkpoint: Checkpoint, device: str) -> Callable[[Sequence[Frames]], list[Outputs]]:
     import torch
 
-    model, config = checkpoint.model, checkpoint.config
-    preprocess = PreprocessConfig(
-        height=config.height, width=config.width, mean=config.mean, std=config.std
-    )
+    model, spec = checkpoint.model, checkpoint.config.clip
 
     def run(clips: Sequence[Frames]) -> list[Outputs]:
-        batch = np.concatenate([normalize(clip, preprocess) for clip in clips])
+        batch = np.concatenate([normalize(clip, spec) for clip in clips])
         with torch.inference_mode():
             outputs = model(torch.from_numpy(batch).to(device).transpose(1, 2))
         boxes, actor, actions = (

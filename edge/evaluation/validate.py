@@ -11,7 +11,7 @@ from typing import Any
 
 from edge.data.annotations import place_of, tubes_of
 from edge.data.remap import judged
-from edge.data.samples import ClipDataset, ClipShape, RepeatKeyframe
+from edge.data.samples import ClipDataset, RepeatKeyframe
 from edge.data.video_labels import weak_classes
 from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.clips import ClipMetrics, predict
@@ -36,6 +36,7 @@ from edge.evaluation.workers import Progress, class_order, compute_outputs
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.report import host_facts, markdown_table
+from runtime.types import ClipSpec
 
 TABLES = ("metrics.json", "per_class.csv", "detections.csv", "ground_truth.csv", "classes.pbtxt")
 TUBE_FILE = "tubes.json.gz"
@@ -148,7 +149,7 @@ class ValReport:
 
 def validate(
     choice: ModelChoice,
-    open_clips: Callable[[ClipShape], ClipDataset],
+    open_clips: Callable[[ClipSpec], ClipDataset],
     *,
     data: str,
     options: ValOptions,
@@ -200,7 +201,7 @@ def validate(
 
 def compute_share(
     choice: ModelChoice,
-    open_clips: Callable[[ClipShape], ClipDataset],
+    open_clips: Callable[[ClipSpec], ClipDataset],
     *,
     data: str,
     options: ValOptions,
@@ -257,7 +258,7 @@ class _Begun:
 
 def _begin(
     choice: ModelChoice,
-    open_clips: Callable[[ClipShape], ClipDataset],
+    open_clips: Callable[[ClipSpec], ClipDataset],
     data: str,
     options: ValOptions,
 ) -> _Begun:

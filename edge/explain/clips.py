@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge.data.samples import ClipShape
 from runtime.errors import CaptureError
 from runtime.sampler import Sampler
 from runtime.sources import Frame, Gap, Image, SourceConfig, open_source
+from runtime.types import ClipSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class SourceClip:
 
 
 def clips_of(
-    source: str, shape: ClipShape, *, stride: int | None = None, fps: float | None = None
+    source: str, shape: ClipSpec, *, stride: int | None = None, fps: float | None = None
 ) -> Iterator[SourceClip]:
     """Yield the clips of a source, by the rule of `edge run`.
 
@@ -71,14 +71,14 @@ def clips_of(
                 count += 1
                 yield _clip(clip, shape)
     if not count:
-        span_s = (shape.num_frames - 1) * shape.period_s
         raise CaptureError(
-            f"{source} gave {grabbed} frames, too few for one clip, which lasts {span_s:.2f} s"
+            f"{source} gave {grabbed} frames, too few for one clip, which lasts "
+            f"{shape.span_s:.2f} s"
         )
 
 
-def _clip(frames: deque[Frame], shape: ClipShape) -> SourceClip:
-    key = frames[shape.keyframe]
+def _clip(frames: deque[Frame], shape: ClipSpec) -> SourceClip:
+    key = frames[shape.keyframe_index]
     return SourceClip(
         frames=tuple(frame.image_bgr for frame in frames),
         times=tuple(frame.t for frame in frames),

@@ -11,21 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.clips import resize_frames
-from edge.data.samples import ClipShape
 from edge.evaluation.clips import DEFAULT_CONF
-from edge.evaluation.predictors import (
-    CHECKPOINTS,
-    ModelChoice,
-    Predictor,
-    open_predictor,
-    shape_of,
-)
+from edge.evaluation.predictors import CHECKPOINTS, ModelChoice, Predictor, open_predictor
 from runtime.bundle import Bundle
 from runtime.bundle_spec import BUNDLE_FILE
 from runtime.decode import Detections, decode
 from runtime.errors import ArtifactMismatchError, ConfigError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 from runtime.sources import Image
+from runtime.types import ClipSpec
 
 if TYPE_CHECKING:
     from edge.explain.attention import LastAttention
@@ -80,7 +74,7 @@ class Subject:
 
     name: str
     class_names: tuple[str, ...]
-    shape: ClipShape
+    shape: ClipSpec
     trained: bool
     conf: float
     why_no_attention: str | None
@@ -103,7 +97,7 @@ class Subject:
             outputs = self.model.run([rgb])[0]
         else:
             outputs, attention = self._run_torch(rgb)
-        keyframe = self.shape.keyframe
+        keyframe = self.shape.keyframe_index
         height, width = frames[keyframe].shape[:2]
         tokens = decode(*outputs, conf=0.0, size_wh=(width, height))
         actor = np.empty(len(tokens), np.float32)
@@ -119,11 +113,7 @@ class Subject:
         from edge.explain.attention import run_with_attention
 
         assert not isinstance(self.model, Predictor)
-        config = self.model.config
-        preprocess = PreprocessConfig(
-            height=config.height, width=config.width, mean=config.mean, std=config.std
-        )
-        clip = torch.from_numpy(normalize(rgb, preprocess)).to(self.device).transpose(1, 2)
+        clip = torch.from_numpy(normalize(rgb, self.shape)).to(self.device).transpose(1, 2)
         outputs, attention = run_with_attention(self.model.model, clip)
         boxes, actor, actions = (
             outputs[name][0].float().cpu().numpy()
@@ -191,7 +181,7 @@ def _of_bundle(
     if conf is None:
         conf = min(spec.artifacts, key=lambda artifact: artifact.precision != "fp32").conf
     subject = _checkpoint(inside, None, conf, device, num_threads)
-    if subject.class_names != spec.class_names or subject.shape != shape_of(spec):
+    if subject.class_names != spec.class_names or subject.shape != spec.clip:
         raise ArtifactMismatchError(
             f"{inside} is not the model of {path}: classes or clips differ; take it out of the "
             "folder, or give it as --model"

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from edge.data.media import Media
-from edge.data.samples import ClipShape
 from edge.labelling.clip_labels import ClipLabels
 from edge.labelling.detectors import Image
 from edge.labelling.frames import sampled_frames
@@ -23,6 +22,7 @@ from edge.labelling.track import F64
 from edge.labelling.tracks import Track
 from runtime.errors import CaptureError
 from runtime.outputs import write_atomically
+from runtime.types import ClipSpec
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,7 +33,7 @@ _OWN = (80, 220, 60)
 _COLOURS = ((80, 220, 60), (255, 170, 40), (60, 160, 255), (240, 90, 240), (60, 230, 240))
 # Decoding on is as quick as a seek for each picture up to about this many samples a picture.
 _SAMPLES_A_SEEK = 12
-_ONE_FRAME = ClipShape(num_frames=1, height=32, width=32, sampling_rate=1, fps=30.0)
+_ONE_FRAME = ClipSpec(num_frames=1, height=32, width=32, sampling_rate=1, fps=30.0)
 
 
 def write_page(

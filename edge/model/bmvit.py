@@ -7,7 +7,6 @@ bipartite matching; at inference a threshold on p(actor) is the whole decoding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, cast, runtime_checkable
@@ -27,6 +26,7 @@ from edge.model.selection import (
 from edge.model.suppression import PairSuppression
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
+from runtime.types import ClipSpec
 
 
 @runtime_checkable
@@ -84,15 +84,7 @@ class BMViTConfig:
         """Check the values that the backbone does not check."""
         if self.num_classes < 1:
             raise ConfigError(f"num_classes must be at least 1, got {self.num_classes}")
-        if self.sampling_rate < 1:
-            raise ConfigError(f"sampling_rate must be at least 1, got {self.sampling_rate}")
-        if not 0 < self.fps < math.inf:
-            raise ConfigError(f"fps must be positive, got {self.fps}")
-        numbers = all(math.isfinite(value) for value in (*self.mean, *self.std))
-        if len(self.mean) != 3 or len(self.std) != 3 or not numbers or min(self.std) <= 0:
-            raise ConfigError(
-                f"mean and std need three values each, std positive; got {self.mean}, {self.std}"
-            )
+        _ = self.clip  # checks the rest
 
     @property
     def num_frames(self) -> int:
@@ -115,9 +107,12 @@ class BMViTConfig:
         return (1, 3, self.num_frames, self.height, self.width)
 
     @property
-    def sample_period_s(self) -> float:
-        """Seconds between two sampled frames."""
-        return self.sampling_rate / self.fps
+    def clip(self) -> ClipSpec:
+        """What a clip is for this model, as data sets and bundles say it."""
+        return ClipSpec(
+            num_frames=self.num_frames, sampling_rate=self.sampling_rate, fps=float(self.fps),
+            height=self.height, width=self.width, mean=self.mean, std=self.std,
+        )  # fmt: skip
 
 
 class BMViT(nn.Module):

@@ -15,7 +15,7 @@ from edge.data.concat import ConcatDataset, counts_of
 from edge.data.problems import several
 from edge.data.registry import is_drawn, open_dataset, split_mix
 from edge.data.remap import AddPersonClass, joined, judged
-from edge.data.samples import ClipDataset, ClipShape
+from edge.data.samples import ClipDataset
 from edge.labelling.ignored import (
     LabelledPeople,
     ignoring,
@@ -25,6 +25,7 @@ from edge.labelling.ignored import (
 from edge.training.config import TrainOptions
 from edge.training.features import FeatureClips
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Validation:
     columns: tuple[int, ...]
 
 
-def open_training(options: TrainOptions, shape: ClipShape) -> ClipDataset:
+def open_training(options: TrainOptions, shape: ClipSpec) -> ClipDataset:
     """Open what `--data` names: one data set, or several as one.
 
     Raises:
@@ -83,7 +84,7 @@ def _folder_of(word: str) -> str:
 
 
 def _open_part(
-    options: TrainOptions, word: str, shape: ClipShape, cache: str | None,
+    options: TrainOptions, word: str, shape: ClipSpec, cache: str | None,
     people: LabelledPeople | None,
 ) -> ClipDataset:  # fmt: skip
     """Open one data set, kept in a folder as it is, and then changed anew in each pass."""
@@ -132,12 +133,12 @@ def excluded_videos(path: str | None) -> frozenset[str]:
     return names
 
 
-def _larger(shape: ClipShape, scale: float) -> ClipShape:
+def _larger(shape: ClipSpec, scale: float) -> ClipSpec:
     return replace(shape, height=round(shape.height * scale), width=round(shape.width * scale))
 
 
 def open_validation(
-    options: TrainOptions, shape: ClipShape, class_names: Sequence[str]
+    options: TrainOptions, shape: ClipSpec, class_names: Sequence[str]
 ) -> Validation | None:
     """Open what a run is judged by, if anything.
 

@@ -137,13 +137,13 @@ def check_teacher(
             f"the teacher knows {', '.join(teacher_names)}; the data set has "
             f"{', '.join(student_names)}"
         )
-    if (teacher.num_frames, teacher.sample_period_s) != (
+    if (teacher.num_frames, teacher.clip.period_s) != (
         student.num_frames,
-        student.sample_period_s,
+        student.clip.period_s,
     ):
         raise ConfigError(
-            f"the teacher sees {teacher.num_frames} frames {teacher.sample_period_s:.3f} s apart, "
-            f"its student {student.num_frames} frames {student.sample_period_s:.3f} s apart"
+            f"the teacher sees {teacher.num_frames} frames {teacher.clip.period_s:.3f} s apart, "
+            f"its student {student.num_frames} frames {student.clip.period_s:.3f} s apart"
         )
 
 

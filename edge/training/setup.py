@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from edge.data.cache import MemoryCache
-from edge.data.samples import ClipDataset, ClipShape
+from edge.data.samples import ClipDataset
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
 from edge.model.checkpoint import load_checkpoint
 from edge.model.stem_mvit import StemMViT
@@ -57,7 +57,7 @@ def build_parts(options: TrainOptions) -> Parts:
         ConfigError: A data set or weights do not fit the model.
         ArtifactError: A checkpoint is missing or broken.
     """
-    shape = clip_shape(model_config(options))
+    shape = model_config(options).clip
     data = open_training(options, shape)
     validation = open_validation(options, shape, data.class_names)
     model = initial_model(options, data.class_names)
@@ -141,17 +141,6 @@ def _first_stem_block(model: BMViT, options: TrainOptions, features: FeatureAbou
             "block of it can learn; use --stem-lr 0, or features made with --stem-cut"
         )
     return first
-
-
-def clip_shape(config: BMViTConfig) -> ClipShape:
-    """Return what a model asks of a data set."""
-    return ClipShape(
-        num_frames=config.num_frames,
-        height=config.height,
-        width=config.width,
-        sampling_rate=config.sampling_rate,
-        fps=config.fps,
-    )
 
 
 def model_config(options: TrainOptions) -> BMViTConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from edge.data.samples import F32, ClipSample
 from edge.model.bmvit import BMViTConfig
 from runtime.errors import ConfigError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 
 
 class Doubts(TypedDict, total=False):
@@ -180,7 +180,7 @@ class Normalize:
     def __init__(self, config: BMViTConfig, device: torch.device) -> None:
         """Take the table from the runtime itself: its value for each byte and channel."""
         ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, None, :, None], 3, axis=3)
-        preprocess = PreprocessConfig(height=1, width=256, mean=config.mean, std=config.std)
+        preprocess = replace(config.clip, height=1, width=256)
         table = torch.from_numpy(normalize(ramp, preprocess)[0, 0, :, 0])  # (3, 256)
         self._alike = bool((table == table[0]).all())
         self.table = table.to(device)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from runtime.artifact_table import action_table, artifact_table
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
+from runtime.bundle_spec import FED
 from runtime.cli import say
 from runtime.options import OptionParser, option
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     with Bundle.load(options.model) as bundle:
         bundle.verify()
         if options.json:
-            say(json.dumps(asdict(bundle.spec)))
+            say(json.dumps(bundle.spec.to_dict()))
         else:
             for line in describe(bundle):
                 say(line)
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 def describe(bundle: Bundle) -> list[str]:
     """Return the lines that `edge info` prints for a bundle."""
     spec = bundle.spec
-    clip, size = spec.clip, spec.input
+    clip = spec.clip
     span = clip.num_frames * clip.period_s
     rows = [
         ("bundle", f"{spec.name} ({spec.variant}), schema {spec.schema_version}, {bundle.path}"),
@@ -49,8 +50,9 @@ def describe(bundle: Bundle) -> list[str]:
         ("note", spec.note),
         ("clip", f"{clip.num_frames} frames, every {clip.sampling_rate} at {clip.fps:g} fps "
                  f"= {span:.2f} s"),
-        ("input", f"{size.width}x{size.height} {size.colour}, mean {_numbers(size.mean)}, "
-                  f"std {_numbers(size.std)}, resize {size.resize}, {size.layout} {size.dtype}"),
+        ("input", f"{clip.width}x{clip.height} {FED['colour']}, mean {_numbers(clip.mean)}, "
+                  f"std {_numbers(clip.std)}, resize {FED['resize']}, {FED['layout']} "
+                  f"{FED['dtype']}"),
         ("tokens", f"{spec.num_tokens} ({spec.token_selection})"),
         ("classes", f"{len(spec.class_names)}: {', '.join(spec.class_names)}"),
     ]  # fmt: skip

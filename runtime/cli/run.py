@@ -204,7 +204,7 @@ def _sinks(options: RunOptions, runner: ClipRunner) -> list[Sink]:
 
 
 def _check_size(options: RunOptions, runner: ClipRunner) -> None:
-    size = runner.spec.input
+    size = runner.spec.clip
     if options.imgsz is not None and (size.height, size.width) != (options.imgsz, options.imgsz):
         raise ConfigError(
             f"--imgsz is {options.imgsz}, the bundle's programs are fixed at "

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from runtime.bundle_spec import ClipSpec
 from runtime.results import FrameStatus, KeyframeResult
 from runtime.sources import Frame
+from runtime.types import ClipSpec
 
 # Frames that wait are whole pictures: half a clip of 1080p at 30 fps is 150 MB.
 MAX_WAITING_BYTES = 256 << 20

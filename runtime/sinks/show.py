@@ -8,13 +8,13 @@ import sys
 
 import cv2
 
-from runtime.bundle_spec import ClipSpec
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.results import FrameStatus, KeyframeResult
 from runtime.sinks.base import Sink
 from runtime.sinks.draw import draw
 from runtime.sinks.pairing import Pairing
 from runtime.sources import Frame
+from runtime.types import ClipSpec
 
 TITLE = "bmvit-edge"
 X_PORT = 6000

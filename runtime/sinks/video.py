@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from runtime.bundle_spec import ClipSpec
 from runtime.errors import SinkError
 from runtime.results import FrameStatus, KeyframeResult
 from runtime.sinks.base import Sink
@@ -17,6 +16,7 @@ from runtime.sinks.draw import draw
 from runtime.sinks.pairing import MAX_WAITING_BYTES, Paired, Pairing
 from runtime.sinks.video_file import VideoFile, check_target
 from runtime.sources import Frame, Image
+from runtime.types import ClipSpec
 
 logger = logging.getLogger(__name__)
 

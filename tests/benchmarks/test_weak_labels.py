@@ -14,7 +14,6 @@ from edge.data.registry import open_dataset
 from edge.data.video_labels import video_labels_of
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import build_model
-from edge.training.setup import clip_shape
 from runtime.errors import ConfigError
 
 HIDDEN = ("wave", "fall")
@@ -33,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_hidden_is_known_of_clips_only(model: Path, tmp_path: Path) -> None:
     named, hidden = tmp_path / "named", tmp_path / "hidden"
     _write_data(named, hidden, model, 12, HIDDEN)
-    shape = clip_shape(load_checkpoint(model).config)
+    shape = load_checkpoint(model).config.clip
     world = open_dataset("synthetic-train:12", shape)
     whole, part = open_dataset(str(named), shape), open_dataset(str(hidden), shape)
     labels = video_labels_of(part)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import world
-from edge.data.samples import ClipShape
 from edge.data.synthetic import WORLD_VERSION
+from runtime.types import ClipSpec
 
 
 def test_a_measurement_has_rates_and_a_spread() -> None:
-    shape = ClipShape(num_frames=2, height=48, width=48, sampling_rate=4, fps=30.0)
+    shape = ClipSpec(num_frames=2, height=48, width=48, sampling_rate=4, fps=30.0)
     result = world.measure(shape, clips=3, rounds=2)
     assert result["best_per_s"] >= result["median_per_s"] > 0
     assert result["cpu_per_s"] > 0

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.evaluation.clips import predict
 from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
+from runtime.types import ClipSpec
 
 
 class NoiseClips:
     """Clips of noise; their actors stand where some tokens of the default model are."""
 
-    def __init__(self, shape: ClipShape, class_names: tuple[str, ...], count: int) -> None:
+    def __init__(self, shape: ClipSpec, class_names: tuple[str, ...], count: int) -> None:
         self.shape, self.class_names, self.count = shape, class_names, count
 
     def __len__(self) -> int:
@@ -62,14 +63,14 @@ def bundle_copy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened() -> list[ClipShape]:
+def opened() -> list[ClipSpec]:
     """Return the shapes for which a data set was opened."""
     return []
 
 
 @pytest.fixture
-def open_noise(opened: list[ClipShape]):
-    def open_it(shape: ClipShape) -> NoiseClips:
+def open_noise(opened: list[ClipSpec]):
+    def open_it(shape: ClipSpec) -> NoiseClips:
         opened.append(shape)
         return NoiseClips(shape, Bundle.load(DEFAULT_BUNDLE).spec.class_names, 6)
 

@@ -10,7 +10,7 @@ from calibration.threshold import fit_threshold
 from edge.data.samples import Certainty, ClipSample
 from edge.data.video_labels import VideoLabels
 from runtime.decode import Detections
-from runtime.preprocess import PreprocessConfig
+from runtime.types import ClipSpec
 
 MODEL = ("climb", "walk", "wave")
 
@@ -177,7 +177,7 @@ class Bright(Clips):
 
 
 def test_the_engine_of_an_artifact_gives_both_kinds_of_threshold() -> None:
-    size = PreprocessConfig(height=8, width=8)
+    size = ClipSpec(num_frames=1, sampling_rate=1, fps=30.0, height=8, width=8)
     fitted = fit_threshold(Engine(), Bright(), size, class_names=MODEL)
     low, high = (1 / (1 + np.exp(-logit)) for logit in (-0.5, 0.0))
     assert fitted.actions["walk"].conf == pytest.approx((low + high) / 2, abs=1e-6)

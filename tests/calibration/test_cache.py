@@ -10,10 +10,11 @@ import pytest
 
 from calibration import cache
 from calibration.cache import load_clips, save_clips
-from calibration.clips import CalibrationClips, ClipFormat, ClipSource, clips_of_data_set
+from calibration.clips import CalibrationClips, ClipSource, clips_of_data_set
 from runtime.errors import CalibrationError
+from runtime.types import ClipSpec
 
-FORMAT = ClipFormat(num_frames=2, period_s=0.1, height=8, width=8)
+FORMAT = ClipSpec(num_frames=2, sampling_rate=1, fps=10.0, height=8, width=8)
 WEIGHTS = "a" * 64
 
 
@@ -49,13 +50,13 @@ def test_other_weights_are_refused(stored: tuple[Path, Path, CalibrationClips]) 
 def test_clips_of_another_size_are_refused_by_their_size(
     stored: tuple[Path, Path, CalibrationClips],
 ) -> None:
-    other = ClipFormat(num_frames=2, period_s=0.1, height=16, width=8)
+    other = ClipSpec(num_frames=2, sampling_rate=1, fps=10.0, height=16, width=8)
     with pytest.raises(CalibrationError, match=r"2 x 8 x 8 x 3 .* takes 2 x 16 x 8 x 3; run"):
         load_clips(stored[0], weights_sha256="b" * 64, clip=other)
 
 
 def test_clips_of_a_data_set_that_a_word_names_are_kept(tmp_path: Path) -> None:
-    clip = ClipFormat(num_frames=2, period_s=0.1, height=32, width=32)
+    clip = ClipSpec(num_frames=2, sampling_rate=1, fps=10.0, height=32, width=32)
     clips = clips_of_data_set("synthetic-train:3", clip, count=2)
     path = tmp_path / "calib.npz"
     save_clips(path, clips, weights_sha256=WEIGHTS, clip=clip, seed=0)
@@ -64,7 +65,7 @@ def test_clips_of_a_data_set_that_a_word_names_are_kept(tmp_path: Path) -> None:
 
 
 def test_another_preprocess_is_refused(stored: tuple[Path, Path, CalibrationClips]) -> None:
-    other = ClipFormat(num_frames=2, period_s=0.2, height=8, width=8)
+    other = ClipSpec(num_frames=2, sampling_rate=2, fps=10.0, height=8, width=8)
     with pytest.raises(CalibrationError, match="another preprocess"):
         load_clips(stored[0], weights_sha256=WEIGHTS, clip=other)
 

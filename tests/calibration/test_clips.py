@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from calibration.calibrate import new_clips
-from calibration.clips import ClipFormat, choose_clips, plan_clips
+from calibration.clips import choose_clips, plan_clips
 from edge.data.clips import VideoInfo, probe_video, read_clip, read_resized_clip, sample_times
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipShape
 from runtime.errors import CalibrationError, CaptureError
 from runtime.preprocess import resize_reference
+from runtime.types import ClipSpec
 
-FORMAT = ClipFormat(num_frames=4, period_s=0.1, height=32, width=32)
+FORMAT = ClipSpec(num_frames=4, sampling_rate=1, fps=10.0, height=32, width=32)
 
 
 def write_video(path: Path, *, seconds: float, fps: float = 20.0, flat: bool = False) -> Path:
@@ -164,10 +164,10 @@ def test_data_that_stands_for_nothing_is_refused(tmp_path: Path, fill, words: st
 
 
 def test_a_data_set_gives_the_clips_it_teaches(tmp_path: Path) -> None:
-    clip = ClipFormat(num_frames=4, period_s=0.1, height=32, width=48)
+    clip = ClipSpec(num_frames=4, sampling_rate=1, fps=10.0, height=32, width=48)
     clips = new_clips("synthetic-train:10", clip, count=4)
     assert clips.frames_rgb.shape == (4, 4, 32, 48, 3)
-    shape = ClipShape(num_frames=4, height=32, width=48, sampling_rate=1, fps=10.0)
+    shape = ClipSpec(num_frames=4, height=32, width=48, sampling_rate=1, fps=10.0)
     world = open_dataset("synthetic-train:10", shape)
     for frames, source, index in zip(clips.frames_rgb, clips.sources, (0, 2, 5, 7), strict=True):
         sample = world[index]

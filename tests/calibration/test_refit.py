@@ -12,25 +12,25 @@ import pytest
 from calibration import actions, refit
 from calibration.refit import refit_thresholds
 from calibration.threshold import FittedThreshold, fit_threshold
-from edge.data.samples import ClipDataset, ClipSample, ClipShape
+from edge.data.samples import ClipDataset, ClipSample
 from runtime.bundle import DEFAULT_BUNDLE, Bundle, pack_bundle
 from runtime.bundle_spec import BUNDLE_FILE, ActionThreshold
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, CalibrationError, ConfigError
-from runtime.preprocess import PreprocessConfig
+from runtime.types import ClipSpec
 
-Opener = Callable[[ClipShape], ClipDataset]
+Opener = Callable[[ClipSpec], ClipDataset]
 
 
 def fitted_by_hand(path: Path, dataset: ClipDataset) -> FittedThreshold:
     with Bundle.load(path) as bundle:
-        config = PreprocessConfig.of(bundle.spec.input)
+        config = bundle.spec.clip
         return fit_threshold(load_engine(bundle), dataset, config)
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["folder", "zip"])
 def test_the_bundle_gets_the_threshold_of_its_own_engine(
-    bundle_copy: Path, open_noise: Opener, opened: list[ClipShape], tmp_path: Path, zipped: bool
+    bundle_copy: Path, open_noise: Opener, opened: list[ClipSpec], tmp_path: Path, zipped: bool
 ) -> None:
     path = bundle_copy
     if zipped:
@@ -42,7 +42,7 @@ def test_the_bundle_gets_the_threshold_of_its_own_engine(
         artifact = bundle.spec.artifacts[0]
         assert bundle.spec.class_names == before.spec.class_names
         shape = opened[0]
-        assert (1, shape.num_frames, 3, shape.height, shape.width) == bundle.spec.clip_shape
+        assert (1, shape.num_frames, 3, shape.height, shape.width) == bundle.spec.clip.input_shape
         assert shape.period_s == bundle.spec.clip.period_s
         assert load_engine(bundle).artifact.conf == artifact.conf
     expected = fitted_by_hand(DEFAULT_BUNDLE, open_noise(shape))

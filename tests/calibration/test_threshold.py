@@ -9,7 +9,7 @@ from calibration.threshold import fit_threshold, quantile_threshold
 from edge.data.samples import ClipSample
 from runtime.decode import decode
 from runtime.errors import CalibrationError, DecodeError
-from runtime.preprocess import PreprocessConfig
+from runtime.types import ClipSpec
 
 
 def passing(logits: np.ndarray, conf: float) -> list[int]:
@@ -57,7 +57,7 @@ def test_scores_that_mean_nothing_are_refused(logits: np.ndarray) -> None:
         quantile_threshold(logits)
 
 
-SIZE = PreprocessConfig(height=8, width=8)
+SIZE = ClipSpec(num_frames=1, sampling_rate=1, fps=30.0, height=8, width=8)
 
 
 class Labelled:

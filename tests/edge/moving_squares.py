@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
+from runtime.types import ClipSpec
 
 
 class MovingSquares:
@@ -12,7 +13,7 @@ class MovingSquares:
 
     class_names = ("left", "right")
 
-    def __init__(self, shape: ClipShape, length: int = 64, seed: int = 0) -> None:
+    def __init__(self, shape: ClipSpec, length: int = 64, seed: int = 0) -> None:
         self.shape, self.length, self.seed = shape, length, seed
 
     def __len__(self) -> int:
@@ -32,7 +33,7 @@ class MovingSquares:
             action = int(random.integers(0, 2))
             labels[person, action] = 1
             for time in range(shape.num_frames):
-                moved = left + (time - shape.keyframe) * (1 if action else -1)
+                moved = left + (time - shape.keyframe_index) * (1 if action else -1)
                 start, stop = max(moved, 0), max(moved + side, 0)
                 frames[time, top : top + side, start:stop] = 255 - 40 * person
             corners = [left, top, left + side, top + side]

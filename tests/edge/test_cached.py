@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from edge.data.cache import LONGEST_ID, MOST_PEOPLE, DiskCache
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from runtime.errors import ArtifactError, ConfigError
+from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 
-SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
 
 
 class Counting(MovingSquares):

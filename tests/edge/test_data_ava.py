@@ -16,12 +16,12 @@ from edge.data.ava_files import read_ground_truth
 from edge.data.check import check_data
 from edge.data.problems import DataReport, ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipShape
 from edge.data.table import TableRules, read_table
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=3, height=32, width=32, sampling_rate=15, fps=30.0)
+SHAPE = ClipSpec(num_frames=3, height=32, width=32, sampling_rate=15, fps=30.0)
 LABELS = "ava_action_list_v2.2_for_activitynet_2019.pbtxt"
 
 ROWS = """\

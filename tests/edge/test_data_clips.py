@@ -12,11 +12,11 @@ from edge.data.annotations import ClipPlace, Tube, label_ids_of, place_of, tubes
 from edge.data.clips import read_clip, read_numbered, sample_times
 from edge.data.media import Media, MediaFolder, nearest_number, numbering_of, open_media
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipShape
 from runtime.errors import CaptureError, ConfigError
 from runtime.sampler import Sampler
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=8, height=32, width=32, sampling_rate=4, fps=30.0)
+SHAPE = ClipSpec(num_frames=8, height=32, width=32, sampling_rate=4, fps=30.0)
 REAL = ["mmaction2_test.avi", "mmaction2_demo.mp4", "one-by-one-person.mp4"]
 
 
@@ -71,7 +71,7 @@ def test_a_clip_holds_the_frames_that_the_runtime_would_choose(
         sample = sampler.offer(t)
         chosen += chosen[-1:] * sample.repeats + [index] * sample.takes
     for first in (0, len(chosen) - SHAPE.num_frames):
-        centre_s = times[0] + (first + SHAPE.keyframe) * SHAPE.period_s
+        centre_s = times[0] + (first + SHAPE.keyframe_index) * SHAPE.period_s
         clip = read_clip(path, centre_s, num_frames=8, period_s=SHAPE.period_s, clamp=True)
         assert differ(frames, chosen[first : first + SHAPE.num_frames], clip) == []
 

@@ -19,12 +19,13 @@ from edge.data.check import check_data
 from edge.data.media import Media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipSample, ClipShape, RepeatKeyframe
+from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe
 from edge.data.table import TableRules, read_table, why_wrong
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
 FRAMES, FPS = 40, 20.0
 
 

@@ -15,13 +15,14 @@ from edge.cli import main
 from edge.data.annotations import ClipPlace, Tube, place_of, tubes_of
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipShape
+from edge.data.samples import ClipDataset
 from edge.data.tube_clips import held_out
 from edge.data.tube_files import UCF_CLASSES, read_tube_file
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=3, height=60, width=80, sampling_rate=4, fps=25.0)
+SHAPE = ClipSpec(num_frames=3, height=60, width=80, sampling_rate=4, fps=25.0)
 SIZE_WH = (320, 240)
 
 

@@ -11,11 +11,12 @@ import pytest
 from edge.cli import main
 from edge.data.annotations import ClipPlace, place_of
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=3, height=32, width=32, sampling_rate=2, fps=24.0)
+SHAPE = ClipSpec(num_frames=3, height=32, width=32, sampling_rate=2, fps=24.0)
 HEADER = "video,frame,x1,y1,x2,y2,label,box_covers\n"
 
 

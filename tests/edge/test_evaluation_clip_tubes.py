@@ -13,13 +13,14 @@ import pytest
 
 from edge.data.annotations import ClipPlace, Tube
 from edge.data.ava_files import read_detections, read_label_map
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
 from edge.evaluation.file_reports import FileOptions, evaluate_files
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
 from edge.evaluation.tube_json import read_found_tubes, write_tubes
 from edge.evaluation.validate import ValOptions, ValReport, validate
 from runtime.errors import CaptureError
+from runtime.types import ClipSpec
 
 NAMES = ("walk", "wave")
 SIZE_WH = (200, 100)
@@ -88,7 +89,7 @@ def see(clips: Sequence[np.ndarray]) -> list[Outputs]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: Any, **values: Any) -> ValReport:
     model = Predictor(
         name="drawn", class_names=NAMES, conf=0.5, trained=True, precision="fp32", sha256="0" * 64,
-        shape=ClipShape(num_frames=2, height=8, width=8, sampling_rate=1, fps=25.0), run=see,
+        shape=ClipSpec(num_frames=2, height=8, width=8, sampling_rate=1, fps=25.0), run=see,
     )  # fmt: skip
     monkeypatch.setattr(validate_module, "open_predictor", lambda choice: model)
     options = ValOptions(out=tmp_path / "val", plots=False, worst=0, **values)

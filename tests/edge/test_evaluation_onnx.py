@@ -14,7 +14,7 @@ from edge.evaluation.predictors import ModelChoice, open_predictor
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.bundle_spec import BundleSpec
 from runtime.errors import ArtifactError, ArtifactMismatchError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed here")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed here")
@@ -62,17 +62,17 @@ def write_graph(
 def test_a_graph_beside_a_bundle_answers(spec: BundleSpec, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(DEFAULT_BUNDLE, folder)
-    write_graph(folder / "own.onnx", spec.clip_shape, len(spec.class_names), kind=kind)
+    write_graph(folder / "own.onnx", spec.clip.input_shape, len(spec.class_names), kind=kind)
     predictor = open_predictor(ModelChoice(model=str(folder / "own.onnx"), num_threads=1))
     assert predictor.class_names == spec.class_names
     assert predictor.name.endswith("/own")
     assert predictor.conf is None, "no threshold was fitted to it"
-    size = (spec.clip.num_frames, spec.input.height, spec.input.width, 3)
+    size = (spec.clip.num_frames, spec.clip.height, spec.clip.width, 3)
     clip = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     boxes, actor, actions = predictor.run([clip])[0]
     assert boxes.shape == (TOKENS, 4)
     assert actions.shape == (TOKENS, len(spec.class_names))
-    expected = normalize(clip, PreprocessConfig.of(spec.input)).mean()
+    expected = normalize(clip, spec.clip).mean()
     np.testing.assert_allclose(actor, np.full(TOKENS, expected), atol=2e-2)
     assert {a.dtype for a in (boxes, actor, actions)} == {np.dtype(np.float32)}
 
@@ -90,10 +90,10 @@ def test_a_graph_beside_a_bundle_answers(spec: BundleSpec, tmp_path: Path, kind:
 def test_another_model_is_refused(
     spec: BundleSpec, tmp_path: Path, change: dict[str, Any], sentence: str
 ) -> None:
-    values = {"clip": spec.clip_shape, "classes": len(spec.class_names), **change}
+    values = {"clip": spec.clip.input_shape, "classes": len(spec.class_names), **change}
     write_graph(tmp_path / "g.onnx", **values)
     with pytest.raises(ArtifactMismatchError) as error:
-        open_beside(tmp_path / "g.onnx", spec)(np.zeros(spec.clip_shape, np.float32))
+        open_beside(tmp_path / "g.onnx", spec)(np.zeros(spec.clip.input_shape, np.float32))
     assert sentence in str(error.value)
 
 

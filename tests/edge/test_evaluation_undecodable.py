@@ -13,14 +13,7 @@ import pytest
 from edge.cli import main
 from edge.data.ava_files import read_detections, read_ground_truth
 from edge.data.registry import open_dataset
-from edge.data.samples import (
-    ClipDataset,
-    ClipSample,
-    ClipShape,
-    RepeatKeyframe,
-    Wrapped,
-    without_frames,
-)
+from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe, Wrapped, without_frames
 from edge.data.subset import EvenSubset
 from edge.evaluation import undecodable
 from edge.evaluation import validate as validate_module
@@ -29,8 +22,9 @@ from edge.evaluation.validate import ValOptions, ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
 FPS, GOOD, TORN = 20.0, 40, 160
 LOST = [20, 21]  # clips of the data set: those behind the damage
 WHY = "it is shorter than it says, or damaged there"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.data.ava_files import read_detections, read_ground_truth, read_label_map
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.evaluation import reports, workers
 from edge.evaluation import validate as validate_module
 from edge.evaluation.ava import evaluate_ava
@@ -22,10 +22,11 @@ from edge.evaluation.validate import ValOptions, ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, ConfigError, EdgeError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 
 NAMES = ("walk", "wave", "fall")
-SHAPE = ClipShape(num_frames=4, height=32, width=48, sampling_rate=4, fps=30.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=48, sampling_rate=4, fps=30.0)
 TOKENS = 6
 
 
@@ -314,9 +315,9 @@ def test_a_bundle_answers_by_its_shipped_engine() -> None:
     pytest.importorskip("runtime._native", reason="the native runtime is not built here")
     with Bundle.load(DEFAULT_BUNDLE) as bundle:
         spec, engine = bundle.spec, load_engine(bundle, num_threads=1)
-    size = (spec.clip.num_frames, spec.input.height, spec.input.width, 3)
+    size = (spec.clip.num_frames, spec.clip.height, spec.clip.width, 3)
     clip = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-    expected = engine.run(normalize(clip, PreprocessConfig.of(spec.input)))
+    expected = engine.run(normalize(clip, spec.clip))
     program = next(DEFAULT_BUNDLE.glob("*.pte"))
     for model in (DEFAULT_BUNDLE, program):
         found = open_predictor(ModelChoice(model=str(model), num_threads=1))

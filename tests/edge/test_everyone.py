@@ -9,13 +9,14 @@ import pytest
 
 from edge.data.concat import ConcatDataset
 from edge.data.remap import AddPersonClass
-from edge.data.samples import Certainty, ClipSample, ClipShape
+from edge.data.samples import Certainty, ClipSample
 from edge.training.config import TrainOptions
 from edge.training.data import open_training
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 
-SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
 IDLE = np.array([[0.1, 0.1, 0.3, 0.6], [0.5, 0.2, 0.8, 0.9]], np.float32)
 
 

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from runtime.types import ClipSpec
+
 torch = pytest.importorskip("torch")
 
 from edge.cli import main  # noqa: E402
-from edge.data.samples import ClipShape  # noqa: E402
 from edge.evaluation.clips import predict  # noqa: E402
 from edge.explain.attention import last_layer, run_with_attention  # noqa: E402
 from edge.explain.canvas import WIDTH  # noqa: E402
@@ -171,7 +172,7 @@ def test_maps_and_pictures_of_a_model_on_a_stem(
 
 
 def test_of_all_tokens_of_a_bundle_their_number_tells_the_slices() -> None:
-    shape = ClipShape(num_frames=8, height=64, width=96, sampling_rate=4, fps=30.0)
+    shape = ClipSpec(num_frames=8, height=64, width=96, sampling_rate=4, fps=30.0)
     subject = Subject(
         name="x", class_names=NAMES, shape=shape, trained=True, conf=0.5, why_no_attention=None,
         model=None, slices=None,
@@ -264,7 +265,7 @@ def test_a_bundle_without_a_checkpoint_says_what_is_missing(video: Path) -> None
     clip, what = explained(subject, video)
     assert what.attention is None
     with Bundle.load(DEFAULT_BUNDLE) as bundle:
-        height, width = bundle.spec.clip_shape[-2:]
+        height, width = bundle.spec.clip.input_shape[-2:]
     assert what.actor_map.shape == (1, height // 16, width // 16)
     heading = Heading(source="x", frame=0, t=0.0, times=clip.times)
     assert draw_explanation(subject, what, heading).shape[1] == WIDTH
@@ -275,9 +276,11 @@ def test_a_bundles_own_checkpoint_shows_attention(checkpoint: Path, tmp_path: Pa
     shutil.copytree(DEFAULT_BUNDLE, folder)
     with Bundle.load(folder) as bundle:
         spec = bundle.spec
-    height, width = spec.clip_shape[-2:]
-    names = len(spec.class_names)
-    model = build_model("nano-scratch", num_classes=names, seed=0, height=height, width=width)
+    clip, names = spec.clip, len(spec.class_names)
+    model = build_model(
+        "nano-scratch", num_classes=names, seed=0, height=clip.height, width=clip.width,
+        mean=clip.mean, std=clip.std,
+    )  # fmt: skip
     save_checkpoint(folder / "own.pt", model, class_names=spec.class_names, trained=False)
     subject = open_subject(str(folder))
     assert (subject.name, subject.why_no_attention) == ("own.pt", None)

@@ -25,7 +25,6 @@ from edge.training.features import (
     write_block,
 )
 from edge.training.loop import Trainer
-from edge.training.setup import clip_shape
 from edge.training.stem_form import FeatureInputModel, freeze_stem
 from edge.training.targets import Normalize, collate
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
@@ -50,7 +49,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> FeatureClips:
 
 def test_a_clip_is_the_data_sets_own_with_features_in_place_of_frames(kept):
     model = build_model("pico", num_classes=len(kept.class_names), seed=0, height=64, width=64)
-    clips = open_dataset(DATA, clip_shape(model.config), part="train")
+    clips = open_dataset(DATA, model.config.clip, part="train")
     by_name = {clips[index].clip_id: clips[index] for index in range(len(clips))}
     assert len(kept) == 40
     for index in (0, 33, 39):
@@ -66,7 +65,7 @@ def test_a_clip_is_the_data_sets_own_with_features_in_place_of_frames(kept):
 def test_a_model_answers_to_features_as_to_their_clips(kept):
     model = build_model("pico", num_classes=len(kept.class_names), seed=0, height=64, width=64)
     model.eval()
-    clips = open_dataset(DATA, clip_shape(model.config), part="train")
+    clips = open_dataset(DATA, model.config.clip, part="train")
     by_name = {clips[index].clip_id: clips[index] for index in range(len(clips))}
     samples = [kept[index] for index in range(4)]
     batch = collate(samples)

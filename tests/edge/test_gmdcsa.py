@@ -11,12 +11,13 @@ import pytest
 
 from edge.cli import main
 from edge.data.registry import open_dataset
-from edge.data.samples import Certainty, ClipSample, ClipShape
+from edge.data.samples import Certainty, ClipSample
 from edge.data.timed_actions import CLASSES, WORDS, understand
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=2, height=32, width=32, sampling_rate=2, fps=20.0)
+SHAPE = ClipSpec(num_frames=2, height=32, width=32, sampling_rate=2, fps=20.0)
 FPS = 20.0
 HEADER = "File Name,Length (seconds),Time of Recording,Attire,Description, Classes\n"
 

@@ -18,15 +18,16 @@ from edge.data.concat import ConcatDataset
 from edge.data.joint_classes import JHMDB_CLASSES, JOINT, JOINT_CLASSES, class_table
 from edge.data.registry import open_dataset
 from edge.data.remap import AddPersonClass, RemapClasses, joined, judged
-from edge.data.samples import Certainty, ClipSample, ClipShape
+from edge.data.samples import Certainty, ClipSample
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.timed_actions import CLASSES as TIMED
 from edge.data.video_labels import VideoLabels, video_labels_of
 from edge.training.config import TrainOptions
 from edge.training.data import open_training, open_validation
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=2, height=32, width=32, sampling_rate=2, fps=10.0)
+SHAPE = ClipSpec(num_frames=2, height=32, width=32, sampling_rate=2, fps=10.0)
 
 
 class Said:

@@ -14,11 +14,11 @@ import pytest
 import edge.labelling.pictures as pictures_module
 from edge.cli import main
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipShape
 from runtime.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from runtime.types import ClipSpec
 from tests.edge.blob_detector import BLOB, SIDE, blob_detector
 
-SHAPE = ClipShape(num_frames=2, height=64, width=64, sampling_rate=2, fps=10.0)
+SHAPE = ClipSpec(num_frames=2, height=64, width=64, sampling_rate=2, fps=10.0)
 Run = Callable[..., int]
 
 

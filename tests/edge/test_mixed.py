@@ -10,12 +10,13 @@ import pytest
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.concat import ConcatDataset, ExpandClasses, joined_names
 from edge.data.registry import split_mix
-from edge.data.samples import Certainty, ClipDataset, ClipSample, ClipShape
+from edge.data.samples import Certainty, ClipDataset, ClipSample
 from edge.training.data import class_weights
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 
-SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
 COLOURS = AugmentConfig(flip=0.0, mosaic=0.0)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.data.samples import ClipSample, ClipShape, RepeatKeyframe, decodable_clips
+from edge.data.samples import ClipSample, RepeatKeyframe, decodable_clips
 from runtime.errors import CaptureError, ConfigError
+from runtime.types import ClipSpec
 
 SHAPE = {"num_frames": 8, "height": 160, "width": 160, "sampling_rate": 4, "fps": 30.0}
 
@@ -33,9 +34,9 @@ class Counting:
 
 
 def test_a_shape_knows_its_period_and_keyframe() -> None:
-    shape = ClipShape(**SHAPE)
+    shape = ClipSpec(**SHAPE)
     assert shape.period_s == pytest.approx(4 / 30)
-    assert shape.keyframe == 4
+    assert shape.keyframe_index == 4
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_a_shape_knows_its_period_and_keyframe() -> None:
 )
 def test_an_impossible_shape_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
-        ClipShape(**{**SHAPE, name: value})
+        ClipSpec(**{**SHAPE, name: value})
 
 
 def test_frozen_repeats_the_keyframe_and_keeps_the_truth() -> None:

@@ -11,15 +11,16 @@ import pytest
 from edge.cli import main
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.registry import open_dataset, split_mix
-from edge.data.samples import ClipDataset, ClipShape
+from edge.data.samples import ClipDataset
 from edge.data.specs import parse_real
 from edge.data.still_motion import CameraMotion, draw_windows, seen_shares, show, through
 from edge.training.config import TrainOptions
 from edge.training.data import open_training
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=5, height=96, width=120, sampling_rate=4, fps=30.0)
+SHAPE = ClipSpec(num_frames=5, height=96, width=120, sampling_rate=4, fps=30.0)
 # A bright rectangle is somebody: name, corners in px of a picture of 180x120, score.
 PEOPLE = (
     ("one.png", (60, 30, 100, 90), "0.9"),
@@ -69,7 +70,10 @@ def test_the_box_is_where_the_person_is_and_the_camera_moves(stills: Path) -> No
     for index in range(3 * 8):
         sample = clips[index]
         assert sample.labels.tolist() == [[1.0]]
-        assert np.abs(found(sample.frames_rgb[SHAPE.keyframe]) - sample.boxes[0]).max() < 2.5 / 96
+        assert (
+            np.abs(found(sample.frames_rgb[SHAPE.keyframe_index]) - sample.boxes[0]).max()
+            < 2.5 / 96
+        )
         moving += not np.array_equal(sample.frames_rgb[0], sample.frames_rgb[-1])
     assert 8 < moving < 24  # some stand on a tripod
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.data.registry import DEFAULT_LENGTH, open_dataset
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.data.synthetic import CLASS_NAMES, TIME_PAIRS, WORLD_VERSION, SyntheticClips
 from edge.data.synthetic.camera import CameraPath
 from edge.data.synthetic.degrade import Degradation
@@ -21,9 +21,10 @@ from edge.data.synthetic.render import MAX_HEIGHT, MIN_HEIGHT, MIN_VISIBLE, rend
 from edge.data.synthetic.scene import Scene, Source
 from edge.data.synthetic.seeds import Dice, clip_seed
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=8, height=96, width=96, sampling_rate=4, fps=30.0)
-KEY = SHAPE.keyframe
+SHAPE = ClipSpec(num_frames=8, height=96, width=96, sampling_rate=4, fps=30.0)
+KEY = SHAPE.keyframe_index
 WANTED = (np.arange(8, dtype=np.float64) - KEY) * SHAPE.period_s
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -246,7 +247,7 @@ def test_a_moving_camera_moves_people_and_place_alike() -> None:
         pytest.param(replace(SHAPE, num_frames=3, height=640, width=544), id="larger-than-bank"),
     ],
 )
-def test_other_shapes(shape: ClipShape) -> None:
+def test_other_shapes(shape: ClipSpec) -> None:
     dataset = open_dataset("synthetic-val", shape)
     for index in range(4):
         frames = dataset[index].frames_rgb

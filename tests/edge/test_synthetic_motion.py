@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge.data.samples import ClipShape
 from edge.data.synthetic import CLASS_NAMES, TIME_PAIRS, SyntheticClips
 from edge.data.synthetic.actions import TWIN
 from edge.data.synthetic.appearance import draw_stature
@@ -17,8 +16,9 @@ from edge.data.synthetic.pose import CHANNELS, Ch, standing
 from edge.data.synthetic.render import render
 from edge.data.synthetic.seeds import Dice
 from edge.data.synthetic.skeleton import ROWS, J, solve
+from runtime.types import ClipSpec
 
-SHAPE = ClipShape(num_frames=8, height=96, width=96, sampling_rate=4, fps=30.0)
+SHAPE = ClipSpec(num_frames=8, height=96, width=96, sampling_rate=4, fps=30.0)
 WANTED = (np.arange(8, dtype=np.float64) - 4) * SHAPE.period_s
 Matrix = npt.NDArray[np.float64]
 

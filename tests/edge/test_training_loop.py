@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edge.data.augment import Augmented
-from edge.data.samples import Certainty, ClipSample, ClipShape
+from edge.data.samples import Certainty, ClipSample
 from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
@@ -26,6 +26,7 @@ from edge.training.deep_supervision import EarlyHeads
 from edge.training.logs import read_log
 from edge.training.loop import Outcome, Trainer
 from runtime.errors import ArtifactError, ConfigError, TrainingError
+from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 from tests.edge.test_training_parts import TINY
 
@@ -63,7 +64,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VARIANTS, "pico-scratch", with_overrides(VARIANTS["pico-scratch"], **TINY))
 
     def open_squares(
-        spec: str, shape: ClipShape, *, seed: int = 0, limit: int | None = None, part: str = "val"
+        spec: str, shape: ClipSpec, *, seed: int = 0, limit: int | None = None, part: str = "val"
     ) -> MovingSquares:
         kind = {"one-action": OneAction, "jumping": Jumping}.get(spec, MovingSquares)
         return kind(shape, length=24 if "val" in spec else 64, seed=99 if "val" in spec else seed)

@@ -21,7 +21,7 @@ from torch import nn
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.cache import MemoryCache
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.model.checkpoint import save_checkpoint
 from edge.model.variants import build_model
 from edge.training.config import TrainOptions
@@ -37,12 +37,13 @@ from edge.training.state import Progress, load_state, save_state
 from edge.training.targets import Normalize, collate, pack
 from edge.training.validate import validate
 from runtime.errors import ArtifactError, ArtifactMismatchError, CaptureError, ConfigError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 
 torch.set_num_threads(1)
 
-SHAPE = ClipShape(num_frames=4, height=32, width=48, sampling_rate=4, fps=30.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=48, sampling_rate=4, fps=30.0)
 TINY = {
     "num_frames": 4,
     "height": 32,
@@ -144,7 +145,9 @@ def test_pixels_are_normalised_to_the_bit_as_on_a_device(
     config = build_model("pico-scratch", num_classes=2, mean=mean, std=std, **TINY).config
     frames = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 3), dtype=np.uint8)
     mine = Normalize(config, torch.device("cpu"))(torch.from_numpy(frames)[None])
-    preprocess = PreprocessConfig(height=32, width=48, mean=mean, std=std)
+    preprocess = ClipSpec(
+        num_frames=1, sampling_rate=1, fps=30.0, height=32, width=48, mean=mean, std=std
+    )
     theirs = torch.from_numpy(normalize(frames, preprocess)).transpose(1, 2)
     assert mine.shape == (1, 3, 4, 32, 48)
     assert torch.equal(mine, theirs)

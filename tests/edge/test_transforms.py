@@ -26,7 +26,8 @@ from edge.data.transforms import (
     shares_kept,
 )
 from runtime.errors import ConfigError
-from runtime.preprocess import PreprocessConfig, normalize, preprocess_reference, resize_reference
+from runtime.preprocess import normalize, preprocess_reference, resize_reference
+from runtime.types import ClipSpec
 
 ROWS, COLUMNS, FRAMES = 48, 64, 3
 CLASSES = ("turn left", "turn right", "wave")
@@ -83,7 +84,7 @@ def test_a_resize_is_the_devices_to_the_bit(size: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
     frames = random.integers(0, 256, (FRAMES, ROWS, COLUMNS, 3), dtype=np.uint8)
     sample = resize(replace(drawn((0, 0, 9, 9)), frames_rgb=frames), *size)
-    config = PreprocessConfig(height=size[0], width=size[1])
+    config = ClipSpec(num_frames=1, sampling_rate=1, fps=30.0, height=size[0], width=size[1])
     clip = normalize(sample.frames_rgb, config)
     for index, frame in enumerate(frames):
         np.testing.assert_array_equal(sample.frames_rgb[index], resize_reference(frame, *size))

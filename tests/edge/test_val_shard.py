@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
 from edge.evaluation.outputs import PART_CLIPS, STATE_FILE, parts_of
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
 from edge.evaluation.validate import ValOptions, compute_share, validate
 from runtime.errors import CaptureError, ConfigError
+from runtime.types import ClipSpec
 
 CLIPS = 75  # five parts, the last one shorter
-SHAPE = ClipShape(num_frames=2, height=4, width=4, sampling_rate=1, fps=10.0)
+SHAPE = ClipSpec(num_frames=2, height=4, width=4, sampling_rate=1, fps=10.0)
 
 
 class Numbered:

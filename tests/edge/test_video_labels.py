@@ -10,12 +10,13 @@ import pytest
 from edge.data.cache import DiskCache
 from edge.data.check import check_data
 from edge.data.registry import open_dataset
-from edge.data.samples import Certainty, ClipDataset, ClipShape, without_frames
+from edge.data.samples import Certainty, ClipDataset, without_frames
 from edge.data.video_labels import video_labels_of
 from runtime.errors import ConfigError
+from runtime.types import ClipSpec
 from tests.edge.test_data_folder import write_video
 
-SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
+SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
 KNOWN, SOMEBODY, UNKNOWN = (int(code) for code in Certainty)
 # Class 1 is said of people, class 2 of videos, class 3 of both.
 TABLE = """\

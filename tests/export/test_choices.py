@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.calibrate import preprocess_config
 from calibration.threshold import FittedThreshold
 from edge.cli import main
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from edge.model.variants import build_model
@@ -25,6 +24,7 @@ from runtime.bundle import Bundle
 from runtime.bundle_spec import Threshold
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 from tests.export.conftest import clips_of, tiny_model
 
@@ -54,7 +54,7 @@ class OwnAnswers:
 
     class_names = MovingSquares.class_names
 
-    def __init__(self, shape: ClipShape) -> None:
+    def __init__(self, shape: ClipSpec) -> None:
         self.squares, self.model = MovingSquares(shape, length=8, seed=5), small_model()
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class OwnAnswers:
 
     def __getitem__(self, index: int) -> ClipSample:
         sample = self.squares[index]
-        clip = normalize(sample.frames_rgb, preprocess_config(self.model.config))
+        clip = normalize(sample.frames_rgb, self.model.config.clip)
         with torch.no_grad():
             found = self.model(torch.from_numpy(clip).transpose(1, 2))
         token = int(found["pred_actor"][0].argmax())

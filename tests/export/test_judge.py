@@ -10,18 +10,20 @@ import pytest
 from calibration import actions
 from calibration.threshold import fit_threshold
 from edge.data.cache import MemoryCache
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.data.video_labels import VideoLabels
 from export import judge as judging
 from export.base import Floats, Outputs
 from export.judge import Judge
 from export.verify import simulated
 from runtime.errors import ConfigError
-from runtime.preprocess import PreprocessConfig
+from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 
-SHAPE = ClipShape(num_frames=4, height=32, width=32, sampling_rate=1, fps=10)
-CONFIG = PreprocessConfig(height=32, width=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=1, fps=10)
+CONFIG = ClipSpec(
+    num_frames=1, sampling_rate=1, fps=30.0, height=32, width=32, mean=(0.0,) * 3, std=(1.0,) * 3
+)
 
 
 class Counted(MovingSquares):

@@ -28,7 +28,7 @@ from runtime.bundle import Bundle
 from runtime.bundle_spec import OUTPUTS
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ExportError, UnsupportedOpError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed here")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed here")
@@ -240,7 +240,7 @@ def test_the_devices_runtime_takes_them_where_nothing_faster_is_there(
     assert "the fastest of the bundle's onnx programs here: 1 thread, self-test" in loaded.reason
     golden = np.load(bundled.out / "golden.npz")
     with Bundle.load(bundled.out) as bundle:
-        clip = normalize(golden["frames_rgb"], PreprocessConfig.of(bundle.spec.input))
+        clip = normalize(golden["frames_rgb"], bundle.spec.clip)
     assert np.allclose(loaded.run(clip)[1], golden["onnx-int8/pred_actor"], atol=1e-5)
 
 

@@ -27,7 +27,7 @@ from runtime.errors import (
     BackendUnavailableError,
     ExportError,
 )
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed here")
 
@@ -125,7 +125,7 @@ def test_the_runtime_takes_them_and_each_answer_is_its_own(bundled: ExportReport
         assert loaded.artifact.stem == "openvino-int8"
         assert "the fastest of the bundle's openvino programs here: 1 thread" in loaded.reason
         golden = np.load(bundled.out / "golden.npz")["frames_rgb"]
-        clip = normalize(golden, PreprocessConfig.of(bundle.spec.input))
+        clip = normalize(golden, bundle.spec.clip)
     first = loaded.run(clip)
     kept = [output.copy() for output in first]
     loaded.run(clip * 0.5)

@@ -97,7 +97,7 @@ def test_int8_is_smaller_and_further_off(exported: ExportReport) -> None:
 
 def test_the_bundle_says_all_that_the_device_needs(exported: ExportReport) -> None:
     spec = Bundle.load(exported.out).spec
-    assert spec.clip_shape == (1, 4, 3, 64, 64)
+    assert spec.clip.input_shape == (1, 4, 3, 64, 64)
     assert spec.class_names == ("walk", "wave", "fall")
     assert spec.trained is False
     assert spec.num_tokens == 2 * 4 * 4

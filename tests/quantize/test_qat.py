@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from runtime.types import ClipSpec
+
 pytest.importorskip("executorch", reason="executorch is not installed")
 
 from torchao.quantization.pt2e import HistogramObserver, PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from edge.data.samples import ClipShape
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import build_model
@@ -47,7 +48,7 @@ CONFIG = QatConfig(freeze_ranges=0.5, freeze_norms=0.0)
 @pytest.fixture(scope="module")
 def clips() -> Tensor:
     """Return 200 clips (B, 3, T, H, W) of squares."""
-    shape = ClipShape(num_frames=4, height=64, width=64, sampling_rate=1, fps=10.0)
+    shape = ClipSpec(num_frames=4, height=64, width=64, sampling_rate=1, fps=10.0)
     data = MovingSquares(shape, length=200)
     normalize = Normalize(tiny_model().config, torch.device("cpu"))
     return normalize(collate([data[i] for i in range(len(data))]).frames)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from runtime.types import ClipSpec
+
 pytest.importorskip("executorch", reason="executorch is not installed")
 
 from edge.cli import main
-from edge.data.samples import ClipShape
 from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
@@ -33,7 +34,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a tiny network behind the name `pico-scratch`, and squares behind the data sets."""
     monkeypatch.setitem(VARIANTS, "pico-scratch", with_overrides(VARIANTS["pico-scratch"], **TINY))
 
-    def open_squares(spec: str, shape: ClipShape, **ignored: Any) -> MovingSquares:
+    def open_squares(spec: str, shape: ClipSpec, **ignored: Any) -> MovingSquares:
         return MovingSquares(shape, length=12 if "val" in spec else 32)
 
     monkeypatch.setattr(training_data, "open_dataset", open_squares)

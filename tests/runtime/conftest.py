@@ -18,29 +18,13 @@ import numpy.typing as npt
 import pytest
 
 from runtime.bundle import Bundle
-from runtime.bundle_spec import (
-    OUTPUTS,
-    ActionThreshold,
-    Artifact,
-    BundleSpec,
-    ClipSpec,
-    GoldenClip,
-    InputSpec,
-)
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.bundle_spec import OUTPUTS, ActionThreshold, Artifact, BundleSpec, GoldenClip
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 
 MAKE_TINY_PROGRAM = Path(__file__).with_name("make_tiny_program.py")
 TINY_CLASSES = ("stand", "walk", "fall \u2603")
-TINY_INPUT = InputSpec(
-    height=32,
-    width=32,
-    layout="ntchw",
-    dtype="float32",
-    colour="rgb",
-    mean=(0.45, 0.45, 0.45),
-    std=(0.225, 0.225, 0.225),
-    resize="triangle-q14",
-)
+TINY_CLIP = ClipSpec(num_frames=4, sampling_rate=2, fps=30.0, height=32, width=32)
 
 
 @dataclass(frozen=True)
@@ -102,7 +86,7 @@ def _write_golden(folder: Path, stem: str, program: Path) -> bytes:
     from runtime import _native
 
     frames = np.random.default_rng(3).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    clip = normalize(frames, PreprocessConfig.of(TINY_INPUT))
+    clip = normalize(frames, TINY_CLIP)
     boxes, actor, actions = (o[0] for o in _native.Engine(str(program)).run(clip))
     expected = {"pred_boxes": boxes, "pred_actor": actor, "pred_actions": actions}
     np.savez(
@@ -146,8 +130,7 @@ def make_bundle(tiny_program: TinyProgram, tmp_path: Path) -> BundleMaker:
             trained=False,
             note="for tests",
             class_names=TINY_CLASSES,
-            clip=ClipSpec(num_frames=4, sampling_rate=2, fps=30.0),
-            input=TINY_INPUT,
+            clip=TINY_CLIP,
             token_selection="halves",
             num_tokens=4,
             artifacts=tuple(listed),

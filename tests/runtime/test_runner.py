@@ -20,20 +20,22 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle
-from runtime.bundle_spec import ClipSpec
 from runtime.decode import decode
 from runtime.errors import CameraLostError, CaptureError, ConfigError
-from runtime.preprocess import PreprocessConfig, preprocess_reference
+from runtime.preprocess import preprocess_reference
 from runtime.profiling import rss_mb
 from runtime.results import Event, KeyframeResult
 from runtime.runner import ClipRunner
 from runtime.sinks import JsonLinesSink, Sinks, VideoSink
 from runtime.sources import Frame, SourceConfig, open_source
+from runtime.types import ClipSpec
 from tests.runtime.conftest import BundleMaker, with_action_threshold
 from tests.runtime.fake_camera import FakeCamera, steady
 
 SIZE = (48, 36)
-CLIP = ClipSpec(num_frames=4, sampling_rate=2, fps=30.0)  # that of the tiny bundle
+CLIP = ClipSpec(
+    num_frames=4, sampling_rate=2, fps=30.0, height=32, width=32
+)  # that of the tiny bundle
 FAST = SourceConfig(
     read_timeout_s=1, open_timeout_s=1, reconnect_backoff_s=0.02, reconnect_deadline_s=2
 )
@@ -81,7 +83,7 @@ def test_a_result_is_what_the_reference_path_gives(
 ) -> None:
     """NumPy preprocess, the same engine, NumPy decode: equal bit for bit."""
     results = list(runner.stream(images))
-    config = PreprocessConfig.of(Bundle.load(bundle).spec.input)
+    config = Bundle.load(bundle).spec.clip
     for result in results:
         frames = [
             cv2.imread(str(images / f"{i}.png"))

@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.bundle_spec import ClipSpec
 from runtime.decode import Detections
 from runtime.errors import CameraLostError, ConfigError, EdgeError, SinkError
 from runtime.results import FrameStatus, KeyframeResult, Timings
@@ -39,9 +38,10 @@ from runtime.sinks.layout import Rect, place
 from runtime.sinks.pairing import Pairing
 from runtime.sinks.video_file import VideoFile
 from runtime.sources import Frame, Image
+from runtime.types import ClipSpec
 
 NAMES = ("stand", "walk", "talk to (e.g., self, a person)", "geh\u00f6rt")
-CLIP = ClipSpec(num_frames=8, sampling_rate=4, fps=30.0)
+CLIP = ClipSpec(num_frames=8, sampling_rate=4, fps=30.0, height=32, width=32)
 STRIDE = 8
 
 
@@ -573,13 +573,16 @@ def test_show_without_a_display_is_one_sentence(
 
 SHOW = """
 import numpy as np
-from runtime.bundle_spec import ClipSpec
+
 from runtime.errors import BackendUnavailableError
 from runtime.results import FrameStatus
 from runtime.sinks import ShowSink
 from runtime.sinks.video_file import VideoFile
 from runtime.sources import Frame, Image
-sink = ShowSink(clip=ClipSpec(num_frames=8, sampling_rate=4, fps=30.0), stride=8, trained=True)
+from runtime.types import ClipSpec
+
+clip = ClipSpec(num_frames=8, sampling_rate=4, fps=30.0, height=32, width=32)
+sink = ShowSink(clip=clip, stride=8, trained=True)
 status = FrameStatus(warming_up=True, samples=1, num_frames=8, dropped=0, live=True, fps=30.0)
 image = np.zeros((48, 64, 3), np.uint8)
 try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.data.synthetic.actions import CLASS_NAMES, INDEX
 from edge.data.synthetic.render import render
 from edge.data.synthetic.scene import Scene
@@ -15,6 +15,7 @@ from edge.data.synthetic.seeds import WORLD_VERSION, clip_seed
 from edge.data.synthetic.staging import draw_scene
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
+from runtime.types import ClipSpec
 
 MIN_SIDE, MAX_SIDE = 32, 1024
 MAX_LENGTH = 1 << 40
@@ -35,7 +36,7 @@ class SyntheticClips:
     world_version = WORLD_VERSION
 
     def __init__(
-        self, split: str, shape: ClipShape, *, length: int, seed: int = 0,
+        self, split: str, shape: ClipSpec, *, length: int, seed: int = 0,
         actions: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Describe the clips; nothing is made yet.
@@ -73,7 +74,7 @@ class SyntheticClips:
         self.split, self.shape, self.seed = split, shape, seed
         self.actions = tuple(dict.fromkeys(actions))
         self._length = length
-        steps = np.arange(shape.num_frames, dtype=np.float64) - shape.keyframe
+        steps = np.arange(shape.num_frames, dtype=np.float64) - shape.keyframe_index
         self._wanted = steps * shape.period_s
 
     def __len__(self) -> int:
@@ -124,7 +125,7 @@ class SyntheticClips:
 
     def sample(self, scene: Scene, clip_id: str) -> ClipSample:
         """Render a scene and tell the truth about its keyframe."""
-        rendered = render(scene, self._wanted, self.shape.keyframe)
+        rendered = render(scene, self._wanted, self.shape.keyframe_index)
         boxes: list[tuple[float, float, float, float]] = []
         bystanders: list[tuple[float, float, float, float]] = []
         rows: list[list[float]] = []

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipSample, ClipShape
+from edge.data.samples import ClipSample
 from edge.data.synthetic.video import render_video
+from runtime.types import ClipSpec
 
-SQUARE = ClipShape(num_frames=8, height=96, width=96, sampling_rate=4, fps=30.0)
-WIDE = ClipShape(num_frames=5, height=128, width=192, sampling_rate=3, fps=25.0)
+SQUARE = ClipSpec(num_frames=8, height=96, width=96, sampling_rate=4, fps=30.0)
+WIDE = ClipSpec(num_frames=5, height=128, width=192, sampling_rate=3, fps=25.0)
 # Checksum of a few results of NumPy; libraries that round another way draw other pictures.
 PROBE = "9566a83f11c92a71"
 
@@ -57,7 +58,7 @@ def _of_clip(clip: ClipSample) -> str:
     ],
 )
 def test_clips_are_those_of_this_version(
-    spec: str, shape: ClipShape, seed: int, expected: str
+    spec: str, shape: ClipSpec, seed: int, expected: str
 ) -> None:
     dataset = open_dataset(spec, shape, seed=seed)
     assert _checksum(*(_of_clip(dataset[index]) for index in range(32))) == expected
