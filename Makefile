@@ -5,7 +5,7 @@ DEV_VENV := .venv-dev
 BIN := $(DEV_VENV)/bin
 SOURCES := edge export quantize runtime calibration tests benchmarks tools
 
-.PHONY: demo test check format bench docs bundle clean
+.PHONY: demo test check format lock bench docs bundle clean
 
 # The device's side: no torch, nothing but NumPy, OpenCV and the native module.
 # `make demo VIDEO=path` runs it on a video of yours.
@@ -17,11 +17,14 @@ $(DEMO_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime edge
 	$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check .
 	touch $@
 
+# `make test LOCK=requirements-dev.lock` installs the versions that the tests passed with.
+LOCKED := $(if $(LOCK),-c $(LOCK))
+
 # The developer's side: torch, ExecuTorch's exporter, and the tools of `make check`.
 $(DEV_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime/native -type f 2>/dev/null)
 	$(PYTHON) -m venv $(DEV_VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check "torch==2.13.0"
-	$(BIN)/pip install --quiet --disable-pip-version-check -C cmake.define.EDGE_WERROR=ON -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) "torch==2.13.0"
+	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) -C cmake.define.EDGE_WERROR=ON -e ".[dev,docs]"
 	touch $@
 
 test: $(DEV_VENV)/.installed
@@ -33,6 +36,10 @@ check: $(DEV_VENV)/.installed
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy edge export quantize runtime calibration benchmarks tools
 	$(BIN)/clang-format --dry-run --Werror runtime/native/*.h runtime/native/*.cc
+
+# Write down the versions of the development environment.
+lock: $(DEV_VENV)/.installed
+	$(BIN)/pip list --format=freeze --exclude-editable | sed 's/+cpu$$//' | grep -v -E '^(uv|pip|setuptools)==' > requirements-dev.lock
 
 format: $(DEV_VENV)/.installed
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -52,7 +59,7 @@ bench: $(DEV_VENV)/.installed
 	$(BIN)/python -m benchmarks.overhead --out runs/bench
 
 docs: $(DEV_VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[docs]"
+	$(BIN)/python tools/docs_tables.py --check
 	$(BIN)/mkdocs build --strict
 
 # Rebuild the bundle that ships with the package.

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,19 @@ def write_report(
         name: File name without suffix.
         title: Heading of the Markdown.
         command: The command that made the figures.
-        content: What goes into the JSON, beside command and machine.
+        content: What goes into the JSON, beside command, date, machine and table.
         table: Rows of the Markdown table, the header first.
         notes: Lines below the table.
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts = host_facts()
-    data = {"command": command, "host": facts, **content}
+    data = {
+        "command": command,
+        "date": datetime.now(tz=timezone.utc).date().isoformat(),
+        "host": facts,
+        "table": [list(row) for row in table],
+        **content,
+    }
     lines = [f"# {title}", "", *markdown_table(table), "", *notes]
     lines += [f"Command: `{command}`", "", "Machine: " + _facts_line(facts)]
     text = "\n".join(lines) + "\n"
