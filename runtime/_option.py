@@ -148,6 +148,12 @@ def leaves(kind: type) -> Iterator[Leaf]:
             yield Leaf(spec, hints[spec.name])
 
 
+def current_names(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Return values by the names that their options have today."""
+    former = {leaf.spec.metadata["former"]: leaf.spec.name for leaf in leaves(kind)}
+    return {former.get(name, name): value for name, value in values.items()}
+
+
 def from_flat(kind: type[T], values: Mapping[str, Any]) -> T:
     """Build a dataclass and its sections from values by the names of their options.
 

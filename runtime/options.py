@@ -25,6 +25,7 @@ from typing import Any, NoReturn, TypeVar
 from runtime._option import (
     CommonOptions,
     check_options,
+    current_names,
     flag_of,
     from_flat,
     leaves,
@@ -36,8 +37,8 @@ from runtime.errors import ConfigError, EdgeError
 
 __all__ = [
     "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "CommonOptions", "OptionParser",
-    "add_flags", "check_options", "config_flags", "did_you_mean", "flag_of", "flags_from",
-    "from_flat", "guarded", "option", "section", "to_flat",
+    "add_flags", "check_options", "config_flags", "current_names", "did_you_mean", "flag_of",
+    "flags_from", "from_flat", "guarded", "option", "section", "to_flat",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -205,14 +206,12 @@ def flags_from(content: Mapping[str, Any], kind: type, where: str) -> list[str]:
         ConfigError: A key is no option of `kind`.
     """
     defaults = {leaf.spec.name: leaf.spec.default for leaf in leaves(kind)}
-    former = {leaf.spec.metadata["former"]: leaf.spec.name for leaf in leaves(kind)}
     flags: list[str] = []
-    for key, value in content.items():
-        name = str(key).replace("-", "_")
-        name = former.get(name, name)
+    plain = {str(key).replace("-", "_"): value for key, value in content.items()}
+    for name, value in current_names(plain, kind).items():
         flag = flag_of(name)
         if name not in defaults or name == "config":
-            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(name, defaults)}")
+            raise ConfigError(f"{where}: unknown key {name!r}.{did_you_mean(name, defaults)}")
         if value is None:
             continue
         if isinstance(value, bool):

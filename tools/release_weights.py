@@ -35,8 +35,8 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from edge.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from edge.model.variants import yielding  # noqa: E402
-from edge.training.config import read_run  # noqa: E402
 from edge.training.logs import read_log  # noqa: E402
+from edge.training.run_folder import read_run  # noqa: E402
 
 EVERY = 500
 Rows = list[dict[str, Any]]

@@ -8,15 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.training.config import (
-    CONFIG_FILE,
-    TrainOptions,
-    check_same_run,
-    clear_folder,
-    read_run,
-)
+from edge.training.config import TrainOptions
+from edge.training.run_folder import CONFIG_FILE, check_same_run, clear_folder, read_run
 from runtime.errors import BackendUnavailableError
-from runtime.options import EXIT_INTERRUPTED, EXIT_OK, OptionParser, config_flags
+from runtime.options import EXIT_INTERRUPTED, EXIT_OK, OptionParser, flags_from
 
 if TYPE_CHECKING:
     from edge.training.learner import ModelForm
@@ -34,9 +29,9 @@ def main(argv: Sequence[str]) -> int:
     logging.basicConfig(
         level=logging.INFO if first else logging.WARNING, format="%(message)s", stream=sys.stderr
     )
-    if options.resume is None and first:
-        clear_folder(options.folder, overwrite=options.overwrite)
-    watcher = _Bar() if first and not options.quiet and sys.stderr.isatty() else None
+    if options.run.resume is None and first:
+        clear_folder(options.folder, overwrite=options.run.overwrite)
+    watcher = _Bar() if first and not options.common.quiet and sys.stderr.isatty() else None
     try:
         outcome = Trainer(options, form=_form(options), watcher=watcher).run()
     finally:
@@ -61,7 +56,7 @@ def parse(argv: Sequence[str]) -> TrainOptions:
         return parser.parse_into(TrainOptions, argv)
     begun = read_run(folder)
     # The run's own flags stand in front, so that a wrong one of now is found and refused below.
-    flags = config_flags(folder / CONFIG_FILE, TrainOptions)
+    flags = flags_from(begun, TrainOptions, str(folder / CONFIG_FILE))
     options = parser.parse_into(TrainOptions, [*flags, *argv])
     check_same_run(options, begun)
     return options
@@ -89,7 +84,7 @@ def _require_train_extra() -> None:
 
 def _form(options: TrainOptions) -> ModelForm | None:
     """Return the form in which the model is trained; None as it is."""
-    if not options.qat:
+    if not options.qat.qat:
         return None
     from edge.cli.calibrate import require_export_extra
 
@@ -99,7 +94,8 @@ def _form(options: TrainOptions) -> ModelForm | None:
     from quantize.qat import Deployment, QatConfig, QatForm
 
     config = QatConfig(
-        freeze_ranges=options.qat_freeze_ranges, freeze_norms=options.qat_freeze_norms
+        freeze_ranges=options.qat.qat_freeze_ranges,
+        freeze_norms=options.qat.qat_freeze_norms,
     )
     deployment = Deployment(
         rewrite=rewrite_for_export, export_graph=export_graph, float_layers=head_output_layers

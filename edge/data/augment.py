@@ -29,6 +29,7 @@ from edge.data.transforms import (
     shares_kept,
 )
 from runtime.errors import ConfigError
+from runtime.options import option
 
 # How often another window is tried where one would lose everybody.
 _TRIES = 4
@@ -53,17 +54,17 @@ class AugmentConfig:
         mosaic: Probability that four clips are set side by side.
     """
 
-    flip: float = 0.5
+    flip: float = option(0.5, "with --augment: probability of a mirror image")
     flip_pairs: tuple[tuple[str, str], ...] = ()
-    scale_low: float = 0.75
-    scale_high: float = 1.33
+    scale_low: float = option(0.75, "with --augment: smallest factor on the size of people")
+    scale_high: float = option(1.33, "with --augment: largest")
     aspect: float = 1.2
     keep: float = 0.4
     brightness: float = 0.25
     contrast: float = 0.25
     saturation: float = 0.25
     hue: float = 0.02
-    mosaic: float = 0.25
+    mosaic: float = option(0.25, "with --augment: probability of four clips side by side")
 
     def __post_init__(self) -> None:
         for field in fields(self):

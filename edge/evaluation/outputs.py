@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.samples import ClipDataset
+from edge.evaluation.decode_errors import ReadClip, read_clip
 from edge.evaluation.predictors import Outputs, Predictor, fingerprint
-from edge.evaluation.undecodable import ReadClip, read_clip
 from runtime.errors import ArtifactError, ConfigError
 
 F32 = npt.NDArray[np.float32]

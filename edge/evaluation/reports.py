@@ -15,10 +15,10 @@ from edge.data.ava_files import Keyframe, write_label_map, write_rows
 from edge.data.samples import ClipDataset
 from edge.evaluation.boxes import F64, I64
 from edge.evaluation.clips import F32, ClipMetrics, plain
+from edge.evaluation.decode_errors import read_clip
 from edge.evaluation.frames import evaluate_frames
 from edge.evaluation.outputs import ClipOutputs
 from edge.evaluation.sheet import Tile, write_sheet
-from edge.evaluation.undecodable import read_clip
 from runtime.decode import Detections
 
 # Rows a keyframe in detections.csv: the AVA challenge's own tool reads no more than the best 50.

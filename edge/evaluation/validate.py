@@ -15,6 +15,8 @@ from edge.data.samples import ClipDataset, RepeatKeyframe
 from edge.data.video_labels import weak_classes
 from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.clips import ClipMetrics, predict
+from edge.evaluation.decode_errors import content_of, lines_of
+from edge.evaluation.evaluator import Progress, class_order
 from edge.evaluation.outputs import ClipOutputs, prepare_folder, read_outputs, state_of
 from edge.evaluation.plots import check_matplotlib, plot_confusion, plot_precision_recall
 from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
@@ -30,9 +32,8 @@ from edge.evaluation.reports import (
     write_worst,
 )
 from edge.evaluation.tube_json import write_tubes
-from edge.evaluation.undecodable import content_of, lines_of
 from edge.evaluation.video_scores import VideoScores, lines_of_videos, table_of
-from edge.evaluation.workers import Progress, class_order, compute_outputs
+from edge.evaluation.workers import compute_outputs
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.report import host_facts, markdown_table
@@ -273,7 +274,7 @@ def _begin(
     )
     if options.frozen:
         dataset = RepeatKeyframe(dataset)
-    class_order(predictor, dataset)
+    class_order(predictor.class_names, dataset.class_names, predictor.name)
     folder = options.out / "outputs"
     state = state_of(predictor, dataset, f"{data} frozen" if options.frozen else data)
     prepare_folder(

@@ -9,41 +9,19 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.data.samples import ClipDataset
+from edge.data.samples import ClipDataset, ClipSample
+from edge.evaluation.decode_errors import DecodeErrors
+from edge.evaluation.evaluator import Progress, class_order, run_clips
 from edge.evaluation.outputs import PART_CLIPS, missing_parts, part_size, parts_of, write_part
-from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
-from edge.evaluation.undecodable import Losses, read_clip
-from runtime.errors import ConfigError, EdgeError
-
-Progress = Callable[[str, int, int], None]
-
-
-def class_order(predictor: Predictor, dataset: ClipDataset) -> list[int]:
-    """Return which output of the model stands for each class of the data set.
-
-    A model may know more classes than the data set has.
-
-    Raises:
-        ConfigError: It does not know one that the data set has.
-    """
-    model, data = predictor.class_names, dataset.class_names
-    unknown = sorted(set(data) - set(model))
-    if unknown:
-        beside = sorted(set(model) - set(data))
-        only = f"only the model knows {', '.join(beside[:6])}; " if beside else ""
-        raise ConfigError(
-            f"{predictor.name} has {len(model)} classes and the data set {len(data)}, and they "
-            f"differ: {only}only the data set knows {', '.join(unknown[:6])}. Evaluate a model on "
-            "classes that it was trained for"
-        )
-    return [model.index(name) for name in data]
+from edge.evaluation.predictors import ModelChoice, Outputs, Predictor, open_predictor
+from runtime.errors import EdgeError
 
 
 def compute_outputs(
@@ -86,10 +64,12 @@ def compute_outputs(
         finished: Generator[_Finished] = (worker.run(part) for part in missing)
     else:
         finished = _in_processes(choice, dataset, folder, missing, min(workers, len(missing)))
-    losses = Losses(clips)  # of all, so that no share is refused where one run would not be
+    # Of all, so that no share is refused where one run would not be.
+    errors = DecodeErrors(clips, then="go on with --resume")
     with closing(finished):
         for one in finished:
-            losses.add(one.lost)
+            for clip_id, why in one.lost:
+                errors.add(clip_id, why)
             done += part_size(one.part, clips)
             if progress is not None:
                 progress(step, done, total)
@@ -114,19 +94,21 @@ class _Worker:
 
     def __init__(self, predictor: Predictor, dataset: ClipDataset, folder: Path) -> None:
         self.predictor, self.dataset, self.folder = predictor, dataset, folder
-        self.order = class_order(predictor, dataset)
+        self.order = class_order(predictor.class_names, dataset.class_names, predictor.name)
 
     def run(self, part: int) -> _Finished:
         """Make one part."""
         start = part * PART_CLIPS
         numbers = range(start, start + part_size(part, len(self.dataset)))
-        clips = [read_clip(self.dataset, index) for index in numbers]
-        frames = [clip.sample.frames_rgb for clip in clips if not clip.why]
-        outputs = self.predictor.run(frames) if frames else []
-        ordered = [(boxes, actor, actions[:, self.order]) for boxes, actor, actions in outputs]
-        write_part(self.folder, part, clips, ordered)
+        run = list(run_clips(self.dataset, self._answers, numbers, batch=PART_CLIPS))
+        clips = [one.read for one in run]
+        write_part(self.folder, part, clips, [one.outputs for one in run if one.outputs])
         lost = [(clip.sample.clip_id, clip.why) for clip in clips if clip.why]
         return _Finished(part=part, lost=lost)
+
+    def _answers(self, samples: Sequence[ClipSample]) -> list[Outputs]:
+        outputs = self.predictor.run([sample.frames_rgb for sample in samples])
+        return [(boxes, actor, actions[:, self.order]) for boxes, actor, actions in outputs]
 
 
 _worker: _Worker | None = None  # of this process, where it is one of several

@@ -1,53 +1,43 @@
-"""Flags of `edge train`, which are also the keys of a run's `config.json`; no torch here."""
+"""Flags of `edge train` in sections, one for each part of a run; no torch here.
+
+Each section is what the code of its part takes. Their names are also the keys of a run's
+`config.json` (`run_folder.py`), flat, as on the command line.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edge.data.registry import is_drawn, split_mix
-from runtime.errors import ArtifactError, ConfigError
-from runtime.options import option
-
-CONFIG_FILE = "config.json"
-RUN_FILES = ("state.pt", "last.pt", "best.pt", "log.jsonl")
-
-# Belong to one session, and are not kept with the run.
-_NOT_KEPT = frozenset(
-    {"limit_steps", "max_minutes", "quiet", "verbose", "config", "resume", "overwrite", "out"}
-)
-# What a session may choose anew when it goes on with a run; all else decides the loss curve.
-_FREE = _NOT_KEPT | {
-    "cache", "device", "workers", "compile", "save_every", "log_every", "tensorboard",
-}  # fmt: skip
-
+from edge.data.augment import AugmentConfig
+from edge.data.registry import is_drawn
+from runtime.errors import ConfigError
+from runtime.options import CommonOptions, check_options, from_flat, option, section, to_flat
 
 TRAINABLE = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch", "small")
 
+ActorCost = Literal["focal", "probability"]
+LossForm = Literal["focal", "bce"]
+WeakLoss = Literal["mil", "copy"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """Flags of `edge train`."""
+class Section:
+    """Options whose values are checked against their ranges."""
 
-    model: str = option("nano", "variant to train", choices=TRAINABLE)
-    data: str = option(
-        dataclasses.MISSING, "data set to learn from, such as synthetic-train; several with + "
-        "between them, *NUMBER behind one that is to occur so often",
-    )  # fmt: skip
-    val_data: str | None = option(
-        None, "data set to validate on; by default synthetic-val for synthetic-train, else none"
-    )
-    cache: str | None = option(
-        None, "folder to keep the clips of --data in, so that only the first pass makes them",
-        metavar="DIR",
-    )  # fmt: skip
-    out: str | None = option(None, "folder of the run; by default runs/train/<model>")
-    resume: str | None = option(None, "folder of a run to go on with, as it began", metavar="RUN")
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """Which model, and what it starts from."""
+
+    model: str = option("nano", "variant", choices=TRAINABLE)
     init: str | None = option(
         None, "weights to start from; a larger --model is grown from a smaller one's",
         metavar="MODEL.pt",
@@ -56,193 +46,15 @@ class TrainOptions:
         None, "pretrained weights of the stem, made by `edge pretrained`; without --init",
         metavar="STEM.pt",
     )  # fmt: skip
-    stem_lr: float = option(
-        0.0, "learning rate of the stem, as a share of --lr0; 0 leaves it as it is"
-    )
-    overwrite: bool = option(False, "replace the run when it exists")
-
-    augment: str = option(
-        "auto", "change clips anew in each pass (flip, size, window, colours, mosaic); auto: real "
-        "videos, not the synthetic world", choices=("auto", "on", "off"),
-    )  # fmt: skip
-    flip: float = option(0.5, "with --augment: probability of a mirror image")
-    mosaic: float = option(0.25, "with --augment: probability of four clips side by side")
-    scale_low: float = option(0.75, "with --augment: smallest factor on the size of people")
-    scale_high: float = option(1.33, "with --augment: largest")
-    read_scale: float = option(
-        1.0, "with --augment: read (and keep) clips so much larger than the model's input"
-    )
-    exclude_videos: str | None = option(
-        None, "text file with a video a line: clips of kept features (features:FOLDER) that show "
-        "one of them are left out", metavar="FILE",
-    )  # fmt: skip
-    ignore_people: str | None = option(
-        None, "folder that `edge label` wrote for the videos of jhmdb:FOLDER or "
-        "ucf101-24:FOLDER: people in it who are none of the boxed actors are neither actors nor "
-        "background", metavar="DIR",
-    )  # fmt: skip
-    bystanders: str = option(
-        "silent", "people of drawn clips who do none of the actions: nobody, as on the device, or "
-        "actors, as a detector's labels have everybody on film", choices=("silent", "actors"),
-    )  # fmt: skip
-    classes: str = option(
-        "own", "own: as each data set calls them; joint: those of the default model, which labels "
-        "of several data sets are joined to; or a table of your own (.yaml, .json)",
-    )  # fmt: skip
-    epochs: float = option(100.0, "length of the schedule, passes over the data")
-    steps: int | None = option(None, "length of the schedule in steps, in place of --epochs")
-    limit_steps: int | None = option(None, "stop after so many steps of this session, and save")
-    max_minutes: float | None = option(None, "stop after so many minutes, and save")
-    batch: int = option(32, "clips of one step, over all processes and accumulated parts")
-    accumulate: int = option(1, "parts that a process cuts its share of a batch into")
-    optimizer: str = option(
-        "adamw", "muon: orthogonal steps for the matrices between channels, AdamW for the rest; it "
-        "learns faster from far away", choices=("adamw", "muon"),
-    )  # fmt: skip
-    lr0: float | None = option(None, "highest learning rate; by default 2e-3, with --qat 1e-4")
-    lr_final: float = option(0.01, "last learning rate, as a share of --lr0")
-    lr_hold: float = option(0.0, "share of the steps at --lr0 before the rate begins to fall")
-    weight_decay: float = option(0.05, "decay of weights; norms, biases and embeddings have none")
-    warmup_epochs: float | None = option(None, "linear warm-up; by default 3 % of the schedule")
-    clip_norm: float = option(1.0, "largest norm of the gradient; 0 leaves it as it is")
-    ema: float = option(0.999, "decay of the averaged weights, which are the ones saved")
-    drop_path: float | None = option(None, "share of residual branches dropped, growing with depth")
-    precision: str = option(
-        "auto", "arithmetic: auto is bf16 on CUDA, fp32 on a CPU", choices=("auto", "fp32", "bf16")
-    )
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    norms: str = option(
-        "shared", "several processes: BatchNorm over the batch of all of them, which gives one "
-        "process's losses, or over each its own part of it, faster", choices=("shared", "own"),
-    )  # fmt: skip
-    compile: bool = option(False, "compile the model with torch.compile")
-    workers: int | None = option(None, "processes that make clips; by default as cores allow")
-    seed: int = option(0, "of weights, order of clips and dropped branches")
-
     imgsz: str | None = option(
         None, "input picture, px: a side, or height,width; by default as --init has it, else the "
         "variant's own", metavar="SIDE",
     )  # fmt: skip
-    token_selection: str | None = option(
-        None, "which tokens become triplets; by default the variant's (halves)",
-        choices=("all", "centre", "centre_mean", "halves"),
-    )  # fmt: skip
-    box_reference: str | None = option(
-        None, "boxes as offsets from the token's place, or as they are (the method's ablation); by "
-        "default as --init has them, else token", choices=("token", "absolute"),
-    )  # fmt: skip
-    rivals: float | None = option(
-        None, "how strongly a token yields to a neighbour that bids more for the same person; by "
-        "default as --init or the variant has it", metavar="STRENGTH",
-    )  # fmt: skip
-
-    suppression: str | None = option(
-        None, "between which tokens that is: the eight around a token, or all; by default as "
-        "--init or the variant has it", choices=("neighbours", "all"),
-    )  # fmt: skip
-
-    set_cost_class: float = option(2.0, "matching: weight of the actor term")
-    set_cost_bbox: float = option(5.0, "matching: weight of the L1 distance of boxes")
-    set_cost_giou: float = option(2.0, "matching: weight of the generalised overlap")
-    actor_cost: str = option("focal", "matching: form of the actor term",
-                             choices=("focal", "probability"))  # fmt: skip
-    loss_actor: float = option(2.0, "weight of the actor loss")
-    loss_bbox: float = option(5.0, "weight of the L1 loss of boxes")
-    loss_giou: float = option(2.0, "weight of the overlap loss of boxes")
-    loss_action: float = option(1.0, "weight of the action loss")
-    actor_loss: str = option("focal", "form of the actor loss", choices=("focal", "bce"))
-    action_loss: str = option("bce", "form of the action loss", choices=("focal", "bce"))
-    eos_coef: float = option(0.1, "weight of silent tokens where --actor-loss is bce")
-    rival_weight: float = option(1.0, "weight of silent tokens on a person who has their token")
-    weak_loss: str = option(
-        "mil", "labels of whole videos ask that somebody does it (mil), or that everybody does "
-        "(copy)", choices=("mil", "copy"),
-    )  # fmt: skip
-    class_balance: float = option(
-        0.0, "how much more positives of rare classes weigh: exponent of median count / count"
-    )
-
-    loss_early: float = option(0.0, "weight of all these losses on features before the last stage")
-    loss_many: float | None = option(
-        None, "weight of the losses of heads that give a person several tokens; by default 1, "
-        "with --qat 0", metavar="WEIGHT",
-    )  # fmt: skip
-
-    teacher: str | None = option(None, "larger model to learn from as well", metavar="MODEL.pt")
-    distill_logits: float = option(1.0, "weight of the teacher's actor and action scores")
-    distill_boxes: float = option(2.0, "weight of the teacher's boxes")
-    distill_features: float = option(0.5, "weight of the teacher's features")
-
-    qat: bool = option(False, "train for int8: round as the export will; begins with --init")
-    qat_freeze_ranges: float = option(0.5, "share of the steps after which int8 ranges stay")
-    qat_freeze_norms: float = option(
-        0.0, "share of the steps after which BatchNorm's statistics stay; 0 keeps those of --init"
-    )
-
-    val_clips: int = option(500, "clips of a validation; 0 takes all")
-    val_every: int = option(1000, "steps from one validation to the next; 0 validates at the end")
-    save_every: int = option(200, "steps from one saved state to the next")
-    log_every: int = option(10, "steps from one line of the log to the next")
-    tensorboard: bool = option(True, "write TensorBoard logs beside log.jsonl")
-    quiet: bool = option(False, "no progress bar")
-    verbose: bool = option(False, "show tracebacks")
-    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
     def __post_init__(self) -> None:
-        for name in ("batch", "accumulate", "save_every", "log_every"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("steps", "limit_steps"):
-            if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
-        for name in ("seed", "val_clips", "val_every", "workers"):
-            if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 0)
-        for name in ("lr0", "epochs", "max_minutes"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{_flag(name)} is {value}, expected a number above 0")
-        for name in ("weight_decay", "clip_norm", "warmup_epochs", "distill_logits",
-                     "distill_boxes", "distill_features", "loss_early", "loss_many",
-                     "stem_lr"):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{_flag(name)} is {value}, expected 0 or more")
-        for name in ("lr_final", "ema", "drop_path"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= (1 if name == "lr_final" else 0.999999):
-                raise ConfigError(f"{_flag(name)} is {value}, expected a share from 0 to 1")
-        for name in ("flip", "mosaic", "qat_freeze_ranges", "qat_freeze_norms", "lr_hold",
-                     "class_balance"):  # fmt: skip
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(
-                    f"{_flag(name)} is {getattr(self, name)}, expected a share from 0 to 1"
-                )
+        check_options(self)
         if self.picture_hw is not None and min(self.picture_hw) < 1:
             raise ConfigError(f"--imgsz is {self.imgsz}, expected sides above 0")
-        if not 1 <= self.read_scale <= 4:
-            raise ConfigError(f"--read-scale is {self.read_scale}, expected 1 to 4")
-        if not 0.1 <= self.scale_low <= self.scale_high <= 10:
-            raise ConfigError(f"--scale-low is {self.scale_low} and --scale-high {self.scale_high}"
-                              ", expected 0.1 <= --scale-low <= --scale-high <= 10")  # fmt: skip
-        for name in ("data", "val_data", "cache", "out", "init", "teacher", "resume",
-                     "ignore_people", "exclude_videos"):  # fmt: skip
-            if getattr(self, name) == "":
-                raise ConfigError(f"{_flag(name)} is empty")
-        if self.qat and self.init is None:
-            raise ConfigError(
-                "--qat adapts weights that float training found; give --init MODEL.pt"
-            )
-        if self.qat and (self.teacher is not None or self.loss_early > 0 or self.many > 0):
-            raise ConfigError(
-                "--qat does not go with --teacher, --loss-early or --loss-many; leave them out"
-            )
-
-    @property
-    def rate(self) -> float:
-        """The highest learning rate."""
-        if self.lr0 is not None:
-            return self.lr0
-        return 1e-4 if self.qat else 2e-3
 
     @property
     def picture_hw(self) -> tuple[int, int] | None:
@@ -262,98 +74,350 @@ class TrainOptions:
             ) from None
         return height, width
 
-    def augments(self, word: str) -> bool:
-        """Return whether the clips of a data set, a part of `data`, are changed in each pass."""
-        return self.augment == "on" or (self.augment == "auto" and not is_drawn(word))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions(Section):
+    """What the model has that its variant leaves open; None is as --init or the variant has it."""
+
+    token_selection: str | None = option(
+        None, "which tokens become triplets; by default the variant's (halves)",
+        choices=("all", "centre", "centre_mean", "halves"),
+    )  # fmt: skip
+    box_reference: str | None = option(
+        None, "boxes as offsets from the token's place, or as they are (the method's ablation); by "
+        "default as --init has them, else token", choices=("token", "absolute"),
+    )  # fmt: skip
+    rivals: float | None = option(
+        None, "how strongly a token yields to a neighbour that bids more for the same person; by "
+        "default as --init or the variant has it", metavar="STRENGTH",
+    )  # fmt: skip
+    suppression: str | None = option(
+        None, "between which tokens that is: the eight around a token, or all; by default as "
+        "--init or the variant has it", choices=("neighbours", "all"),
+    )  # fmt: skip
+    drop_path: float | None = option(
+        None, "share of residual branches dropped, growing with depth", least=0, most=0.999999
+    )
 
     @property
-    def many(self) -> float:
+    def overrides(self) -> dict[str, object]:
+        """The values that are not None, by the names of the model's configuration."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipOptions(Section):
+    """Which clips, and what their labels mean."""
+
+    data: str = option(
+        dataclasses.MISSING, "data set to learn from, such as synthetic-train; several with + "
+        "between them, *NUMBER behind one that is to occur so often",
+    )  # fmt: skip
+    classes: str = option(
+        "own", "own: as each data set calls them; joint: those of the default model, which labels "
+        "of several data sets are joined to; or a table of your own (.yaml, .json)",
+    )  # fmt: skip
+    ignore_people: str | None = option(
+        None, "folder that `edge label` wrote for the videos of jhmdb:FOLDER or "
+        "ucf101-24:FOLDER: people in it who are none of the boxed actors are neither actors nor "
+        "background", metavar="DIR",
+    )  # fmt: skip
+    bystanders: str = option(
+        "silent", "people of drawn clips who do none of the actions: nobody, as on the device, or "
+        "actors, as a detector's labels have everybody on film", choices=("silent", "actors"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentOptions(Section):
+    """Whether and how clips are changed anew in each pass."""
+
+    augment: str = option(
+        "auto", "change clips anew in each pass (flip, size, window, colours, mosaic); auto: real "
+        "videos, not the synthetic world", choices=("auto", "on", "off"),
+    )  # fmt: skip
+    read_scale: float = option(
+        1.0, "with --augment: read (and keep) clips so much larger than the model's input",
+        least=1, most=4,
+    )  # fmt: skip
+    changes: AugmentConfig = section(AugmentConfig)
+
+    def applies_to(self, word: str) -> bool:
+        """Return whether the clips of a data set, a part of `--data`, are changed."""
+        return self.augment == "on" or (self.augment == "auto" and not is_drawn(word))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerOptions(Section):
+    """Length of the schedule, batches, and how weights move."""
+
+    epochs: float = option(100.0, "length of the schedule, passes over the data", above=0)
+    steps: int | None = option(
+        None, "length of the schedule in steps, in place of --epochs", least=1
+    )
+    batch: int = option(32, "clips of one step, over all processes and accumulated parts", least=1)
+    accumulate: int = option(1, "parts that a process cuts its share of a batch into", least=1)
+    optimizer: str = option(
+        "adamw", "muon: orthogonal steps for the matrices between channels, AdamW for the rest; it "
+        "learns faster from far away", choices=("adamw", "muon"),
+    )  # fmt: skip
+    lr0: float | None = option(
+        None, "highest learning rate; by default 2e-3, with --qat 1e-4", above=0
+    )
+    lr_final: float = option(0.01, "last learning rate, as a share of --lr0", least=0, most=1)
+    lr_hold: float = option(
+        0.0, "share of the steps at --lr0 before the rate begins to fall", least=0, most=1
+    )
+    stem_lr: float = option(
+        0.0, "learning rate of the stem, as a share of --lr0; 0 leaves it as it is", least=0
+    )
+    weight_decay: float = option(
+        0.05, "decay of weights; norms, biases and embeddings have none", least=0
+    )
+    warmup_epochs: float | None = option(
+        None, "linear warm-up; by default 3 % of the schedule", least=0
+    )
+    clip_norm: float = option(1.0, "largest norm of the gradient; 0 leaves it as it is", least=0)
+    ema: float = option(
+        0.999, "decay of the averaged weights, which are the ones saved", least=0, most=0.999999
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatcherConfig(Section):
+    """Weights of the matching cost.
+
+    Attributes:
+        alpha: Weight of an actor in the focal form, against 1 - alpha for background.
+        gamma: Focus of the focal form on what is wrong.
+    """
+
+    set_cost_class: float = option(2.0, "matching: weight of the actor term", least=0)
+    set_cost_bbox: float = option(5.0, "matching: weight of the L1 distance of boxes", least=0)
+    set_cost_giou: float = option(2.0, "matching: weight of the generalised overlap", least=0)
+    actor_cost: ActorCost = option(
+        "focal", "matching: form of the actor term", choices=("focal", "probability")
+    )
+    alpha: float = 0.25
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.set_cost_class == self.set_cost_bbox == self.set_cost_giou == 0:
+            raise ConfigError(
+                "set_cost_class, set_cost_bbox and set_cost_giou are all 0: nothing would tell "
+                "one matching from another"
+            )
+        _check_focal(self.alpha, self.gamma)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionConfig(Section):
+    """Weights and forms of the losses.
+
+    Attributes:
+        alpha: Weight of a positive in the focal forms, against 1 - alpha.
+        gamma: Focus of the focal forms on what is wrong.
+        class_weights: Weight of a positive of each class in the action loss; none are 1.
+    """
+
+    loss_actor: float = option(2.0, "weight of the actor loss", least=0)
+    loss_bbox: float = option(5.0, "weight of the L1 loss of boxes", least=0)
+    loss_giou: float = option(2.0, "weight of the overlap loss of boxes", least=0)
+    loss_action: float = option(1.0, "weight of the action loss", least=0)
+    actor_loss: LossForm = option("focal", "form of the actor loss", choices=("focal", "bce"))
+    action_loss: LossForm = option("bce", "form of the action loss", choices=("focal", "bce"))
+    eos_coef: float = option(
+        0.1, "weight of tokens without a person where --actor-loss is bce", least=0
+    )
+    duplicate_weight: float = option(
+        1.0, "weight of unmatched tokens whose box covers a person (IoU of 0.5 or more) that "
+        "another token is matched to", least=0, former="rival_weight",
+    )  # fmt: skip
+    weak_loss: WeakLoss = option(
+        "mil", "labels of whole videos ask that somebody does it (mil), or that everybody does "
+        "(copy)", choices=("mil", "copy"),
+    )  # fmt: skip
+    alpha: float = 0.25
+    gamma: float = 2.0
+    class_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _check_focal(self.alpha, self.gamma)
+        if not all(math.isfinite(weight) and weight > 0 for weight in self.class_weights):
+            raise ConfigError(f"class_weights are {self.class_weights}, expected numbers above 0")
+
+
+def _check_focal(alpha: float, gamma: float) -> None:
+    if not (0 <= alpha <= 1 and 0 <= gamma < math.inf):
+        raise ConfigError(f"alpha is {alpha} and gamma {gamma}, expected [0, 1] and 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossOptions(Section):
+    """Losses beside those of the criterion."""
+
+    class_balance: float = option(
+        0.0, "how much more positives of rare classes weigh: exponent of median count / count",
+        least=0, most=1,
+    )  # fmt: skip
+    loss_aux: float = option(
+        0.0, "weight of all these losses on features before the last stage", least=0,
+        former="loss_early",
+    )  # fmt: skip
+    loss_one_to_many: float | None = option(
+        None, "weight of the losses of heads that give a person several tokens; by default 1, "
+        "with --qat 0", metavar="WEIGHT", least=0, former="loss_many",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillOptions(Section):
+    """A teacher, and the weights of what it says."""
+
+    teacher: str | None = option(None, "larger model to learn from as well", metavar="MODEL.pt")
+    distill_logits: float = option(1.0, "weight of the teacher's actor and action scores", least=0)
+    distill_boxes: float = option(2.0, "weight of the teacher's boxes", least=0)
+    distill_features: float = option(0.5, "weight of the teacher's features", least=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QatOptions(Section):
+    """Training for int8."""
+
+    qat: bool = option(False, "train for int8: round as the export will; begins with --init")
+    qat_freeze_ranges: float = option(
+        0.5, "share of the steps after which int8 ranges stay", least=0, most=1
+    )
+    qat_freeze_norms: float = option(
+        0.0, "share of the steps after which BatchNorm's statistics stay; 0 keeps those of --init",
+        least=0, most=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationOptions(Section):
+    """What a run is validated on, and how often."""
+
+    val_data: str | None = option(
+        None, "data set to validate on; by default synthetic-val for synthetic-train, else none"
+    )
+    val_clips: int = option(500, "clips of a validation; 0 takes all", least=0)
+    val_every: int = option(
+        1000, "steps from one validation to the next; 0 validates at the end", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(Section):
+    """Where a run is kept, when a session of it ends, and what it runs on."""
+
+    out: str | None = option(None, "folder of the run; by default runs/train/<model>")
+    resume: str | None = option(None, "folder of a run to go on with, as it began", metavar="RUN")
+    overwrite: bool = option(False, "replace the run when it exists")
+    limit_steps: int | None = option(
+        None, "stop after so many steps of this session, and save", least=1
+    )
+    max_minutes: float | None = option(None, "stop after so many minutes, and save", above=0)
+    cache: str | None = option(
+        None, "folder to keep the clips of --data in, so that only the first pass makes them",
+        metavar="DIR",
+    )  # fmt: skip
+    precision: str = option(
+        "auto", "arithmetic: auto is bf16 on CUDA, fp32 on a CPU", choices=("auto", "fp32", "bf16")
+    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    norms: str = option(
+        "shared", "several processes: BatchNorm over the batch of all of them, which gives one "
+        "process's losses, or over each its own part of it, faster", choices=("shared", "own"),
+    )  # fmt: skip
+    compile: bool = option(False, "compile the model with torch.compile")
+    workers: int | None = option(
+        None, "processes that make clips; by default as cores allow", least=0
+    )
+    save_every: int = option(200, "steps from one saved state to the next", least=1)
+    log_every: int = option(10, "steps from one line of the log to the next", least=1)
+    tensorboard: bool = option(True, "write TensorBoard logs beside log.jsonl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """Flags of `edge train`."""
+
+    start: StartOptions = section(StartOptions)
+    clips: ClipOptions
+    exclude_videos: str | None = option(
+        None, "text file with a video a line: clips of kept features (features:FOLDER) that show "
+        "one of them are left out", metavar="FILE",
+    )  # fmt: skip
+    augment: AugmentOptions = section(AugmentOptions)
+    model: ModelOptions = section(ModelOptions)
+    optimizer: OptimizerOptions = section(OptimizerOptions)
+    matcher: MatcherConfig = section(MatcherConfig)
+    criterion: CriterionConfig = section(CriterionConfig)
+    losses: LossOptions = section(LossOptions)
+    distill: DistillOptions = section(DistillOptions)
+    qat: QatOptions = section(QatOptions)
+    validation: ValidationOptions = section(ValidationOptions)
+    seed: int = option(0, "of weights, order of clips and dropped branches", least=0)
+    run: RunOptions = section(RunOptions)
+    common: CommonOptions = section(CommonOptions)
+
+    @classmethod
+    def of(cls, **flags: Any) -> TrainOptions:
+        """Return options by the names of the flags, whatever their section.
+
+        Raises:
+            ConfigError: A value is out of range.
+
+        Example:
+            >>> TrainOptions.of(data="synthetic-train", lr0=1e-3).rate
+            0.001
+        """
+        return from_flat(cls, flags)
+
+    def with_flags(self, **flags: Any) -> TrainOptions:
+        """Return a copy in which some flags have other values."""
+        return from_flat(type(self), {**to_flat(self), **flags})
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.qat.qat and self.start.init is None:
+            raise ConfigError(
+                "--qat adapts weights that float training found; give --init MODEL.pt"
+            )
+        beside = self.losses.loss_aux > 0 or self.one_to_many > 0
+        if self.qat.qat and (self.distill.teacher is not None or beside):
+            raise ConfigError(
+                "--qat does not go with --teacher, --loss-aux or --loss-one-to-many; leave them out"
+            )
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate."""
+        if self.optimizer.lr0 is not None:
+            return self.optimizer.lr0
+        return 1e-4 if self.qat.qat else 2e-3
+
+    @property
+    def one_to_many(self) -> float:
         """Weight of the losses with several tokens a person."""
-        if self.loss_many is not None:
-            return self.loss_many
-        return 0.0 if self.qat else 1.0
+        if self.losses.loss_one_to_many is not None:
+            return self.losses.loss_one_to_many
+        return 0.0 if self.qat.qat else 1.0
 
     @property
     def folder(self) -> Path:
         """Where the run is kept."""
-        return Path(self.resume or self.out or f"runs/train/{self.model}")
+        return Path(self.run.resume or self.run.out or f"runs/train/{self.start.model}")
 
     @property
-    def validation(self) -> str | None:
+    def val_data(self) -> str | None:
         """The data set to validate on, if any."""
         # Also where it is the first of several.
-        if self.val_data is None and re.match("synthetic-train(?![^:+*])", self.data):
+        chosen = self.validation.val_data
+        if chosen is None and re.match("synthetic-train(?![^:+*])", self.clips.data):
             return "synthetic-val"
-        return self.val_data
-
-    def kept(self) -> dict[str, Any]:
-        """Return what is kept with the run, to go on with it or to repeat it by `--config`."""
-        plain = {
-            **dataclasses.asdict(self),
-            "lr0": self.rate,
-            "loss_many": self.many,
-        }
-        if len(split_mix(self.data)) == 1:
-            plain["augment"] = "on" if self.augments(self.data) else "off"
-        return {name: value for name, value in plain.items() if name not in _NOT_KEPT}
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """Return the flags of a run that was begun.
-
-    Raises:
-        ArtifactError: There is no run, or its configuration is damaged.
-    """
-    path = folder / CONFIG_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"no run to resume at {folder}: it has no {CONFIG_FILE}") from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{path} is not the configuration of a run")
-    return content
-
-
-def clear_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make room for a new run.
-
-    Raises:
-        ConfigError: There is a run, and it is not to be replaced.
-    """
-    if not (folder / CONFIG_FILE).exists():
-        return
-    if not overwrite:
-        raise ConfigError(
-            f"there is a run in {folder}; go on with it by --resume {folder}, name another --out, "
-            f"or replace it by --overwrite"
-        )
-    # The configuration goes last: without it there is nothing to go on with.
-    for path in [*(folder / name for name in RUN_FILES), *folder.glob("tensorboard/events.*")]:
-        path.unlink(missing_ok=True)
-    (folder / CONFIG_FILE).unlink()
-
-
-def check_same_run(options: TrainOptions, begun: dict[str, Any]) -> None:
-    """Refuse flags that would bend the loss curve of a run that was begun.
-
-    Raises:
-        ConfigError: A flag differs from the run's.
-    """
-    for name, value in options.kept().items():
-        if name not in _FREE and name in begun and begun[name] != value:
-            raise ConfigError(
-                f"{_flag(name)} is {value}, but the run in {options.folder} began with "
-                f"{begun[name]}; a resumed run goes on as it began. Start another with --init "
-                f"{options.folder}/last.pt"
-            )
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{_flag(name)} is {value}, expected {least} or more")
+        return chosen

@@ -7,76 +7,18 @@ cut into pieces.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou, share_inside
+from edge.training.config import CriterionConfig, LossForm
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets
 from edge.training.weak import Doubtful, bag_logits, likeliest, tokens_a_person
-from runtime.errors import ConfigError
-
-LossForm = Literal["focal", "bce"]
-WeakLoss = Literal["mil", "copy"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CriterionConfig:
-    """Weights and forms of the losses.
-
-    Attributes:
-        loss_actor: Weight of the actor loss, over all tokens.
-        loss_bbox: Weight of the L1 distance of matched boxes.
-        loss_giou: Weight of 1 - GIoU of matched boxes.
-        loss_action: Weight of the action loss of matched tokens, a sum over the classes.
-        actor_loss: "focal" or "bce" (then `eos_coef` weighs the silent tokens).
-        action_loss: "bce" or "focal".
-        eos_coef: Weight of a token without a person in the "bce" form.
-        alpha: Weight of a positive in the focal forms, against 1 - alpha.
-        gamma: Focus of the focal forms on what is wrong.
-        rival_weight: How many times more a silent token counts whose box covers a person (IoU of
-            at least a half) that another token answers for. Such tokens become duplicates; 1 treats
-            them as any other.
-        weak_loss: What "somebody of these does it" asks: "mil", of the bag as a whole; "copy", of
-            each of them.
-        class_weights: Weight of a positive of each class in the action loss; none are 1.
-    """
-
-    loss_actor: float = 2.0
-    loss_bbox: float = 5.0
-    loss_giou: float = 2.0
-    loss_action: float = 1.0
-    actor_loss: LossForm = "focal"
-    action_loss: LossForm = "bce"
-    eos_coef: float = 0.1
-    alpha: float = 0.25
-    gamma: float = 2.0
-    rival_weight: float = 1.0
-    weak_loss: WeakLoss = "mil"
-    class_weights: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        for name in ("loss_actor", "loss_bbox", "loss_giou", "loss_action", "gamma",
-                     "rival_weight", "eos_coef"):  # fmt: skip
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name} is {value}, expected 0 or more")
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha is {self.alpha}, expected a share in [0, 1]")
-        for name in ("actor_loss", "action_loss"):
-            if getattr(self, name) not in ("focal", "bce"):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected 'focal' or 'bce'")
-        if self.weak_loss not in ("mil", "copy"):
-            raise ConfigError(f"weak_loss is {self.weak_loss!r}, expected 'mil' or 'copy'")
-        if not all(math.isfinite(weight) and weight > 0 for weight in self.class_weights):
-            raise ConfigError(f"class_weights are {self.class_weights}, expected numbers above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,9 +148,9 @@ class SetCriterion:
         weight = torch.ones_like(actor)
         if config.actor_loss == "bce":
             weight.fill_(config.eos_coef)
-        if config.rival_weight != 1.0:
+        if config.duplicate_weight != 1.0:
             covers = _covers_somebody(outputs["pred_boxes"].detach(), targets)
-            weight = torch.where(covers, weight * config.rival_weight, weight)
+            weight = torch.where(covers, weight * config.duplicate_weight, weight)
         if targets.ignored is not None:
             on_ignored = _covers_ignored(outputs["pred_boxes"].detach(), targets, targets.ignored)
             weight = weight.masked_fill(on_ignored, 0.0)

@@ -6,10 +6,10 @@ import logging
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from edge.data.augment import AugmentConfig, Augmented
+from edge.data.augment import Augmented
 from edge.data.cache import DiskCache
 from edge.data.concat import ConcatDataset, counts_of
 from edge.data.problems import several
@@ -36,40 +36,29 @@ FEATURES = "features:"
 """Begins the name of a folder that `edge features` made."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validation:
-    """What a run is judged by.
-
-    Attributes:
-        clips: The clips.
-        columns: Which of the model's outputs stands for each of their classes.
-    """
-
-    clips: ClipDataset
-    columns: tuple[int, ...]
-
-
 def open_training(options: TrainOptions, shape: ClipSpec) -> ClipDataset:
     """Open what `--data` names: one data set, or several as one.
 
     Raises:
         ConfigError: A word names no data set, or a cache holds other clips.
     """
-    words = split_mix(options.data)
-    if options.bystanders == "actors" and not any(is_drawn(word) for word, _ in words):
+    words = split_mix(options.clips.data)
+    if options.clips.bystanders == "actors" and not any(is_drawn(word) for word, _ in words):
         raise ConfigError(
-            f"--bystanders actors is about drawn clips, and --data {options.data} has none; name "
-            "synthetic-train beside it, or leave --bystanders away"
+            f"--bystanders actors is about drawn clips, and --data {options.clips.data} has none; "
+            "name synthetic-train beside it, or leave --bystanders away"
         )
     named = [word for word, _ in words]
     # The flag may be about what a run is judged by alone.
-    judged = [] if options.validation is None else [options.validation]
-    people = open_labelled(options.ignore_people, [*named, *judged])
+    judged = [] if options.val_data is None else [options.val_data]
+    people = open_labelled(options.clips.ignore_people, [*named, *judged])
     if len(words) == 1 and words[0][1] == 1:
-        return _open_part(options, words[0][0], shape, options.cache, people)
+        return _open_part(options, words[0][0], shape, options.run.cache, people)
     parts: list[tuple[ClipDataset, int]] = []
     for word, times in words:
-        folder = None if options.cache is None else str(Path(options.cache) / _folder_of(word))
+        folder = (
+            None if options.run.cache is None else str(Path(options.run.cache) / _folder_of(word))
+        )
         dataset = _open_part(options, word, shape, folder, people)
         parts.append((dataset, times))
         logger.info("%s: %d clips, %d times; classes: %s", word, len(dataset), times,
@@ -91,9 +80,9 @@ def _open_part(
     if word.startswith(FEATURES):
         exclude = excluded_videos(options.exclude_videos)
         features = FeatureClips(Path(word.removeprefix(FEATURES)), exclude)
-        return joined(features, features.about.spec, options.classes)
-    augments = options.augments(word)
-    read = _larger(shape, options.read_scale) if augments else shape
+        return joined(features, features.about.spec, options.clips.classes)
+    augments = options.augment.applies_to(word)
+    read = _larger(shape, options.augment.read_scale) if augments else shape
     data = open_dataset(word, read, seed=options.seed, part="train")
     data = ignoring(data, word, people)
     if cache is not None and getattr(data, "by_pass", False):
@@ -101,18 +90,13 @@ def _open_part(
     elif cache is not None:
         spec = f"{word} (seed {options.seed})"
         data = DiskCache(data, cache, shape=read, spec=spec)
-    if options.bystanders == "actors" and is_drawn(word):
+    if options.clips.bystanders == "actors" and is_drawn(word):
         data = AddPersonClass(data)
-    data = joined(data, word, options.classes)
+    data = joined(data, word, options.clips.classes)
     if not augments:
         return data
-    changes = AugmentConfig(
-        flip=options.flip,
-        mosaic=options.mosaic,
-        scale_low=options.scale_low,
-        scale_high=options.scale_high,
-    )
-    return Augmented(data, changes, seed=options.seed, size_hw=(shape.height, shape.width))
+    size_hw = (shape.height, shape.width)
+    return Augmented(data, options.augment.changes, seed=options.seed, size_hw=size_hw)
 
 
 def excluded_videos(path: str | None) -> frozenset[str]:
@@ -139,37 +123,37 @@ def _larger(shape: ClipSpec, scale: float) -> ClipSpec:
 
 def open_validation(
     options: TrainOptions, shape: ClipSpec, class_names: Sequence[str]
-) -> Validation | None:
-    """Open what a run is judged by, if anything.
+) -> ClipDataset | None:
+    """Open what a run is validated on, if anything.
 
     Raises:
         ConfigError: It has a class that the model does not learn.
     """
-    if options.validation is None:
+    if options.val_data is None:
         return None
     # The first clips of real videos are those of a few videos: the limit spreads them.
     clips: ClipDataset
-    spec = options.validation
+    spec = options.val_data
     if spec.startswith(FEATURES):
         clips = FeatureClips(Path(spec.removeprefix(FEATURES)))
         spec = clips.about.spec
     else:
-        clips = open_dataset(options.validation, shape, limit=options.val_clips or None)
-    if options.ignore_people is not None and speaks_of_actors_only(options.validation):
-        clips = ignoring(clips, options.validation, LabelledPeople(Path(options.ignore_people)))
-    clips, _ = judged(clips, spec, class_names, options.classes)
+        clips = open_dataset(spec, shape, limit=options.validation.val_clips or None)
+    people = options.clips.ignore_people
+    if people is not None and speaks_of_actors_only(options.val_data):
+        clips = ignoring(clips, options.val_data, LabelledPeople(Path(people)))
+    clips, _ = judged(clips, spec, class_names, options.clips.classes)
     unknown = [name for name in clips.class_names if name not in class_names]
     if unknown:
         raise ConfigError(
-            f"--val-data {options.validation} has other classes than --data {options.data}: "
+            f"--val-data {options.val_data} has other classes than --data {options.clips.data}: "
             f"{several(unknown)}; expected some of {several(class_names, 20)}"
         )
     left_out = [name for name in class_names if name not in clips.class_names]
     if left_out:
         logger.info("%s does not know %s: left out of the validation",
-                    options.validation, several(left_out, 20))  # fmt: skip
-    names = list(class_names)
-    return Validation(clips=clips, columns=tuple(names.index(n) for n in clips.class_names))
+                    options.val_data, several(left_out, 20))  # fmt: skip
+    return clips
 
 
 def class_weights(dataset: ClipDataset, exponent: float) -> tuple[float, ...]:

@@ -66,6 +66,6 @@ def _place(model: BMViT) -> tuple[int, int]:
         if config.depths[0] > 1:
             return config.depths[0] - 2, config.channels[0]
     raise ConfigError(
-        "--loss-early needs a compact backbone whose last stage keeps its grid, and a block before "
+        "--loss-aux needs a compact backbone whose last stage keeps its grid, and a block before "
         f"it; {model.config.variant} has none"
     )

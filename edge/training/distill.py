@@ -7,7 +7,6 @@ tokens may differ; what is compared are the two tokens that answer for the same 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -15,37 +14,23 @@ from torch import Tensor
 
 from edge.model.bmvit import BMViT, BMViTConfig
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou
+from edge.training.config import DistillOptions
 from edge.training.learner import TokenTap
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets
 from runtime.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DistillConfig:
-    """Weights of what the teacher says.
-
-    Attributes:
-        logits: Of its actor and action probabilities (cross-entropy, summed over the classes).
-        boxes: Of its boxes (L1 and 1 - GIoU).
-        features: Of the features its heads read (1 - cosine, behind a learned projection).
-    """
-
-    logits: float = 1.0
-    boxes: float = 2.0
-    features: float = 0.5
-
-
 class Distiller:
     """Compares a student's tokens with a teacher's."""
 
     def __init__(
-        self, teacher: BMViT, matcher: HungarianMatcher, config: DistillConfig | None = None
+        self, teacher: BMViT, matcher: HungarianMatcher, config: DistillOptions | None = None
     ) -> None:
         """Take a trained teacher, on the student's device."""
         self.teacher = teacher.eval().requires_grad_(False)
         self.matcher = matcher
-        self.config = config or DistillConfig()
+        self.config = config or DistillOptions()
         self._tap = TokenTap(teacher)
 
     @property
@@ -86,9 +71,9 @@ class Distiller:
         parts = {name: value / max(1.0, num_people) for name, value in parts.items()}
         config = self.config
         total = (
-            config.logits * parts["distill_logits"]
-            + config.boxes * parts["distill_boxes"]
-            + config.features * parts["distill_features"]
+            config.distill_logits * parts["distill_logits"]
+            + config.distill_boxes * parts["distill_boxes"]
+            + config.distill_features * parts["distill_features"]
         )
         return total, {name: value.detach() for name, value in parts.items()}
 

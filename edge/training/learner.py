@@ -107,8 +107,8 @@ class Learner(nn.Module):
         other = self.trained is not model and not getattr(form, "keeps_heads", False)
         if other and (early or many or self._tap is not None):
             raise ConfigError(
-                "--teacher, --loss-early and --loss-many work on the model itself, not on another "
-                "form of it"
+                "--teacher, --loss-aux and --loss-one-to-many work on the model itself, not on "
+                "another form of it"
             )
         self.project: nn.Linear | None = None
         if self._tap is not None and teacher_channels is not None:

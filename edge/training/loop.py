@@ -11,12 +11,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from edge.training.config import CONFIG_FILE, TrainOptions
+from edge.training.config import TrainOptions
 from edge.training.learner import ModelForm, PlainForm
 from edge.training.loader import Share, batches_by_step, default_workers
 from edge.training.logs import Nobody, RunLog, Watcher
 from edge.training.memory import keep_freed_memory
 from edge.training.processes import start_processes
+from edge.training.run_folder import CONFIG_FILE, kept_flags
 from edge.training.schedule import Schedule
 from edge.training.session import REASONS, Reason, Session
 from edge.training.setup import build_parts
@@ -86,7 +87,7 @@ class Trainer:
         """
         self.options = options
         self.watcher = watcher or Nobody()
-        self.processes = start_processes(options.device, options.precision)
+        self.processes = start_processes(options.run.device, options.run.precision)
         if self.processes.device.type == "cpu":
             keep_freed_memory()
         self.parts = build_parts(options)
@@ -95,8 +96,8 @@ class Trainer:
             raise ConfigError("--qat learns from clips of frames, not from features")
         self.form = form or (PlainForm() if features is None else FeatureForm(features))
         self.share = Share(
-            batch=options.batch,
-            accumulate=options.accumulate,
+            batch=options.optimizer.batch,
+            accumulate=options.optimizer.accumulate,
             world_size=self.processes.world_size,
             rank=self.processes.rank,
         )
@@ -113,13 +114,13 @@ class Trainer:
             TrainingError: A loss or gradient is not finite; the message names the clips.
         """
         options = self.options
-        if options.resume is not None:
+        if options.run.resume is not None:
             self._load()
         logger.info("%s", self.processes.describe())
         self.stepper.start()
         log = self._open_log(options.folder)
         self.watcher.begin(self.progress.step, self.steps)
-        session = Session(limit_steps=options.limit_steps, max_minutes=options.max_minutes)
+        session = Session(limit_steps=options.run.limit_steps, max_minutes=options.run.max_minutes)
         try:
             with session:
                 reason = self._train(session, log)
@@ -145,14 +146,15 @@ class Trainer:
             progress.step += 1
             session.stepped()
             finished = progress.step == self.steps
-            if finished or progress.step % options.log_every == 0:
+            if finished or progress.step % options.run.log_every == 0:
                 self._log(log, time.monotonic() - since)
                 since = time.monotonic()
             reason = self._agreed(session)
-            due = options.val_every and progress.step % options.val_every == 0
+            every = options.validation.val_every
+            due = every and progress.step % every == 0
             if finished or due:
                 self._validate(log)
-            if finished or due or reason or progress.step % options.save_every == 0:
+            if finished or due or reason or progress.step % options.run.save_every == 0:
                 self._save()
             if reason and not finished:
                 return reason
@@ -160,7 +162,7 @@ class Trainer:
 
     def _batches(self) -> Iterator[list[Batch]]:
         options, device = self.options, self.processes.device
-        workers = options.workers
+        workers = options.run.workers
         if workers is None:
             workers = default_workers(device, self.share.world_size)
         return batches_by_step(
@@ -194,7 +196,7 @@ class Trainer:
         values = {name: total / steps for name, total in totals.items()}
         step = self.progress.step
         values["lr"] = self.stepper.schedule(step - 1)
-        values["clips_per_s"] = steps * self.options.batch / max(seconds, 1e-9)
+        values["clips_per_s"] = steps * self.options.optimizer.batch / max(seconds, 1e-9)
         if log is not None:
             log.write("train", step, values)
         self.watcher.stepped(step, values)
@@ -204,9 +206,9 @@ class Trainer:
             result = validate(
                 self.stepper.average.model,
                 self.stepper.config,
-                self.parts.validation.clips,
-                columns=self.parts.validation.columns,
-                limit=self.options.val_clips,
+                self.parts.validation,
+                class_names=self.parts.data.class_names,
+                limit=self.options.validation.val_clips,
                 batch=self.share.part,
                 device=self.processes.device,
             )
@@ -220,7 +222,7 @@ class Trainer:
         self.processes.barrier()
 
     def _write(self, name: str, words: str) -> None:
-        note = f"step {self.progress.step} of {self.steps} on {self.options.data}; {words}"
+        note = f"step {self.progress.step} of {self.steps} on {self.options.clips.data}; {words}"
         self.form.save(
             self.options.folder / name,
             self.stepper.average.model,
@@ -260,21 +262,22 @@ class Trainer:
         if self.processes.rank != 0:
             return None
         folder.mkdir(parents=True, exist_ok=True)
-        if self.options.resume is None:
-            text = json.dumps(self.options.kept(), indent=1) + "\n"
+        if self.options.run.resume is None:
+            text = json.dumps(kept_flags(self.options), indent=1) + "\n"
             write_atomically(folder / CONFIG_FILE, text)
-        return RunLog(folder, step=self.progress.step, tensorboard=self.options.tensorboard)
+        return RunLog(folder, step=self.progress.step, tensorboard=self.options.run.tensorboard)
 
 
 def schedule_of(options: TrainOptions, clips: int) -> Schedule:
     """Return the learning rate of each step for a data set of so many clips."""
-    epoch = clips / options.batch
-    steps = options.steps or max(1, round(options.epochs * epoch))
-    warmup = 0.03 * steps if options.warmup_epochs is None else options.warmup_epochs * epoch
+    flags = options.optimizer
+    epoch = clips / flags.batch
+    steps = flags.steps or max(1, round(flags.epochs * epoch))
+    warmup = 0.03 * steps if flags.warmup_epochs is None else flags.warmup_epochs * epoch
     return Schedule(
         lr0=options.rate,
-        lr_final=options.lr_final,
+        lr_final=flags.lr_final,
         warmup=round(warmup),
         steps=steps,
-        hold=options.lr_hold,
+        hold=flags.lr_hold,
     )

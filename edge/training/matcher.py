@@ -8,10 +8,8 @@ actions it names.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,53 +19,11 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou
+from edge.training.config import MatcherConfig
 from edge.training.targets import PackedTargets
 from runtime.errors import ConfigError, TrainingError
 
 Floats = npt.NDArray[np.float32]
-ActorCost = Literal["focal", "probability"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatcherConfig:
-    """Weights of the matching cost.
-
-    Attributes:
-        set_cost_class: Weight of the actor term.
-        set_cost_bbox: Weight of the L1 distance of cxcywh boxes, summed over the four.
-        set_cost_giou: Weight of the negative generalised overlap.
-        actor_cost: "focal": what the focal loss would fall by if the token were the one;
-            "probability": minus p(actor), as in DETR.
-        alpha: Weight of an actor in the focal form, against 1 - alpha for background.
-        gamma: Focus of the focal form on what is wrong.
-    """
-
-    set_cost_class: float = 2.0
-    set_cost_bbox: float = 5.0
-    set_cost_giou: float = 2.0
-    actor_cost: ActorCost = "focal"
-    alpha: float = 0.25
-    gamma: float = 2.0
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        for name in ("set_cost_class", "set_cost_bbox", "set_cost_giou"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name} is {value}, expected 0 or more")
-        if self.set_cost_class == self.set_cost_bbox == self.set_cost_giou == 0:
-            raise ConfigError(
-                "set_cost_class, set_cost_bbox and set_cost_giou are all 0: nothing would tell "
-                "one matching from another"
-            )
-        if self.actor_cost not in ("focal", "probability"):
-            raise ConfigError(
-                f"actor_cost is {self.actor_cost!r}, expected 'focal' or 'probability'"
-            )
-        if not (0 <= self.alpha <= 1 and self.gamma >= 0):
-            raise ConfigError(
-                f"alpha is {self.alpha} and gamma {self.gamma}, expected [0, 1] and 0 or more"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

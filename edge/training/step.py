@@ -60,28 +60,30 @@ class Stepper:
             parts.model,
             form,
             teacher_channels=channels,
-            early=options.loss_early > 0,
-            many=options.many > 0,
+            early=options.losses.loss_aux > 0,
+            many=options.one_to_many > 0,
         )
-        if processes.world_size > 1 and options.norms == "shared":
+        if processes.world_size > 1 and options.run.norms == "shared":
             share_batch_norms(self.learner)
         self.learner.to(device).train()
-        self.average: AveragedModel[nn.Module] = AveragedModel(self.learner.trained, options.ema)
+        self.average: AveragedModel[nn.Module] = AveragedModel(
+            self.learner.trained, options.optimizer.ema
+        )
         self.optimizer = optimizer_of(
             self.learner,
             lr=options.rate,
-            weight_decay=options.weight_decay,
-            kind=options.optimizer,
+            weight_decay=options.optimizer.weight_decay,
+            kind=options.optimizer.optimizer,
             products=torch.bfloat16 if processes.precision == "bf16" else None,
             slow=stem_parameters(parts.model),
-            slow_factor=options.stem_lr,
+            slow_factor=options.optimizer.stem_lr,
         )
         self._normalize = Normalize(self.config, device)
         self._gradient: _Gradient | None = None
 
     def start(self) -> None:
         """Compile if asked, and join the other processes; after a state was loaded."""
-        module = torch.compile(self.learner) if self.options.compile else self.learner
+        module = torch.compile(self.learner) if self.options.run.compile else self.learner
         self._module, self._stepped = self.processes.setup(cast(nn.Module, module), self.optimizer)
 
     def __call__(self, step: int, parts: list[Batch]) -> dict[str, Tensor]:
@@ -107,7 +109,7 @@ class Stepper:
                 for name, value in self._part(part, people).items():
                     row[name] = value if name not in row else row[name] + value
         norm = nn.utils.clip_grad_norm_(
-            self.learner.parameters(), self.options.clip_norm or math.inf
+            self.learner.parameters(), self.options.optimizer.clip_norm or math.inf
         )
         self._gradient = _Gradient(norm, step, clip_ids)
         self._stepped.step()
@@ -142,12 +144,12 @@ class Stepper:
         self.check()  # the device has long been behind it; the forward above is queued already
         losses = self.criterion(outputs, targets, num_people=people)
         total, values = losses.total, dict(losses.parts)
-        if self.options.loss_early > 0:
+        if self.options.losses.loss_aux > 0:
             early = {n[6:]: value for n, value in outputs.items() if n.startswith("early_")}
             extra = self.criterion(early, targets, num_people=people).total
-            total = total + self.options.loss_early * extra
+            total = total + self.options.losses.loss_aux * extra
             values["early"] = extra.detach()
-        if self.options.many > 0:
+        if self.options.one_to_many > 0:
             many = {n[5:]: value.float() for n, value in outputs.items() if n.startswith("many_")}
             extra = self.criterion.weigh(
                 many,
@@ -155,7 +157,7 @@ class Stepper:
                 self.assign_many(many, targets, self.centres),
                 num_people=people * MEAN_TOKENS,
             ).total
-            total = total + self.options.many * extra
+            total = total + self.options.one_to_many * extra
             values["many"] = extra.detach()
         if self.distiller is not None:
             with self.processes.autocast():

@@ -23,7 +23,7 @@ from edge.model.variants import build_model
 from edge.training.config import TrainOptions
 from runtime.decode import Detections
 from runtime.errors import ConfigError
-from runtime.options import OptionParser
+from runtime.options import OptionParser, to_flat
 from tests.edge.test_training_parts import TINY
 
 
@@ -135,12 +135,12 @@ def test_a_second_training_goes_on_from_the_first(
     assert first[first.index("--init") + 1] == "base.pt"
     assert second[second.index("--init") + 1] == str(tmp_path / "run" / "last.pt")
     before, after = (
-        OptionParser(prog="edge train").parse_into(TrainOptions, words[1:])
+        to_flat(OptionParser(prog="edge train").parse_into(TrainOptions, words[1:]))
         for words in (first, second)
     )
-    assert (before.imgsz, before.steps) == ("192", 700)
-    assert (after.imgsz, after.steps, after.data) == ("256", 350, before.data)
-    assert after.cache != before.cache
+    assert (before["imgsz"], before["steps"]) == ("192", 700)
+    assert (after["imgsz"], after["steps"], after["data"]) == ("256", 350, before["data"])
+    assert after["cache"] != before["cache"]
     assert export[export.index("--model") + 1] == str(tmp_path / "then" / "last.pt")
 
 
@@ -171,9 +171,13 @@ def test_folds_learn_from_kept_features_without_their_own_videos(
     cross_validation._learn(tmp_path / "fold1", CrossOptions(features=kept, init="base.pt"))
     train, _ = commands
     learns = OptionParser(prog="edge train").parse_into(TrainOptions, train[1:])
-    assert (learns.data, learns.classes, learns.init) == (kept, "joint", "base.pt")
+    assert (learns.clips.data, learns.clips.classes, learns.start.init) == (
+        kept,
+        "joint",
+        "base.pt",
+    )
     assert learns.exclude_videos == str(tmp_path / "fold1" / "judged-by.txt")
-    assert learns.validation is None
+    assert learns.val_data is None
 
 
 def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from edge.cli import main
 from edge.cli.train import parse
-from edge.training.config import CONFIG_FILE, TrainOptions
+from edge.training.config import TrainOptions
+from edge.training.run_folder import CONFIG_FILE, kept_flags
 from runtime.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -129,8 +130,8 @@ def test_a_stopped_run_says_so_by_its_exit_code(straight: Path, tmp_path: Path) 
 
 def begun(folder: Path, **changes: Any) -> TrainOptions:
     folder.mkdir()
-    options = TrainOptions(data="synthetic-train", **changes)
-    (folder / CONFIG_FILE).write_text(json.dumps(options.kept()))
+    options = TrainOptions.of(data="synthetic-train", **changes)
+    (folder / CONFIG_FILE).write_text(json.dumps(kept_flags(options)))
     return options
 
 
@@ -140,9 +141,9 @@ def test_a_resumed_run_takes_its_flags_from_its_folder(tmp_path: Path) -> None:
         folder, model="pico", lr0=0.003, tensorboard=False, token_selection="all", val_data="other"
     )
     resumed = parse(["--resume", str(folder), "--max-minutes", "5"])
-    assert resumed.kept() == options.kept()
+    assert kept_flags(resumed) == kept_flags(options)
     assert resumed.folder == folder
-    assert resumed.max_minutes == 5.0
+    assert resumed.run.max_minutes == 5.0
     with pytest.raises(ConfigError, match=r"--lr0 is 0\.1, but the run in"):
         parse([f"--resume={folder}", "--lr0", "0.1"])
 

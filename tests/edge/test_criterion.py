@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from edge.training.criterion import CriterionConfig, SetCriterion
+from edge.training.config import CriterionConfig
+from edge.training.criterion import SetCriterion
 from edge.training.targets import PackedTargets, Target, pack
 from runtime.errors import ConfigError, TrainingError
 
@@ -78,7 +79,7 @@ def test_a_perfect_answer_costs_nothing(actor_loss: str, action_loss: str) -> No
 )
 def test_the_order_of_tokens_does_not_matter(order: list[int], rival: float, form: str) -> None:
     outputs, targets = outputs_of(2, 7), packed([2, 3])
-    criterion = SetCriterion(config=CriterionConfig(rival_weight=rival, actor_loss=form))
+    criterion = SetCriterion(config=CriterionConfig(duplicate_weight=rival, actor_loss=form))
     shuffled = {name: value[:, order] for name, value in outputs.items()}
     straight, turned = criterion(outputs, targets), criterion(shuffled, targets)
     torch.testing.assert_close(straight.total, turned.total)
@@ -127,7 +128,7 @@ def test_degenerate_people_give_finite_gradients() -> None:
     outputs, people = outputs_of(1, 4), people_of([2])
     people[0]["boxes"][0] = torch.tensor([0.5, 0.5, 0.0, 0.0])
     people[0]["boxes"][1] = torch.tensor([0.0, 0.0, 0.0, 0.5])
-    SetCriterion(config=CriterionConfig(rival_weight=2.0))(
+    SetCriterion(config=CriterionConfig(duplicate_weight=2.0))(
         outputs, pack(people, CLASSES, CPU)
     ).total.backward()
     assert all(bool(torch.isfinite(value.grad).all()) for value in outputs.values())
@@ -170,7 +171,7 @@ def test_a_rival_of_the_matched_token_is_weighed() -> None:
         "pred_actor": torch.tensor([[1.0, 0.5, 0.5]], requires_grad=True),
         "pred_actions": torch.zeros(1, 3, CLASSES),
     }
-    config = CriterionConfig(rival_weight=4.0)
+    config = CriterionConfig(duplicate_weight=4.0)
     SetCriterion(config=config)(outputs, pack(people, CLASSES, CPU)).total.backward()
     matched, rival, background = outputs["pred_actor"].grad[0].tolist()
     assert matched < 0
@@ -210,7 +211,7 @@ def test_a_silent_token_on_somebody_ignored_is_asked_nothing(
     targets = pack(people, CLASSES, CPU)
     assert targets.ignored is not None
     assert targets.ignored.shape == (2, 2, 4)
-    config = CriterionConfig(actor_loss=form, rival_weight=3.0)
+    config = CriterionConfig(actor_loss=form, duplicate_weight=3.0)
     SetCriterion(config=config)(outputs, targets).total.backward()
     (matched, silent), other_clip = outputs["pred_actor"].grad.tolist()
     assert matched < 0  # the ignored box on the actor takes nothing from them
@@ -235,11 +236,11 @@ def test_an_error_names_the_clips() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        pytest.param({"loss_giou": -1.0}, "loss_giou", id="negative"),
+        pytest.param({"loss_giou": -1.0}, "--loss-giou", id="negative"),
         pytest.param({"alpha": 2.0}, "alpha", id="alpha"),
-        pytest.param({"actor_loss": "l2"}, "actor_loss", id="actor"),
-        pytest.param({"action_loss": "softmax"}, "action_loss", id="action"),
-        pytest.param({"rival_weight": float("nan")}, "rival_weight", id="rival"),
+        pytest.param({"actor_loss": "l2"}, "--actor-loss", id="actor"),
+        pytest.param({"action_loss": "softmax"}, "--action-loss", id="action"),
+        pytest.param({"duplicate_weight": float("nan")}, "--duplicate-weight", id="rival"),
     ],
 )
 def test_weights_that_cannot_be_are_refused(fields: dict[str, object], words: str) -> None:

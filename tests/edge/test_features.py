@@ -157,7 +157,7 @@ def options(kept: FeatureClips, out: Path, **more: object) -> TrainOptions:
         "stem_weights": "random", "steps": 3, "batch": 4, "workers": 0, "val_every": 0,
         "tensorboard": False, "log_every": 1,
     }  # fmt: skip
-    return TrainOptions(**{**flags, **more})
+    return TrainOptions.of(**{**flags, **more})
 
 
 def test_a_run_on_features_trains_all_but_the_stem(tmp_path, kept):

@@ -253,14 +253,14 @@ def test_edge_train_takes_the_flag(jhmdb: Path, labels: Path) -> None:
     from edge.training.data import open_training, open_validation
 
     write_labels(labels, {"catch/two.mp4": [track(0, PASSER)]})
-    options = TrainOptions(data=f"jhmdb:{jhmdb}+synthetic-train:4", augment="off",
+    options = TrainOptions.of(data=f"jhmdb:{jhmdb}+synthetic-train:4", augment="off",
                            val_data=f"jhmdb:{jhmdb}", ignore_people=str(labels))  # fmt: skip
     data = open_training(options, SHAPE)
     assert sum(len(data[index].ignored) for index in range(len(data))) == 2  # frames 0 and 1
     judged = open_validation(options, SHAPE, data.class_names)
     assert judged is not None
-    assert sum(len(judged.clips[index].ignored) for index in range(12)) == 6
+    assert sum(len(judged[index].ignored) for index in range(12)) == 6
     # Where only what a run is judged by is such a data set, the flag is about that.
-    drawn = TrainOptions(data="synthetic-train:4", val_data=f"jhmdb:{jhmdb}",
+    drawn = TrainOptions.of(data="synthetic-train:4", val_data=f"jhmdb:{jhmdb}",
                          ignore_people=str(labels))  # fmt: skip
     assert len(open_training(drawn, SHAPE)) == 4

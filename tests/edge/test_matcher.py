@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou, xyxy_to_cxcywh
-from edge.training.matcher import HungarianMatcher, MatcherConfig, Matches
+from edge.training.config import MatcherConfig
+from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets, Target, pack
 from runtime.errors import ConfigError, TrainingError
 
@@ -208,12 +209,12 @@ def test_overlap_of_known_boxes() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        pytest.param({"set_cost_bbox": -1.0}, "set_cost_bbox", id="negative"),
-        pytest.param({"set_cost_class": float("nan")}, "set_cost_class", id="nan"),
+        pytest.param({"set_cost_bbox": -1.0}, "--set-cost-bbox", id="negative"),
+        pytest.param({"set_cost_class": float("nan")}, "--set-cost-class", id="nan"),
         pytest.param(
             {"set_cost_class": 0.0, "set_cost_bbox": 0.0, "set_cost_giou": 0.0}, "all 0", id="none"
         ),
-        pytest.param({"actor_cost": "logit"}, "actor_cost", id="form"),
+        pytest.param({"actor_cost": "logit"}, "--actor-cost", id="form"),
         pytest.param({"alpha": 1.5}, "alpha", id="alpha"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_mosaic_shows_the_pictures_of_its_pass(stills: Path) -> None:
 
 
 def test_a_cache_does_not_stop_the_camera(stills: Path, tmp_path: Path) -> None:
-    options = TrainOptions(data=f"stills:{stills}", cache=str(tmp_path / "cache"), augment="off")
+    options = TrainOptions.of(data=f"stills:{stills}", cache=str(tmp_path / "cache"), augment="off")
     clips = open_training(options, SHAPE)
     assert not (tmp_path / "cache").exists()
     assert not np.array_equal(clips[0].frames_rgb, clips[3].frames_rgb)

@@ -21,10 +21,11 @@ from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
 from edge.training import data as training_data
-from edge.training.config import TrainOptions, check_same_run, clear_folder, read_run
+from edge.training.config import TrainOptions
 from edge.training.deep_supervision import EarlyHeads
 from edge.training.logs import read_log
 from edge.training.loop import Outcome, Trainer
+from edge.training.run_folder import check_same_run, clear_folder, kept_flags, read_run
 from runtime.errors import ArtifactError, ConfigError, TrainingError
 from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
@@ -78,7 +79,7 @@ def options_of(out: Path, **changes: Any) -> TrainOptions:
         "workers": 0, "log_every": 2, "save_every": 5, "device": "cpu", "tensorboard": False,
         "drop_path": 0.2, "augment": "off",
     }  # fmt: skip
-    return TrainOptions(**{**fields, **changes})
+    return TrainOptions.of(**{**fields, **changes})
 
 
 def losses_of(folder: Path) -> list[tuple[int, tuple[float, ...]]]:
@@ -214,7 +215,7 @@ def test_a_student_moves_towards_its_teacher(tmp_path: Path) -> None:
     wider = {"height": 64, "width": 64, "channels": (8, 32)}
     teacher = teacher_file(tmp_path / "teacher.pt", **wider)
     run = tmp_path / "run"
-    flags = {"teacher": teacher, "steps": 80, "lr0": 3e-3, "log_every": 10, "loss_many": 0.0}
+    flags = {"teacher": teacher, "steps": 80, "lr0": 3e-3, "log_every": 10, "loss_one_to_many": 0.0}
     Trainer(options_of(run, **flags)).run()
     rows = [row for row in read_log(run) if row["kind"] == "train"]
     for name in ("distill_boxes", "distill_features"):
@@ -236,7 +237,7 @@ def test_early_heads_learn_and_are_not_saved(
         "kv_strides": (4, 2, 2),
     }
     monkeypatch.setitem(VARIANTS, "pico-scratch", with_overrides(VARIANTS["pico-scratch"], **three))
-    Trainer(options_of(tmp_path, loss_early=0.5, steps=30, lr0=3e-3, log_every=10)).run()
+    Trainer(options_of(tmp_path, loss_aux=0.5, steps=30, lr0=3e-3, log_every=10)).run()
     rows = [row for row in read_log(tmp_path) if row["kind"] == "train"]
     assert rows[-1]["early"] < 0.95 * rows[0]["early"]
     names = load_checkpoint(tmp_path / "last.pt").model.state_dict()
@@ -261,8 +262,8 @@ def test_early_heads_of_a_single_stage_listen_before_its_last_block() -> None:
 
 def test_early_heads_need_a_place_of_the_same_grid(tmp_path: Path) -> None:
     # As `tiny_world` makes it, the last stage halves the grid.
-    with pytest.raises(ConfigError, match="--loss-early"):
-        Trainer(options_of(tmp_path, loss_early=0.5))
+    with pytest.raises(ConfigError, match="--loss-aux"):
+        Trainer(options_of(tmp_path, loss_aux=0.5))
 
 
 @pytest.mark.parametrize(
@@ -387,7 +388,7 @@ def test_another_form_of_the_model_is_trained_and_saved_by_its_own_means(tmp_pat
             assert isinstance(trained, Doubled)
             save_checkpoint(path, trained.inner, class_names=class_names, trained=True, note=note)
 
-    Trainer(options_of(tmp_path, steps=3, loss_many=0.0), form=Form()).run()
+    Trainer(options_of(tmp_path, steps=3, loss_one_to_many=0.0), form=Form()).run()
     assert steps == [0, 1, 2]
     assert load_checkpoint(tmp_path / "last.pt").trained
 
@@ -407,9 +408,10 @@ def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:
     options = options_of(tmp_path, steps=2)
     Trainer(options).run()
     begun = read_run(tmp_path)
-    check_same_run(replace(options, resume=str(tmp_path), max_minutes=3.0, workers=1), begun)
+    resumed = options_of(tmp_path, resume=str(tmp_path), max_minutes=3.0, workers=1)
+    check_same_run(resumed, begun)
     with pytest.raises(ConfigError, match=r"--lr0 is 0\.5, but the run .* began with 0\.002"):
-        check_same_run(replace(options, resume=str(tmp_path), lr0=0.5), begun)
+        check_same_run(options_of(tmp_path, resume=str(tmp_path), lr0=0.5), begun)
 
 
 def test_a_run_is_not_lost_by_another(tmp_path: Path) -> None:
@@ -430,12 +432,12 @@ def test_several_data_sets_are_learned_from_together(tmp_path: Path, weak: str) 
         tmp_path / "a", data="squares+jumping*2", val_data="squares-val", augment="on",
         weak_loss=weak, cache=str(tmp_path / "kept"), read_scale=1.5, steps=14,
     )  # fmt: skip
-    assert options.kept()["augment"] == "on"
+    assert kept_flags(options)["augment"] == "on"
     trainer = Trainer(options)
     assert len(trainer.parts.data) == 64 + 2 * 64
     assert trainer.parts.model.config.num_classes == 3
     assert trainer.parts.validation is not None
-    assert trainer.parts.validation.columns == (0, 1)
+    assert trainer.parts.validation.class_names == ("left", "right")
     outcome = trainer.run()
     assert outcome.best is not None
     best = load_checkpoint(tmp_path / "a" / "best.pt")

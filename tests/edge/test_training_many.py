@@ -121,7 +121,7 @@ def test_they_learn_and_are_not_saved(monkeypatch: pytest.MonkeyPatch, tmp_path:
     values = {}
     for weight in (0.0, 1.0):
         out = tmp_path / str(weight)
-        Trainer(TrainOptions(out=str(out), loss_many=weight, **options)).run()
+        Trainer(TrainOptions.of(out=str(out), loss_one_to_many=weight, **options)).run()
         values[weight] = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert "many" not in values[0.0]
     assert values[1.0]["many"] > 0
@@ -132,7 +132,7 @@ def test_they_learn_and_are_not_saved(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_int8_training_is_without_them_unless_asked_and_then_refused() -> None:
-    assert TrainOptions(data="squares").many == 1.0
-    assert TrainOptions(data="squares", qat=True, init="x.pt").many == 0.0
-    with pytest.raises(ConfigError, match="--loss-many"):
-        TrainOptions(data="squares", qat=True, init="x.pt", loss_many=0.5)
+    assert TrainOptions.of(data="squares").one_to_many == 1.0
+    assert TrainOptions.of(data="squares", qat=True, init="x.pt").one_to_many == 0.0
+    with pytest.raises(ConfigError, match="--loss-one-to-many"):
+        TrainOptions.of(data="squares", qat=True, init="x.pt", loss_one_to_many=0.5)

@@ -389,7 +389,7 @@ def test_the_input_picture_may_be_another(
 ) -> None:
     stem = None if model.endswith("scratch") else "random"
     parts = build_parts(
-        TrainOptions(model=model, data="synthetic-train:4", imgsz=words, stem_weights=stem)
+        TrainOptions.of(model=model, data="synthetic-train:4", imgsz=words, stem_weights=stem)
     )
     config = parts.model.config
     assert (config.height, config.width) == size
@@ -401,7 +401,9 @@ def test_weights_go_to_another_picture(tmp_path: Path) -> None:
     small, data = build_model("pico-scratch", num_classes=18, seed=3), "synthetic-train:4"
     names = open_dataset(data, SHAPE).class_names
     save_checkpoint(path, small, class_names=names, trained=True)
-    other = build_parts(TrainOptions(model="pico-scratch", data=data, init=str(path), imgsz="160"))
+    other = build_parts(
+        TrainOptions.of(model="pico-scratch", data=data, init=str(path), imgsz="160")
+    )
     assert other.model.config.height == 160
     mine, theirs = other.model.state_dict(), small.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
@@ -418,7 +420,7 @@ def test_weights_go_to_another_picture(tmp_path: Path) -> None:
 )
 def test_an_impossible_picture_is_one_sentence(words: str, says: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(says)):
-        build_parts(TrainOptions(model="pico-scratch", data="synthetic-train:4", imgsz=words))
+        build_parts(TrainOptions.of(model="pico-scratch", data="synthetic-train:4", imgsz=words))
 
 
 def test_weights_that_are_bound_to_their_picture_are_refused_at_another(tmp_path: Path) -> None:

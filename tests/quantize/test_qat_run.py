@@ -124,4 +124,4 @@ def test_a_model_on_a_stem_is_adapted(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_flags_that_do_not_go_together_are_refused(flags: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        TrainOptions(data="squares", qat=True, **flags)
+        TrainOptions.of(data="squares", qat=True, **flags)

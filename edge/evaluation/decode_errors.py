@@ -76,31 +76,35 @@ def read_clip(dataset: ClipDataset, index: int) -> ReadClip:
     return ReadClip(sample=sample, why=why, has_truth=False)
 
 
-class Losses:
-    """Counts the clips of a run that cannot be decoded, and says so while it runs."""
+class DecodeErrors:
+    """Counts the clips of a run that cannot be decoded, and warns of them while it runs."""
 
-    def __init__(self, clips: int) -> None:
-        """Count among so many clips."""
-        self._clips, self._count = clips, 0
+    def __init__(self, clips: int, *, then: str = "run again") -> None:
+        """Count among so many clips.
 
-    def add(self, lost: Sequence[tuple[str, str]]) -> None:
-        """Add clips by their name and the reason.
+        Args:
+            clips: Number of all clips.
+            then: What to do when the videos are mended, for the message.
+        """
+        self._clips, self._then, self._count = clips, then, 0
+
+    def add(self, clip_id: str, why: str) -> None:
+        """Add a clip by its name and the reason.
 
         Raises:
             CaptureError: They are more than a tenth of all clips by now.
         """
-        for clip_id, why in lost:
-            self._count += 1
-            if self._count <= MOST_NAMED:
-                logger.warning("clip %s cannot be decoded, the %d. of this run: %s",
-                               clip_id, self._count, why)  # fmt: skip
-            elif self._count == MOST_NAMED + 1:
-                logger.warning("further clips that cannot be decoded are counted, not named")
+        self._count += 1
+        if self._count <= MOST_NAMED:
+            logger.warning("clip %s cannot be decoded, the %d. of this run: %s",
+                           clip_id, self._count, why)  # fmt: skip
+        elif self._count == MOST_NAMED + 1:
+            logger.warning("further clips that cannot be decoded are counted, not named")
         if self._count * 10 > self._clips * MOST_IN_TEN:
             raise CaptureError(
                 f"{self._count} of {self._clips} clips cannot be decoded so far, more than a "
-                f"tenth, so that a figure would mean nothing; the last: {lost[-1][1]}. Mend the "
-                "videos (`edge data check --decode` finds them), then go on with --resume"
+                f"tenth, so that a figure would mean nothing; the last: {why}. Mend the videos "
+                f"(`edge data check --decode` finds them), then {self._then}"
             )
 
 

@@ -15,7 +15,7 @@ from edge.data.ava_files import read_detections, read_ground_truth
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe, Wrapped, without_frames
 from edge.data.subset import EvenSubset
-from edge.evaluation import undecodable
+from edge.evaluation import decode_errors
 from edge.evaluation import validate as validate_module
 from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
 from edge.evaluation.validate import ValOptions, ValReport, validate
@@ -268,7 +268,7 @@ def test_names_are_capped_and_counts_are_not(
     evaluate: Evaluate, whole: ClipDataset, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(undecodable, "MOST_NAMED", 1)
+    monkeypatch.setattr(decode_errors, "MOST_NAMED", 1)
     report = evaluate(Some(whole, [4, 5]))
     assert report.content["undecodable_clips"] == 2
     assert len(report.content["undecodable"]) == 1

@@ -1,0 +1,198 @@
+"""The one loop that runs a model over labelled clips, and counts what it finds.
+
+Training's validation, `edge val`, the export's choice of artifacts and the fit of thresholds all
+run it. What differs between them is the model, given as a function from clips to outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edge.data.annotations import place_of
+from edge.data.samples import ClipDataset, ClipSample
+from edge.data.video_labels import weak_classes
+from edge.evaluation.clips import F32, ClipMetrics, predict
+from edge.evaluation.decode_errors import DecodeErrors, ReadClip, read_clip
+from edge.evaluation.video_scores import VideoScores
+from runtime.decode import Detections
+from runtime.errors import ConfigError
+from runtime.preprocess import PreprocessConfig, normalize
+
+Outputs = tuple[F32, F32, F32]
+"""pred_boxes (N, 4) cxcywh, pred_actor (N,) logits and pred_actions (N, C) logits of one clip."""
+
+RunClips = Callable[[Sequence[ClipSample]], Sequence[Outputs]]
+"""A model: the outputs of each of some clips."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunClip:
+    """One clip and the model's outputs for it.
+
+    Attributes:
+        index: Of the clip in its data set.
+        read: The clip, as far as it could be read.
+        outputs: The model's; None where the clip cannot be decoded.
+    """
+
+    index: int
+    read: ReadClip
+    outputs: Outputs | None
+
+
+def run_clips(
+    dataset: ClipDataset, run: RunClips, indices: Iterable[int], *, batch: int = 1
+) -> Iterator[RunClip]:
+    """Run a model over clips, and yield each with its outputs.
+
+    Args:
+        dataset: The clips.
+        run: The model.
+        indices: Which clips.
+        batch: Clips that are given to the model together.
+    """
+    group: list[tuple[int, ReadClip]] = []
+    waiting = 0
+    for index in indices:
+        group.append((index, read_clip(dataset, index)))
+        waiting += not group[-1][1].why
+        if waiting == batch:
+            yield from _run_group(group, run)
+            group, waiting = [], 0
+    yield from _run_group(group, run)
+
+
+def _run_group(group: Sequence[tuple[int, ReadClip]], run: RunClips) -> Iterator[RunClip]:
+    decoded = [read.sample for _, read in group if not read.why]
+    outputs = iter(run(decoded) if decoded else ())
+    for index, read in group:
+        yield RunClip(index=index, read=read, outputs=None if read.why else next(outputs))
+
+
+def by_engine(run: Callable[[F32], Outputs], config: PreprocessConfig) -> RunClips:
+    """Return a model for `Evaluator` from a function that takes one normalised clip.
+
+    Args:
+        run: Maps a clip (1, T, 3, H, W) float32 to its outputs.
+        config: Size and normalisation of the clip.
+    """
+    return lambda samples: [run(normalize(sample.frames_rgb, config)) for sample in samples]
+
+
+def class_order(model: Sequence[str], data: Sequence[str], name: str = "the model") -> list[int]:
+    """Return which output of a model stands for each class of a data set.
+
+    A model may know more classes than the data set has.
+
+    Args:
+        model: Classes of the model, in the order of its outputs.
+        data: Classes of the data set.
+        name: What a message calls the model.
+
+    Raises:
+        ConfigError: It does not know one that the data set has.
+    """
+    unknown = sorted(set(data) - set(model))
+    if unknown:
+        beside = sorted(set(model) - set(data))
+        only = f"only the model knows {', '.join(beside[:6])}; " if beside else ""
+        raise ConfigError(
+            f"{name} has {len(model)} classes and the data set {len(data)}, and they differ: "
+            f"{only}only the data set knows {', '.join(unknown[:6])}. Evaluate a model on classes "
+            "that it was trained for"
+        )
+    return [list(model).index(name) for name in data]
+
+
+class Evaluator:
+    """Counts what a model finds in the clips of a data set.
+
+    Attributes:
+        metrics: Frame-mAP, actors, and what happens at a threshold.
+        videos: Scores of whole videos; None where no label is of a whole video.
+        left_out: Why each clip that could not be decoded was left out.
+    """
+
+    def __init__(self, dataset: ClipDataset, class_names: Sequence[str] | None = None) -> None:
+        """Prepare for a data set.
+
+        Args:
+            dataset: The clips, with their truth.
+            class_names: Classes of the model, in the order of its outputs; None are the data set's.
+
+        Raises:
+            ConfigError: The data set has a class that the model does not know.
+        """
+        self.dataset = dataset
+        self.metrics = ClipMetrics(dataset.class_names, weak=weak_classes(dataset))
+        self.videos = VideoScores.of(dataset)
+        self.left_out: list[str] = []
+        self._columns: list[int] | None = None
+        if class_names is not None and tuple(class_names) != tuple(dataset.class_names):
+            self._columns = class_order(class_names, dataset.class_names)
+
+    def add(self, index: int, sample: ClipSample, found: Detections) -> None:
+        """Add a clip and all tokens that the model gives for it, its classes the data set's."""
+        self.metrics.update(sample, found)
+        place = None if self.videos is None else place_of(self.dataset, index)
+        if self.videos is not None and place is not None:
+            self.videos.add(place, found)
+
+    def run(
+        self,
+        run: RunClips,
+        *,
+        batch: int = 1,
+        limit: int = 0,
+        errors: DecodeErrors | None = None,
+        step: str = "clips",
+        progress: Progress | None = None,
+        also: Callable[[ClipSample, Detections], None] | None = None,
+    ) -> ClipMetrics:
+        """Run a model over the clips; those that cannot be decoded are left out.
+
+        Args:
+            run: The model.
+            batch: Clips that are given to it together.
+            limit: How many clips, from the first; 0 takes all.
+            errors: Told of each clip that cannot be decoded; may refuse too many.
+            step: What `progress` calls the job.
+            progress: Told after each clip.
+            also: Told of each clip with the model's tokens, by all of the model's classes.
+
+        Returns:
+            `metrics`.
+
+        Raises:
+            CaptureError: `errors` refuses.
+            DecodeError: The model gave values that are not finite.
+        """
+        count = min(limit or len(self.dataset), len(self.dataset))
+        for clip in run_clips(self.dataset, run, range(count), batch=batch):
+            if clip.outputs is None:
+                self.left_out.append(clip.read.why)
+                if errors is not None:
+                    errors.add(clip.read.sample.clip_id, clip.read.why)
+                continue
+            found = predict(*clip.outputs)
+            if also is not None:
+                also(clip.read.sample, found)
+            if self._columns is not None:
+                found = replace(found, actions=found.actions[:, self._columns])
+            self.add(clip.index, clip.read.sample, found)
+            if progress is not None:
+                progress(step, clip.index + 1, count)
+        return self.metrics
+
+    def result(self, conf: float | None = None) -> dict[str, Any]:
+        """Return the figures as plain values, `video_auc` among them where there are any.
+
+        Args:
+            conf: Threshold on p(actor); None takes the best F1 on these clips.
+        """
+        found = {**self.metrics.result(conf), "undecodable_clips": len(self.left_out)}
+        return found if self.videos is None else {**found, "video_auc": self.videos.auc()}
