@@ -18,7 +18,8 @@ from edge.evaluation.decode_errors import DecodeErrors, ReadClip, read_clip
 from edge.evaluation.video_scores import VideoScores
 from runtime.decode import Detections
 from runtime.errors import ConfigError
-from runtime.preprocess import PreprocessConfig, normalize
+from runtime.preprocess import normalize
+from runtime.types import ClipSpec
 
 Outputs = tuple[F32, F32, F32]
 """pred_boxes (N, 4) cxcywh, pred_actor (N,) logits and pred_actions (N, C) logits of one clip."""
@@ -73,7 +74,7 @@ def _run_group(group: Sequence[tuple[int, ReadClip]], run: RunClips) -> Iterator
         yield RunClip(index=index, read=read, outputs=None if read.why else next(outputs))
 
 
-def by_engine(run: Callable[[F32], Outputs], config: PreprocessConfig) -> RunClips:
+def by_engine(run: Callable[[F32], Outputs], config: ClipSpec) -> RunClips:
     """Return a model for `Evaluator` from a function that takes one normalised clip.
 
     Args:

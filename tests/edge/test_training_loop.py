@@ -408,10 +408,10 @@ def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:
     options = options_of(tmp_path, steps=2)
     Trainer(options).run()
     begun = read_run(tmp_path)
-    resumed = options_of(tmp_path, resume=str(tmp_path), max_minutes=3.0, workers=1)
+    resumed = options.with_flags(resume=str(tmp_path), max_minutes=3.0, workers=1)
     check_same_run(resumed, begun)
     with pytest.raises(ConfigError, match=r"--lr0 is 0\.5, but the run .* began with 0\.002"):
-        check_same_run(options_of(tmp_path, resume=str(tmp_path), lr0=0.5), begun)
+        check_same_run(resumed.with_flags(lr0=0.5), begun)
 
 
 def test_a_run_is_not_lost_by_another(tmp_path: Path) -> None:
