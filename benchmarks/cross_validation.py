@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
     scores = VideoScores.of(dataset)
     if scores is None:
         raise ConfigError(f"{data} has no video_labels.csv; see --present of `edge label`")
-    folds = split_by_source(scores.labels, scores.weak[0], options.folds)
+    folds = split_by_source(scores.labels, scores.video_level[0], options.folds)
     chosen = (
         [int(word) for word in options.only.split(",")] if options.only else range(options.folds)
     )
@@ -311,7 +311,7 @@ def _metrics(dataset: Any, clips: Sequence[Found]) -> tuple[ClipMetrics, VideoSc
 
     scores = VideoScores.of(dataset)
     assert scores is not None  # the folds were cut by it
-    metrics = ClipMetrics(dataset.class_names, weak=scores.weak)
+    metrics = ClipMetrics(dataset.class_names, video_level=scores.video_level)
     for truth, place, found in clips:
         metrics.update(truth, found)
         scores.add(place, found)
@@ -324,7 +324,7 @@ def nested(scores: VideoScores, folds: Folds) -> dict[str, Any]:
     Returns:
         Accuracy with its interval over recordings, and false alarms per hour.
     """
-    videos = scores.videos(scores.weak[0])
+    videos = scores.videos(scores.video_level[0])
     fold_of = {name: fold for fold, test in enumerate(folds.test) for name in test}
     mine = np.array([fold_of[name] for name in videos.names])
     right, events = np.zeros(len(mine), bool), np.zeros(len(mine))

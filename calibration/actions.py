@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import Certainty, ClipDataset, ClipSample
-from edge.data.video_labels import weak_classes
+from edge.data.samples import ClipDataset, ClipSample
+from edge.data.video_labels import video_level_classes
 from edge.evaluation.average_precision import rank
 from edge.evaluation.boxes import best_truth, find_overlaps, first_claims
 from edge.evaluation.operating_point import OperatingPoint, best_f1
@@ -47,8 +47,8 @@ class ActionScores:
             dataset: Says which actions are labelled, and which only for whole videos.
             class_names: The model's actions, in the order of its scores.
         """
-        names, weak = tuple(dataset.class_names), set(weak_classes(dataset))
-        both = [i for i, name in enumerate(names) if name in class_names and i not in weak]
+        names, video_level = tuple(dataset.class_names), set(video_level_classes(dataset))
+        both = [i for i, name in enumerate(names) if name in class_names and i not in video_level]
         self.names = tuple(names[i] for i in both)
         self._of_data = both
         self._of_model = [list(class_names).index(name) for name in self.names]
@@ -96,9 +96,9 @@ class ActionScores:
         """Return who does what: (M + K, C)."""
         labels = sample.labels[:, self._of_data] > 0.5
         states = np.where(labels, _DONE, _NOT_DONE).astype(np.int8)
-        states[sample.known[:, self._of_data] != Certainty.KNOWN] = _UNKNOWN
+        states[~sample.label_mask[:, self._of_data]] = _UNKNOWN
         # Where the clip is silent about some action, so it may be about its bystanders.
-        silent = sample.certainty is not None
+        silent = not sample.label_mask.all()
         beside = np.full((len(sample.bystanders), len(self.names)),
                          _UNKNOWN if silent else _NOT_DONE, np.int8)  # fmt: skip
         return np.concatenate([states, beside])

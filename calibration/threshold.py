@@ -90,7 +90,7 @@ def fit_threshold(
         labels = np.ones((len(sample.boxes), 1), np.float32)
         anybody = replace(found, actions=np.zeros((len(found), 1), np.float32))
         metrics.add(sample.boxes, labels, sample.bystanders, anybody,
-                    undecided=sample.undecided, ignored=sample.ignored)  # fmt: skip
+                    ignore=sample.ignore, ignored=sample.ignored)  # fmt: skip
         if progress is not None:
             progress("fitting the threshold", index + 1, len(dataset))
     return threshold_of(metrics, actions)

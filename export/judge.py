@@ -10,7 +10,7 @@ from calibration.actions import ActionScores
 from calibration.threshold import FittedThreshold, threshold_of
 from edge.data.samples import ClipDataset, decodable_clips
 from edge.data.subset import EvenSubset
-from edge.data.video_labels import weak_classes
+from edge.data.video_labels import video_level_classes
 from edge.evaluation.clips import ClipMetrics, predict
 from export.base import Floats, OpenProgram, Outputs, Progress
 from runtime.errors import ConfigError
@@ -171,7 +171,7 @@ class Judge:
         progress: Progress | None,
         actions: ActionScores | None = None,
     ) -> ClipMetrics:
-        metrics = ClipMetrics(clips.class_names, weak=weak_classes(clips))
+        metrics = ClipMetrics(clips.class_names, video_level=video_level_classes(clips))
         for index, sample in decodable_clips(clips):
             answer = run(normalize(sample.frames_rgb, self.config))
             found = predict(*(output[0] for output in answer))

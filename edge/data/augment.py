@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from edge.data.samples import Certainty, ClipDataset, ClipSample, Wrapped
+from edge.data.samples import ClipDataset, ClipSample, Wrapped
 from edge.data.transforms import (
     Colours,
     Window,
@@ -208,7 +208,7 @@ def _placed(
     """
     width, height = (max(1, round(side)) for side in box_wh)
     window = None
-    whole = bool((sample.known == Certainty.SOMEBODY).any())
+    whole = bool((sample.bag_id >= 0).any())
     for _ in range(_TRIES):
         left, top = (
             int(random.integers(min(0, free), max(0, free) + 1))

@@ -194,7 +194,7 @@ class DiskCache(Wrapped):
             return  # made anew each time
         if without_frames(self.dataset, index) is not None:
             actors = bystanders = 0  # their truth is not read from here
-        elif max(actors, bystanders) > MOST_PEOPLE or sample.certainty is not None:
+        elif max(actors, bystanders) > MOST_PEOPLE or not sample.label_mask.all():
             return
         elif len(sample.ignored):
             return  # only data sets whose truth is known without the frames have them

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.data.samples import Certainty, ClipDataset, ClipSample, Wrapped
+from edge.data.samples import ClipDataset, ClipSample, Wrapped
 from runtime.errors import ConfigError
 
 
@@ -42,11 +42,12 @@ class ExpandClasses(Wrapped):
 
     def _wider(self, sample: ClipSample) -> ClipSample:
         shape = (len(sample.boxes), len(self._names))
-        labels = np.zeros(shape, np.float32)
-        certainty = np.full(shape, Certainty.UNKNOWN, np.uint8)
+        labels, label_mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        bag_id = np.full(shape, -1, np.int64)
         labels[:, self._columns] = sample.labels
-        certainty[:, self._columns] = sample.known
-        return replace(sample, labels=labels, certainty=certainty, bags=sample.together)
+        label_mask[:, self._columns] = sample.label_mask
+        bag_id[:, self._columns] = sample.bag_id
+        return replace(sample, labels=labels, label_mask=label_mask, bag_id=bag_id)
 
 
 class ConcatDataset:

@@ -22,7 +22,7 @@ import numpy as np
 from edge.data.folder import open_videos, read_fps, table_path
 from edge.data.media import DEFAULT_FPS, Media, MediaFolder
 from edge.data.problems import DataReport
-from edge.data.samples import U8, ClipSample
+from edge.data.samples import Bools, ClipSample
 from edge.data.table import I64, Table, TableRules, read_table
 from edge.data.timed_actions import CLASSES, TimedActions, read_actions
 from edge.data.video_clips import ClipTable, VideoClips, build_table
@@ -41,22 +41,22 @@ class TimedClips(VideoClips):
 
     def __init__(
         self, report: DataReport, shape: ClipSpec, clips: ClipTable, media: Mapping[str, Media],
-        certainty: U8,
+        label_mask: Bools,
     ) -> None:  # fmt: skip
-        """Hold what `open_gmdcsa24` found; `certainty` (K, C) is that of each clip's person.
+        """Hold what `open_gmdcsa24` found; `label_mask` (K, C) is that of each clip's person.
 
         Raises:
             ConfigError: There is no clip.
         """
         super().__init__(report, shape, clips, media, class_names=CLASSES,
                          label_ids=range(1, len(CLASSES) + 1), by_frame=False)  # fmt: skip
-        self._certainty = certainty
+        self._label_mask = label_mask
 
     def without_frames(self, index: int) -> ClipSample:
         """Return clip `index` with black frames: its truth is known without decoding."""
         sample = super().without_frames(index)
-        certainty = self._certainty[self._checked(index)]
-        return replace(sample, certainty=np.tile(certainty, (len(sample.boxes), 1)))
+        label_mask = self._label_mask[self._checked(index)]
+        return replace(sample, label_mask=np.tile(label_mask, (len(sample.boxes), 1)))
 
 
 def open_gmdcsa24(
@@ -157,14 +157,14 @@ def _clips(
     """Put keyframes, people, labels and what is known of them together."""
     labels: list[int] = []
     owners: list[int] = []
-    known: list[U8] = []
+    known: list[Bools] = []
     for rows, said in zip(chosen, actions, strict=True):
         for time in table.timestamp[rows].tolist():
-            done, certainty = said.at(time)
+            done, label_mask = said.at(time)
             numbers = sorted(CLASSES.index(name) for name in done)
             owners += [len(known)] * len(numbers)
             labels += numbers
-            known.append(certainty)
+            known.append(label_mask)
     rows = np.concatenate([*chosen, np.zeros(0, np.int64)])
     video = np.repeat(np.arange(len(chosen)), [len(part) for part in chosen])
     opened = list(media.values())
@@ -179,5 +179,5 @@ def _clips(
         label_actor=np.array(owners, np.int64),
         labels=np.array(labels, np.int64),
     )
-    certainty = np.stack(known) if known else np.zeros((0, len(CLASSES)), np.uint8)
-    return TimedClips(report, shape, clips, media, certainty)
+    label_mask = np.stack(known) if known else np.zeros((0, len(CLASSES)), bool)
+    return TimedClips(report, shape, clips, media, label_mask)

@@ -13,7 +13,7 @@ from edge.data.annotations import Tube, label_ids_of, tubes_of
 from edge.data.class_tables import PERSON, ClassTable, joins_of, told
 from edge.data.concat import counts_of
 from edge.data.joint_classes import JOINT_CLASSES, class_table
-from edge.data.samples import Certainty, ClipDataset, ClipSample, Wrapped
+from edge.data.samples import ClipDataset, ClipSample, Wrapped
 from edge.data.video_labels import VideoLabels, video_labels_of
 from runtime.errors import ConfigError
 
@@ -81,27 +81,27 @@ class RemapClasses(Wrapped):
 
     def _seen(self, sample: ClipSample) -> ClipSample:
         shape = (len(sample.boxes), len(self._names))
-        labels = np.zeros(shape, np.float32)
-        certainty = np.full(shape, Certainty.UNKNOWN, np.uint8)
-        certainty[:, self._absent] = Certainty.KNOWN
+        labels, label_mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        bag_id = np.full(shape, -1, np.int64)
+        label_mask[:, self._absent] = True
         for column, own in self._columns.items():
             labels[:, column] = sample.labels[:, own].max(axis=1)
-            codes = sample.known[:, own]
-            said = (labels[:, column] > 0.5) | (codes == Certainty.KNOWN).all(axis=1)
-            somebody = (codes == Certainty.SOMEBODY).any(axis=1)
-            doubt = np.where(somebody, np.uint8(Certainty.SOMEBODY), np.uint8(Certainty.UNKNOWN))
-            certainty[:, column] = np.where(said, np.uint8(Certainty.KNOWN), doubt)
+            does_it = labels[:, column] > 0.5
+            label_mask[:, column] = does_it | sample.label_mask[:, own].all(axis=1)
+            bags = sample.bag_id[:, own].max(axis=1)
+            bag_id[:, column] = np.where(label_mask[:, column], -1, bags)
         if self._person >= 0 and self._person not in self._columns:
             # Whether somebody acts may be unknown; then nothing is said of this, either.
-            acts = ~sample.undecided
+            acts = ~sample.ignore
             labels[acts, self._person] = 1.0
-            certainty[acts, self._person] = Certainty.KNOWN
+            label_mask[acts, self._person] = True
         for one, others in self._unknown:
             rows = np.flatnonzero(labels[:, one] > 0.5)
             for column in others:
-                certainty[rows[labels[rows, column] < 0.5], column] = Certainty.UNKNOWN
-        all_known = sample.certainty is None and not certainty.any()
-        return replace(sample, labels=labels, certainty=None if all_known else certainty)
+                silent = rows[labels[rows, column] < 0.5]
+                label_mask[silent, column] = False
+                bag_id[silent, column] = -1
+        return replace(sample, labels=labels, label_mask=label_mask, bag_id=bag_id)
 
     @property
     def class_counts(self) -> Mapping[str, float]:
@@ -130,9 +130,9 @@ class RemapClasses(Wrapped):
         labels = video_labels_of(self.dataset)
         if labels is None:
             return None
-        weak = np.zeros(len(self._names), bool)
+        video_level = np.zeros(len(self._names), bool)
         for column, own in self._columns.items():
-            weak[column] = labels.weak[own].any()
+            video_level[column] = labels.video_level[own].any()
         states = {}
         for video, state in labels.states.items():
             states[video] = np.full(len(self._names), -1, np.int8)
@@ -140,7 +140,7 @@ class RemapClasses(Wrapped):
                 # Somebody does one of them; nobody does any; else it is not known.
                 codes = state[own]
                 states[video][column] = 1 if (codes == 1).any() else codes.min()
-        return VideoLabels(weak=weak, states=states, sources=labels.sources)
+        return VideoLabels(video_level=video_level, states=states, sources=labels.sources)
 
     def tubes(self) -> list[Tube]:
         """Return the true tubes, by the number of their joint class."""
@@ -188,18 +188,12 @@ def _with_everybody(sample: ClipSample) -> ClipSample:
     more = len(sample.bystanders)
     labels = np.pad(sample.labels, ((0, more), (0, 1)))
     labels[:, -1] = 1.0
-    certainty, bags = sample.certainty, sample.bags
-    if certainty is not None:
-        certainty = np.pad(certainty, ((0, more), (0, 1)), constant_values=Certainty.KNOWN)
-    if bags is not None:
-        first = int(bags.max(initial=-1)) + 1
-        bags = np.concatenate([bags, np.arange(first, first + more)])
     return replace(
         sample,
         boxes=np.concatenate([sample.boxes, sample.bystanders]),
         labels=labels,
-        certainty=certainty,
-        bags=bags,
+        label_mask=np.pad(sample.label_mask, ((0, more), (0, 1)), constant_values=True),
+        bag_id=np.pad(sample.bag_id, ((0, more), (0, 1)), constant_values=-1),
         bystanders=np.zeros((0, 4), np.float32),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,17 +20,7 @@ logger = logging.getLogger(__name__)
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
-
-
-class Certainty(IntEnum):
-    """What is known of one person and one action."""
-
-    KNOWN = 0
-    """The label says it."""
-    SOMEBODY = 1
-    """Somebody of the person's bag does it; who is unknown. The label is 0."""
-    UNKNOWN = 2
-    """Nothing is known. The label is 0."""
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +37,11 @@ class ClipSample:
             are neither targets nor background: who finds them is neither right nor wrong.
         clip_id: Stable name, unique within the data set.
         size_wh: Width and height of the original frame, px.
-        certainty: uint8 (M, C), a `Certainty` for each label; None where all are known. Whether a
-            person without a label acts at all is unknown, too, where somebody of the bag does.
-        bags: int64 (M,), the bag of each person: those who were seen together, of whom one label
-            speaks. None is one bag.
+        label_mask: bool (M, C), whether the label is known; by default all are. A label that is
+            not known is 0.
+        bag_id: int64 (M, C), for a label that is not known: the number of the bag of people of whom
+            at least one does it, -1 where nothing is known. A person is in one bag at most; the
+            same number in two columns means the same people. By default there is no bag.
         features: int8 (K,), the features of a frozen stem in place of the frames, which are empty
             then (`edge.training.features`).
         feature_scales: float32, one number a channel of them.
@@ -63,29 +53,38 @@ class ClipSample:
     bystanders: F32
     clip_id: str
     size_wh: tuple[int, int]
-    certainty: U8 | None = None
-    bags: I64 | None = None
+    label_mask: Bools = field(default_factory=lambda: np.ones(0, bool))
+    bag_id: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     ignored: F32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     features: npt.NDArray[np.int8] | None = None
     feature_scales: F32 | None = None
 
-    @property
-    def known(self) -> U8:
-        """Return the certainty of every label, (M, C)."""
-        if self.certainty is None:
-            return np.zeros(self.labels.shape, np.uint8)
-        return self.certainty
+    def __post_init__(self) -> None:
+        shape = self.labels.shape
+        if self.label_mask.ndim == 1:  # the default
+            object.__setattr__(self, "label_mask", np.ones(shape, bool))
+        if self.bag_id.ndim == 1:
+            object.__setattr__(self, "bag_id", np.full(shape, -1, np.int64))
+        assert self.label_mask.shape == self.bag_id.shape == shape, (self.clip_id, shape)
+
+    def with_people(self, chosen: Bools) -> ClipSample:
+        """Return the clip with some of its M people only, by a mask (M,)."""
+        return replace(
+            self, boxes=self.boxes[chosen], labels=self.labels[chosen],
+            label_mask=self.label_mask[chosen], bag_id=self.bag_id[chosen],
+        )  # fmt: skip
+
+    def with_labels(self, labels: F32) -> ClipSample:
+        """Return the clip with other labels of its people, (M, C'), all of them known."""
+        shape = labels.shape
+        return replace(self, labels=labels, label_mask=np.ones(shape, bool),
+                       bag_id=np.full(shape, -1, np.int64))  # fmt: skip
 
     @property
-    def undecided(self) -> npt.NDArray[np.bool_]:
-        """Return of whom it is not known whether they act: no label, and not all is known, (M,)."""
-        doubt: npt.NDArray[np.bool_] = (self.known != Certainty.KNOWN).any(axis=1)
-        return doubt & ~(self.labels > 0.5).any(axis=1)
-
-    @property
-    def together(self) -> I64:
-        """Return the bag of every person, (M,)."""
-        return np.zeros(len(self.boxes), np.int64) if self.bags is None else self.bags
+    def ignore(self) -> Bools:
+        """Return of whom it is not known whether they act, (M,): no label, and not all known."""
+        acts = (self.labels > 0.5).any(axis=1)
+        return np.asarray(~acts & ~self.label_mask.all(axis=1), bool)
 
 
 # What data sets of videos have beside their clips (`annotations.py`).

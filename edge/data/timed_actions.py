@@ -13,12 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from edge.data.samples import Certainty
+from edge.data.samples import Bools
 from runtime.errors import ConfigError
-
-U8 = npt.NDArray[np.uint8]
 
 KINDS = ("ADL", "Fall")
 # As the files call it -> as it is called here. Sitting is no act of sitting down: another word.
@@ -61,10 +58,10 @@ class TimedActions:
     open: set[str] = field(default_factory=set)
     odd: list[str] = field(default_factory=list)
 
-    def at(self, time_s: float) -> tuple[list[str], U8]:
-        """Return what is done at a time, and what is known of each of `CLASSES` then."""
-        known = dict.fromkeys(CLASSES, Certainty.UNKNOWN)
-        known["person"] = Certainty.KNOWN
+    def at(self, time_s: float) -> tuple[list[str], Bools]:
+        """Return what is done at a time, and of which of `CLASSES` it is known then, (C,)."""
+        known = dict.fromkeys(CLASSES, False)
+        known["person"] = True
         running = [span for span in self.spans if span[1] <= time_s <= span[2]]
         postures = [name for name, _, _ in running if name in POSTURES]
         if postures:
@@ -73,14 +70,14 @@ class TimedActions:
             acts = (name for name in CLASSES[1:] if name not in POSTURES)
             for name in (*others, *acts):
                 if name not in self.open:
-                    known[name] = Certainty.KNOWN
+                    known[name] = True
         done = ["person"]
         for name, start, _ in running:
             if name == "fall" and time_s > start + FALLING_S + 1e-6:
                 continue
-            known[name] = Certainty.KNOWN
+            known[name] = True
             done.append(name)
-        return list(dict.fromkeys(done)), np.array([known[name] for name in CLASSES], np.uint8)
+        return list(dict.fromkeys(done)), np.array([known[name] for name in CLASSES])
 
 
 def understand(text: str) -> TimedActions:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge.data.clips import resize_rgb
-from edge.data.samples import F32, U8, Certainty, ClipSample
+from edge.data.samples import F32, I64, U8, ClipSample
 from runtime.errors import ConfigError
 
 # About the mean of training pixels (0.45 of 255): what lies outside of a frame.
@@ -96,9 +95,8 @@ def flip(sample: ClipSample, pairs: Sequence[tuple[int, int]] = ()) -> ClipSampl
         bystanders=_mirrored(sample.bystanders),
         ignored=_mirrored(sample.ignored),
         labels=np.ascontiguousarray(sample.labels[:, order]),
-        certainty=None
-        if sample.certainty is None
-        else np.ascontiguousarray(sample.certainty[:, order]),
+        label_mask=np.ascontiguousarray(sample.label_mask[:, order]),
+        bag_id=np.ascontiguousarray(sample.bag_id[:, order]),
     )
 
 
@@ -152,21 +150,19 @@ def crop(
         frames_rgb=resize_rgb(_cut(sample.frames_rgb, window), height, width),
         boxes=boxes,
         labels=sample.labels[stays],
-        certainty=_still_certain(sample, stays),
-        bags=None if sample.bags is None else sample.bags[stays],
+        label_mask=sample.label_mask[stays],
+        bag_id=_whole_bags(sample.bag_id, stays),
         bystanders=bystanders,
         ignored=ignored,
         size_wh=size_wh,
     )
 
 
-def _still_certain(sample: ClipSample, stays: npt.NDArray[np.bool_]) -> U8 | None:
-    """Return what is known of those who stay: who left may have been the one who did it."""
-    if sample.certainty is None:
-        return None
-    left = np.isin(sample.together, sample.together[~stays])
-    doubtful = left[:, None] & (sample.certainty == Certainty.SOMEBODY)
-    return np.where(doubtful, np.uint8(Certainty.UNKNOWN), sample.certainty)[stays]
+def _whole_bags(bag_id: I64, stays: npt.NDArray[np.bool_]) -> I64:
+    """Return the bags of those who stay: who left may have been the one who did it."""
+    torn = (bag_id[stays][:, None] == bag_id[~stays][None]).any(axis=1)
+    whole: I64 = np.where(torn, np.int64(-1), bag_id[stays])
+    return whole
 
 
 def shares_kept(boxes: F32, window: Window, size_wh: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -280,22 +276,18 @@ def mosaic(
         frames_rgb=canvas,
         boxes=np.concatenate([part.boxes for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
-        **_doubts(parts),
+        label_mask=np.concatenate([part.label_mask for part in parts]),
+        bag_id=_bags_side_by_side([part.bag_id for part in parts]),
         bystanders=np.concatenate([part.bystanders for part in parts]),
         ignored=np.concatenate([part.ignored for part in parts]),
         clip_id="+".join(sample.clip_id for sample in samples),
     )
 
 
-def _doubts(parts: Sequence[ClipSample]) -> dict[str, Any]:
-    """Return certainty and bags of clips side by side: a bag stays with the people of its clip."""
-    if all(part.certainty is None for part in parts):
-        return {"certainty": None, "bags": None}
-    bags, first = [], 0
-    for part in parts:
-        bags.append(part.together + first)
-        first = int(bags[-1].max(initial=first - 1)) + 1
-    return {
-        "certainty": np.concatenate([part.known for part in parts]),
-        "bags": np.concatenate(bags),
-    }
+def _bags_side_by_side(parts: Sequence[I64]) -> I64:
+    """Return the bags of clips side by side: a bag stays with the people of its clip."""
+    renumbered, first = [], 0
+    for bag_id in parts:
+        renumbered.append(np.where(bag_id >= 0, bag_id + first, -1))
+        first = int(renumbered[-1].max(initial=first - 1)) + 1
+    return np.concatenate(renumbered)

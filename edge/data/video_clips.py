@@ -160,8 +160,8 @@ class VideoClips:
         counts = np.bincount(clips.labels, minlength=len(self.class_names))
         report.per_class = dict(zip(self.class_names, counts.tolist(), strict=True))
         if self.video_labels is not None:
-            weak = self.video_labels.weak
-            for label in np.flatnonzero(weak).tolist():
+            video_level = self.video_labels.video_level
+            for label in np.flatnonzero(video_level).tolist():
                 state = self._states()[:, label]
                 report.notes.append(
                     f"{self.class_names[label]} is said of whole videos; clips in which somebody "
@@ -230,8 +230,8 @@ class VideoClips:
         """
         index = self._checked(index)
         boxes, labels, bystanders = self._clips.people(index, len(self.class_names))
-        weak = self.video_labels
-        if weak is not None and weak.somebody_acts(self._names[self._clips.video[index]]):
+        said, video = self.video_labels, self._names[self._clips.video[index]]
+        if said is not None and said.somebody_acts(video):
             nothing = np.zeros((len(bystanders), labels.shape[1]), np.float32)
             boxes, labels = np.concatenate([boxes, bystanders]), np.concatenate([labels, nothing])
             bystanders = bystanders[:0]
@@ -261,17 +261,18 @@ class VideoClips:
         place, shape = self.where(index), self.shape
         boxes, labels, bystanders = self.truth(index)
         mark = f"{place.frame:06d}" if self._by_frame else f"{place.timestamp:010.3f}"
-        return ClipSample(
+        sample = ClipSample(
             frames_rgb=np.zeros(shape.frames_shape, np.uint8),
             boxes=boxes,
             labels=labels,
             bystanders=bystanders,
             clip_id=f"{place.video}/{mark}",
             size_wh=self._sizes_wh[place.video],
-            certainty=None
-            if self.video_labels is None
-            else self.video_labels.certainty(place.video, labels),
         )
+        if self.video_labels is None:
+            return sample
+        label_mask, bag_id = self.video_labels.masks(place.video, labels)
+        return replace(sample, label_mask=label_mask, bag_id=bag_id)
 
     def _checked(self, index: int) -> int:
         index = operator.index(index)

@@ -3,8 +3,8 @@
     video_labels.csv         video,label,present: 1 somebody in this video does it, 0 nobody does
     groups.csv               optional: video,source of videos that were cut from one recording
 
-Neither has a header. A class with a row here is weak: in a video without a row for it, nothing is
-known of those who do not carry it as a label of their own.
+Neither has a header. A class with a row here is one of whole videos: in a video without a row for
+it, nothing is known of those who do not carry it as a label of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from edge.data.media import MediaFolder
 from edge.data.problems import DataReport, Problem
-from edge.data.samples import F32, U8, Certainty, ClipDataset
+from edge.data.samples import F32, I64, Bools, ClipDataset
 from edge.data.table import Table
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
@@ -29,7 +29,6 @@ LABELS_FILE, GROUPS_FILE = "video_labels.csv", "groups.csv"
 NO_ROW = -1
 
 I8 = npt.NDArray[np.int8]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +36,18 @@ class VideoLabels:
     """What is said of whole videos.
 
     Attributes:
-        weak: (C,) bool, the classes that have a row for any video.
+        video_level: (C,) bool, the classes that have a row for any video.
         states: For each video that has a row, int8 (C,): 1, 0, or `NO_ROW`.
         sources: Which recording a video is from, where that is known.
     """
 
-    weak: Bools
+    video_level: Bools
     states: Mapping[str, I8]
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def state(self, video: str) -> I8:
         """Return 1, 0 or `NO_ROW` for each class of a video."""
-        return self.states.get(video, np.full(len(self.weak), NO_ROW, np.int8))
+        return self.states.get(video, np.full(len(self.video_level), NO_ROW, np.int8))
 
     def source(self, video: str) -> str:
         """Return the recording that a video is from; where that is not known, the video itself."""
@@ -58,19 +57,16 @@ class VideoLabels:
         """Tell whether somebody in a video does something, nobody knows who."""
         return bool((self.state(video) == 1).any())
 
-    def certainty(self, video: str, labels: F32) -> U8:
-        """Return what is known of people (M, C) at a keyframe of a video, given their own labels.
+    def masks(self, video: str, labels: F32) -> tuple[Bools, I64]:
+        """Return `label_mask` and `bag_id` of the people (M, C) at a keyframe of a video.
 
         Who carries a label does it. Where somebody carries it, the video's row is answered, and
-        says nothing of the others.
+        says nothing of the others; else all of them are a bag.
         """
-        state = self.state(video)
-        codes = np.full(state.shape, Certainty.KNOWN, np.uint8)
-        codes[self.weak & (state == NO_ROW)] = Certainty.UNKNOWN
-        codes[state == 1] = Certainty.SOMEBODY
-        own = labels > 0.5
-        codes[(state == 1) & own.any(axis=0)] = Certainty.UNKNOWN
-        return np.where(own, np.uint8(Certainty.KNOWN), codes[None])
+        state, own = self.state(video), labels > 0.5
+        label_mask = own | ((state == 0) | ~self.video_level)[None]
+        bag = (state == 1) & ~own.any(axis=0)
+        return label_mask, np.where(bag[None] & ~own, 0, -1).astype(np.int64)
 
 
 def video_labels_of(dataset: ClipDataset) -> VideoLabels | None:
@@ -79,10 +75,10 @@ def video_labels_of(dataset: ClipDataset) -> VideoLabels | None:
     return labels if isinstance(labels, VideoLabels) else None
 
 
-def weak_classes(dataset: ClipDataset) -> list[int]:
+def video_level_classes(dataset: ClipDataset) -> list[int]:
     """Return the classes of a data set that are said of whole videos."""
     labels = video_labels_of(dataset)
-    return [] if labels is None else [int(index) for index in np.flatnonzero(labels.weak)]
+    return [] if labels is None else [int(index) for index in np.flatnonzero(labels.video_level)]
 
 
 def read_video_labels(
@@ -126,9 +122,11 @@ def read_video_labels(
             states.setdefault(name, np.full(classes, NO_ROW, np.int8))
             states[name][class_of[label - 1]] = present
     _check_nobody(path, table, states, rows, class_of, report)
-    weak = np.zeros(classes, bool)
-    weak[[class_of[label - 1] for _, label in rows]] = True
-    return VideoLabels(weak=weak, states=states, sources=_sources(root, names, report))
+    video_level = np.zeros(classes, bool)
+    video_level[[class_of[label - 1] for _, label in rows]] = True
+    return VideoLabels(
+        video_level=video_level, states=states, sources=_sources(root, names, report)
+    )
 
 
 def _sources(root: Path, names: _Names, report: DataReport) -> dict[str, str]:

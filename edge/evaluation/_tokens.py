@@ -37,7 +37,7 @@ class Tokens:
         on: (R,) the actor that each token overlaps most, of all clips' actors; -1 for none.
         hit: (R,) whether it is the best token on that actor.
         on_bystander: (R,) whether it overlaps a bystander enough.
-        on_undecided: (R,) whether it overlaps nobody else enough than one of whom it is not known
+        on_ignored: (R,) whether it overlaps nobody else enough than one of whom it is not known
             whether they act.
     """
 
@@ -50,7 +50,7 @@ class Tokens:
     on: I64
     hit: Bools
     on_bystander: Bools
-    on_undecided: Bools
+    on_ignored: Bools
 
 
 def join(
@@ -58,7 +58,7 @@ def join(
     boxes: Sequence[F32],
     labels: Sequence[F32],
     bystanders: Sequence[F32],
-    undecided: Sequence[F32],
+    ignore: Sequence[F32],
     *,
     num_classes: int,
     iou: float,
@@ -70,7 +70,7 @@ def join(
         boxes: Actors of each clip, (M, 4).
         labels: What they do, (M, C).
         bystanders: Those who do nothing, (K, 4).
-        undecided: Those of whom it is not known whether they act, (U, 4).
+        ignore: Those of whom it is not known whether they act, (U, 4).
         num_classes: C.
         iou: Least overlap.
     """
@@ -84,8 +84,8 @@ def join(
     on[token] = truth
     hit = np.zeros(len(clip), dtype=bool)
     hit[token] = first_claims(token, truth, places(np.argsort(-actor, kind="stable")))
-    on_bystander, on_undecided = (
-        _touches(clip, xyxy, beside, iou) for beside in (bystanders, undecided)
+    on_bystander, on_ignored = (
+        _touches(clip, xyxy, beside, iou) for beside in (bystanders, ignore)
     )
     return Tokens(
         clip=clip,
@@ -97,7 +97,7 @@ def join(
         on=on,
         hit=hit,
         on_bystander=on_bystander,
-        on_undecided=on_undecided & ~on_bystander & (on < 0),
+        on_ignored=on_ignored & ~on_bystander & (on < 0),
     )
 
 

@@ -95,22 +95,22 @@ class ClipMetrics:
     """Collects clips and their triplets, then counts."""
 
     def __init__(
-        self, class_names: Sequence[str], *, iou: float = 0.5, weak: Sequence[int] = ()
+        self, class_names: Sequence[str], *, iou: float = 0.5, video_level: Sequence[int] = ()
     ) -> None:
         """Prepare for clips of these classes.
 
         Args:
             class_names: Names of the C actions.
             iou: Least overlap of a hit.
-            weak: Classes of which it is not known who does them; frame-mAP leaves them out.
+            video_level: Classes of which it is not known who does them; frame-mAP leaves them out.
         """
         self.class_names = tuple(class_names)
-        self.iou, self.weak = iou, frozenset(weak)
+        self.iou, self.video_level = iou, frozenset(video_level)
         self._found: list[Detections] = []
         self._boxes: list[F32] = []
         self._labels: list[F32] = []
         self._bystanders: list[F32] = []
-        self._undecided: list[F32] = []
+        self._ignore: list[F32] = []
         self._ignored: list[F32] = []
         self._cached: Tokens | None = None
         self._frames: FrameMetrics | None = None
@@ -131,16 +131,16 @@ class ClipMetrics:
         """
         self.add(
             sample.boxes, sample.labels, sample.bystanders, detections,
-            undecided=sample.undecided, ignored=sample.ignored,
+            ignore=sample.ignore, ignored=sample.ignored,
         )  # fmt: skip
 
     def add(
         self, boxes: F32, labels: F32, bystanders: F32, detections: Detections,
-        undecided: Bools | None = None, ignored: F32 | None = None,
+        ignore: Bools | None = None, ignored: F32 | None = None,
     ) -> None:  # fmt: skip
         """Add one clip by its truth: boxes (M, 4), labels (M, C), bystanders (K, 4).
 
-        Those of whom it is not known whether they act, `undecided` (M,), are no actors; a token on
+        Those of whom it is not known whether they act, `ignore` (M,), are no actors; a token on
         one of them is neither right nor wrong where actors are counted, and no action of theirs is
         known to be right. So is a token on somebody `ignored` (I, 4), and on nobody else. Frame-mAP
         counts both as errors, as published protocols do.
@@ -151,11 +151,11 @@ class ClipMetrics:
                 f"got labels {labels.shape} and scores {detections.actions.shape}, expected "
                 f"{classes} classes: {', '.join(self.class_names)}"
             )
-        acts = np.ones(len(boxes), bool) if undecided is None else ~undecided
+        acts = np.ones(len(boxes), bool) if ignore is None else ~ignore
         self._found.append(detections)
         self._boxes.append(boxes[acts])
         self._labels.append(labels[acts])
-        self._undecided.append(boxes[~acts])
+        self._ignore.append(boxes[~acts])
         self._bystanders.append(bystanders)
         self._ignored.append(np.zeros((0, 4), np.float32) if ignored is None else ignored)
         self._cached = self._frames = None
@@ -168,7 +168,7 @@ class ClipMetrics:
         nobody = np.zeros(len(tokens.true_clip), dtype=bool)
         rankings = (
             self._ranking(tokens, tokens.actions[:, c] * tokens.actor,
-                          nobody if c in self.weak else tokens.labels[:, c])
+                          nobody if c in self.video_level else tokens.labels[:, c])
             for c in range(len(self.class_names))
         )  # fmt: skip
         self._frames = summarise(rankings, ties="spread")
@@ -178,13 +178,13 @@ class ClipMetrics:
         """Return the ranking of tokens by p(actor), whatever the actors do."""
         tokens = self._tokens()
         order = np.argsort(-tokens.actor, kind="stable")
-        order = order[~tokens.on_undecided[order]]
+        order = order[~tokens.on_ignored[order]]
         return rank(tokens.actor[order], tokens.hit[order], len(tokens.true_clip))
 
     def at(self, conf: float) -> AtThreshold:
         """Return what tokens with p(actor) above `conf` are."""
         tokens = self._tokens()
-        kept = (tokens.actor > conf) & ~tokens.on_undecided
+        kept = (tokens.actor > conf) & ~tokens.on_ignored
         hits = int((kept & tokens.hit).sum())
         extra = kept & ~tokens.hit
         off_actors = extra & (tokens.on < 0)
@@ -217,7 +217,7 @@ class ClipMetrics:
         """
         tokens, classes = self._tokens(), len(self.class_names)
         table = np.zeros((classes + 2, classes + 1), dtype=np.int64)
-        kept = (tokens.actor > conf) & ~tokens.on_undecided
+        kept = (tokens.actor > conf) & ~tokens.on_ignored
         hits = np.flatnonzero(kept & tokens.hit)
         found = np.zeros(len(tokens.true_clip), dtype=bool)
         found[tokens.on[hits]] = True
@@ -237,7 +237,7 @@ class ClipMetrics:
         An error is an actor not found, a kept token that is no hit, or a wrong label of a hit.
         """
         tokens = self._tokens()
-        kept = (tokens.actor > conf) & ~tokens.on_undecided
+        kept = (tokens.actor > conf) & ~tokens.on_ignored
         hits = np.flatnonzero(kept & tokens.hit)
         errors = np.bincount(tokens.true_clip, minlength=len(self))
         errors -= np.bincount(tokens.clip[hits], minlength=len(self))
@@ -258,7 +258,7 @@ class ClipMetrics:
         actors = np.flatnonzero(tokens.true_clip == index)
         found = np.zeros(len(actors), dtype=bool)
         result = []
-        kept = (tokens.actor > conf) & ~tokens.on_undecided
+        kept = (tokens.actor > conf) & ~tokens.on_ignored
         for token in np.flatnonzero((tokens.clip == index) & kept):
             said = np.array([tokens.actions[token].argmax()])
             kind: Kind = "on a bystander" if tokens.on_bystander[token] else "on nobody"
@@ -291,7 +291,7 @@ class ClipMetrics:
             "clips": len(self),
             "actors": actors.num_truth,
             "bystanders": sum(map(len, self._bystanders)),
-            "undecided": sum(map(len, self._undecided)),
+            "undecided": sum(map(len, self._ignore)),
             "ignored": sum(map(len, self._ignored)),
             "iou": self.iou,
             "frame_map": plain(frames.mean_ap),
@@ -328,7 +328,7 @@ class ClipMetrics:
                 self._boxes,
                 self._labels,
                 self._bystanders,
-                [np.concatenate(two) for two in zip(self._undecided, self._ignored, strict=True)],
+                [np.concatenate(two) for two in zip(self._ignore, self._ignored, strict=True)],
                 num_classes=len(self.class_names),
                 iou=self.iou,
             )

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.data.annotations import place_of
 from edge.data.samples import ClipDataset, ClipSample
-from edge.data.video_labels import weak_classes
+from edge.data.video_labels import video_level_classes
 from edge.evaluation.clips import F32, ClipMetrics, predict
 from edge.evaluation.decode_errors import DecodeErrors, ReadClip, read_clip
 from edge.evaluation.video_scores import VideoScores
@@ -129,7 +129,7 @@ class Evaluator:
             ConfigError: The data set has a class that the model does not know.
         """
         self.dataset = dataset
-        self.metrics = ClipMetrics(dataset.class_names, weak=weak_classes(dataset))
+        self.metrics = ClipMetrics(dataset.class_names, video_level=video_level_classes(dataset))
         self.videos = VideoScores.of(dataset)
         self.left_out: list[str] = []
         self._columns: list[int] | None = None

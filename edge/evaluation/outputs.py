@@ -63,7 +63,7 @@ class ClipOutputs:
         outputs: The model's answer; no token where the clip cannot be decoded.
         why: Why it cannot be decoded; empty where it can.
         has_truth: Whether its truth is known; it is where the clip can be decoded.
-        undecided: (M,) of whom of `boxes` it is not known whether they act; None is nobody.
+        ignore: (M,) of whom of `boxes` it is not known whether they act; None is nobody.
         ignored: (I, 4) people of whom the annotation does not speak; None is nobody.
     """
 
@@ -76,7 +76,7 @@ class ClipOutputs:
     outputs: Outputs
     why: str = ""
     has_truth: bool = True
-    undecided: npt.NDArray[np.bool_] | None = None
+    ignore: npt.NDArray[np.bool_] | None = None
     ignored: F32 | None = None
 
 
@@ -202,7 +202,7 @@ def write_part(
         "boxes": np.concatenate([sample.boxes for sample in samples]),
         "labels": np.concatenate([sample.labels for sample in samples]),
         "bystanders": np.concatenate([sample.bystanders for sample in samples]),
-        "undecided": np.concatenate([sample.undecided for sample in samples]),
+        "undecided": np.concatenate([sample.ignore for sample in samples]),
         "num_ignored": np.array([len(sample.ignored) for sample in samples]),
         "ignored": np.concatenate([sample.ignored for sample in samples]),
         "why": np.array([clip.why for clip in clips]),
@@ -231,7 +231,7 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
         # A part that was written before these were kept holds whole clips only.
         why = arrays["why"].tolist() if "why" in arrays else [""] * len(arrays["clip_id"])
         has_truth = arrays["has_truth"].tolist() if "has_truth" in arrays else [True] * len(why)
-        undecided = arrays.get("undecided", np.zeros(len(arrays["boxes"]), bool))
+        ignore = arrays.get("undecided", np.zeros(len(arrays["boxes"]), bool))
         nobody = np.zeros((0, 4), np.float32)
         unspoken = np.split(
             arrays.get("ignored", nobody),
@@ -249,7 +249,7 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
             np.split(arrays["bystanders"], beside),
             why,
             has_truth,
-            np.split(undecided, people),
+            np.split(ignore, people),
             unspoken,
             strict=False,  # numbers go on
         )
@@ -267,7 +267,7 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
                 outputs=nothing if reason else next(answers),
                 why=reason,
                 has_truth=known,
-                undecided=open_,
+                ignore=open_,
                 ignored=ignored,
             )
 

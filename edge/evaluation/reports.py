@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -145,10 +145,7 @@ def write_worst(
         read = None if clips[index].why else read_clip(dataset, clips[index].index)
         if read is None or read.why:  # it may have gone since
             continue
-        acts = ~read.sample.undecided
-        sample = replace(
-            read.sample, boxes=read.sample.boxes[acts], labels=read.sample.labels[acts]
-        )
+        sample = read.sample.with_people(~read.sample.ignore)
         kept, found = metrics.kept(index, conf)
         many = f"{errors[index]} error{'' if errors[index] == 1 else 's'}"
         tiles.append(

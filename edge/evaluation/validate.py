@@ -12,7 +12,7 @@ from typing import Any
 from edge.data.annotations import place_of, tubes_of
 from edge.data.remap import judged
 from edge.data.samples import ClipDataset, RepeatKeyframe
-from edge.data.video_labels import weak_classes
+from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.decode_errors import content_of, lines_of
@@ -188,11 +188,9 @@ def validate(
     lost = content_of([clip for clip in every if clip.why])
     found = [predict(*clip.outputs) for clip in clips]
     videos = VideoScores.of(dataset)
-    metrics = ClipMetrics(dataset.class_names, weak=weak_classes(dataset))
+    metrics = ClipMetrics(dataset.class_names, video_level=video_level_classes(dataset))
     for clip, detections in zip(clips, found, strict=True):
-        metrics.add(
-            clip.boxes, clip.labels, clip.bystanders, detections, clip.undecided, clip.ignored
-        )
+        metrics.add(clip.boxes, clip.labels, clip.bystanders, detections, clip.ignore, clip.ignored)
         place = None if videos is None else place_of(_source(dataset), clip.index)
         if videos is not None and place is not None:
             videos.add(place, detections)

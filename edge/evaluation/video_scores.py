@@ -75,16 +75,16 @@ class VideoScores:
     def of(dataset: ClipDataset) -> VideoScores | None:
         """Prepare for a data set; None where nothing is said of whole videos."""
         labels = video_labels_of(dataset)
-        if labels is None or not labels.weak.any():
+        if labels is None or not labels.video_level.any():
             return None
         media: Any = getattr(dataset, "media", {})
         seconds = {name: float(one.end_s - one.start_s) for name, one in media.items()}
         return VideoScores(labels, dataset.class_names, seconds)
 
     @property
-    def weak(self) -> list[int]:
+    def video_level(self) -> list[int]:
         """Return the classes that are said of whole videos."""
-        return [int(label) for label in np.flatnonzero(self.labels.weak)]
+        return [int(label) for label in np.flatnonzero(self.labels.video_level)]
 
     def add(self, place: ClipPlace, found: Detections) -> None:
         """Add a keyframe with what was found there; no token where it could not be decoded."""
@@ -94,12 +94,12 @@ class VideoScores:
 
     def result(self) -> dict[str, dict[str, Any]]:
         """Return all figures with their intervals, by class, as plain values."""
-        return {self.class_names[label]: _figures(self.videos(label)) for label in self.weak}
+        return {self.class_names[label]: _figures(self.videos(label)) for label in self.video_level}
 
     def auc(self) -> dict[str, float | None]:
         """Return the area under the ROC curve alone, by class."""
         found = {}
-        for label in self.weak:
+        for label in self.video_level:
             videos = self.videos(label)
             value = _ranked(videos, np.ones(len(videos.score)))["roc_auc"]
             found[self.class_names[label]] = None if np.isnan(value) else value

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
+from edge.training.bags import PartialLabels, bag_logits, likeliest, tokens_a_person
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou, share_inside
 from edge.training.config import CriterionConfig, LossForm
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets
-from edge.training.weak import Doubtful, bag_logits, likeliest, tokens_a_person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,27 +101,27 @@ class SetCriterion:
         wanted_boxes = targets.boxes[matches.clip, matches.person]
         wanted_actions = targets.labels[matches.clip, matches.person]
         _, giou = generalized_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(wanted_boxes))
-        doubtful = Doubtful.of(targets, matches)
+        partial = PartialLabels.of(targets, matches)
         return {
-            "actor": self._actor_loss(outputs, targets, pair, doubtful),
+            "actor": self._actor_loss(outputs, targets, pair, partial),
             "bbox": (boxes - wanted_boxes).abs().sum(),
             "giou": (1 - giou).sum(),
-            "action": self._action_loss(actions, wanted_actions, doubtful),
+            "action": self._action_loss(actions, wanted_actions, partial),
         }
 
-    def _action_loss(self, logits: Tensor, wanted: Tensor, doubtful: Doubtful | None) -> Tensor:
+    def _action_loss(self, logits: Tensor, wanted: Tensor, partial: PartialLabels | None) -> Tensor:
         """Return the sum over what is known of each person, and over what is known of bags."""
         config = self.config
-        if doubtful is None:
+        if partial is None:
             return self._weighed(logits, wanted).sum()
         if config.weak_loss == "copy":
-            wanted = torch.maximum(wanted, doubtful.somebody.to(wanted.dtype))
-            return (self._weighed(logits, wanted) * (doubtful.known | doubtful.somebody)).sum()
-        loss = (self._weighed(logits, wanted) * doubtful.known).sum()
-        bags = bag_logits(logits, doubtful.somebody, doubtful.bag, doubtful.size)
+            wanted = torch.maximum(wanted, partial.in_bag.to(wanted.dtype))
+            return (self._weighed(logits, wanted) * (partial.label_mask | partial.in_bag)).sum()
+        loss = (self._weighed(logits, wanted) * partial.label_mask).sum()
+        bags = bag_logits(logits, partial.in_bag, partial.bag, partial.size)
         there = torch.isfinite(bags)
         bags = bags.masked_fill(~there, 0.0)
-        loss_of_bags = self._weighed(bags, torch.ones_like(bags)) * tokens_a_person(doubtful)
+        loss_of_bags = self._weighed(bags, torch.ones_like(bags)) * tokens_a_person(partial)
         return loss + (loss_of_bags * there).sum()
 
     def _weighed(self, logits: Tensor, wanted: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class SetCriterion:
         outputs: Mapping[str, Tensor],
         targets: PackedTargets,
         pair: tuple[Tensor, Tensor],
-        doubtful: Doubtful | None,
+        partial: PartialLabels | None,
     ) -> Tensor:
         config = self.config
         actor = outputs["pred_actor"]
@@ -155,14 +155,14 @@ class SetCriterion:
             on_ignored = _covers_ignored(outputs["pred_boxes"].detach(), targets, targets.ignored)
             weight = weight.masked_fill(on_ignored, 0.0)
         weight[pair] = 1.0
-        if doubtful is not None and config.weak_loss == "mil":
+        if partial is not None and config.weak_loss == "mil":
             # Of those of whom nobody knows whether they act, the likeliest of a bag is to speak;
             # the others are asked nothing.
             actions = outputs["pred_actions"][pair].detach()
-            doing = torch.where(doubtful.somebody, actions.sigmoid(), -1.0).amax(1)
+            doing = torch.where(partial.in_bag, actions.sigmoid(), -1.0).amax(1)
             score = torch.where(doing >= 0, actor[pair].detach().sigmoid() * doing, -1.0)
-            chosen = likeliest(score, doubtful) & (score >= 0)
-            weight[pair] = (~doubtful.undecided | chosen).to(weight.dtype)
+            chosen = likeliest(score, partial) & (score >= 0)
+            weight[pair] = (~partial.ignore | chosen).to(weight.dtype)
         return (loss * weight).sum()
 
 

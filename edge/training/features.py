@@ -223,7 +223,7 @@ def _has_block(folder: Path, block: int) -> bool:
     return (folder / f"{block:05d}.npy").is_file() and (folder / f"{block:05d}.npz").is_file()
 
 
-_ROWS = ("boxes", "labels", "known", "together", "bystanders", "ignored")
+_ROWS = ("boxes", "labels", "label_mask", "bag_id", "bystanders", "ignored")
 
 
 def write_block(folder: Path, block: int, features: I8, samples: Sequence[ClipSample]) -> None:
@@ -253,7 +253,13 @@ def _sample_of(truth: dict[str, Any], row: int, classes: int) -> ClipSample:
         found: npt.NDArray[Any] = truth[name][ends[row - 1] if row else 0 : ends[row]]
         return found
 
-    known = part("known").astype(np.uint8)
+    if "label_mask" in truth:
+        label_mask, bag_id = part("label_mask"), part("bag_id")
+    else:
+        # Blocks of earlier versions: `known` 0 a known label, 1 one of the bag `together` does it.
+        known = part("known")
+        label_mask = known == 0
+        bag_id = np.where(known == 1, part("together")[:, None], -1).astype(np.int64)
     return ClipSample(
         frames_rgb=np.empty((0, 0, 0, 3), np.uint8),
         boxes=part("boxes").astype(np.float32),
@@ -262,8 +268,8 @@ def _sample_of(truth: dict[str, Any], row: int, classes: int) -> ClipSample:
         ignored=part("ignored").astype(np.float32),
         clip_id=str(truth["clip_id"][row]),
         size_wh=(int(truth["size_wh"][row][0]), int(truth["size_wh"][row][1])),
-        certainty=known if known.any() else None,
-        bags=part("together").astype(np.int64) if known.any() else None,
+        label_mask=label_mask.reshape(-1, classes),
+        bag_id=bag_id.reshape(-1, classes),
     )
 
 

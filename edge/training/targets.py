@@ -16,18 +16,18 @@ from runtime.errors import ConfigError
 from runtime.preprocess import normalize
 
 
-class Doubts(TypedDict, total=False):
-    """What is not known of the people of one clip; where it is missing, all is known."""
+class OptionalTarget(TypedDict, total=False):
+    """What most clips have not; without masks, every label of a clip is known."""
 
-    certainty: Tensor
-    """(M, C) uint8, a `Certainty` for each label."""
-    bags: Tensor
-    """(M,) int64, the bag of each person: whose people are spoken of together."""
+    label_mask: Tensor
+    """(M, C) bool, as in `ClipSample`."""
+    bag_id: Tensor
+    """(M, C) int64, as in `ClipSample`."""
     ignored: Tensor
     """(I, 4) float32, cxcywh in [0, 1]: people who are neither actors nor background."""
 
 
-class Target(Doubts):
+class Target(OptionalTarget):
     """The actors of one clip at its keyframe."""
 
     boxes: Tensor
@@ -58,8 +58,9 @@ class PackedTargets:
         labels: (B, M, C) float32.
         counts: People of each clip, on the host.
         clip_ids: One name per clip.
-        certainty: (B, M, C) uint8, a `Certainty` for each label; None where all are known.
-        bags: (B, M) int64, numbers that tell the bags of all clips apart; None as above.
+        label_mask: (B, M, C) bool, whether a label is known; None where all of the batch are.
+        bag_id: (B, M, C) int64, numbers from 0 that tell the bags of all clips apart, -1 outside
+            of bags; None as above.
         ignored: (B, I, 4) float32, cxcywh of people who are neither actors nor background, padded
             with zeros; None where no clip has any.
     """
@@ -68,8 +69,8 @@ class PackedTargets:
     labels: Tensor
     counts: tuple[int, ...]
     clip_ids: tuple[str, ...]
-    certainty: Tensor | None = None
-    bags: Tensor | None = None
+    label_mask: Tensor | None = None
+    bag_id: Tensor | None = None
     ignored: Tensor | None = None
 
     @property
@@ -96,9 +97,9 @@ def collate(samples: Sequence[ClipSample]) -> Batch:
             "labels": torch.from_numpy(labels),
             "clip_id": sample.clip_id,
         }
-        if sample.certainty is not None:
-            target["certainty"] = torch.from_numpy(sample.certainty.astype(np.uint8))
-            target["bags"] = torch.from_numpy(sample.together.astype(np.int64))
+        if not sample.label_mask.all():
+            target["label_mask"] = torch.from_numpy(sample.label_mask)
+            target["bag_id"] = torch.from_numpy(sample.bag_id)
         if len(sample.ignored):
             target["ignored"] = _cxcywh(sample.ignored)
         targets.append(target)
@@ -135,7 +136,7 @@ def pack(targets: Sequence[Target], num_classes: int, device: torch.device) -> P
         labels=block[..., 4:],
         counts=counts,
         clip_ids=tuple(target["clip_id"] for target in targets),
-        **_doubts(targets, counts, num_classes, device),
+        **_masks(targets, counts, num_classes, device),
         ignored=_ignored(targets, device),
     )
 
@@ -152,25 +153,28 @@ def _ignored(targets: Sequence[Target], device: torch.device) -> Tensor | None:
     return block.to(device, non_blocking=True)
 
 
-def _doubts(
+def _masks(
     targets: Sequence[Target], counts: Sequence[int], num_classes: int, device: torch.device
 ) -> dict[str, Tensor]:
-    """Return certainty and bags of a batch; nothing where every label is known."""
-    if not any("certainty" in target and bool(target["certainty"].any()) for target in targets):
+    """Return the masks and bags of a batch; nothing where every label is known."""
+    if not any("label_mask" in target and not bool(target["label_mask"].all())
+               for target in targets):  # fmt: skip
         return {}
-    most = max(counts)
-    certainty = torch.zeros(len(targets), most, num_classes, dtype=torch.uint8)
-    bags = torch.zeros(len(targets), most, dtype=torch.int64)
+    shape = (len(targets), max(counts), num_classes)
+    label_mask = torch.ones(shape, dtype=torch.bool)
+    bag_id = torch.full(shape, -1)
     first = 0
     for row, (target, count) in enumerate(zip(targets, counts, strict=True)):
-        bags[row] = first
-        if "certainty" in target and count:
-            certainty[row, :count] = target["certainty"]
-            bags[row, :count] = torch.unique(target["bags"], return_inverse=True)[1] + first
-        first = int(bags[row].max()) + 1
+        if "label_mask" not in target:
+            continue
+        label_mask[row, :count] = target["label_mask"]
+        inside = target["bag_id"] >= 0
+        own, number = torch.unique(target["bag_id"][inside], return_inverse=True)
+        bag_id[row, :count][inside] = number + first
+        first += len(own)
     return {
-        "certainty": certainty.to(device, non_blocking=True),
-        "bags": bags.to(device, non_blocking=True),
+        "label_mask": label_mask.to(device, non_blocking=True),
+        "bag_id": bag_id.to(device, non_blocking=True),
     }
 
 

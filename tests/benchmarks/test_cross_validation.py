@@ -30,7 +30,7 @@ from tests.edge.test_training_parts import TINY
 def labels_of(source: dict[str, str], present: dict[str, bool]) -> VideoLabels:
     """Return what is said of videos with one action; a blank source is one that nobody knows."""
     return VideoLabels(
-        weak=np.array([True]),
+        video_level=np.array([True]),
         states={name: np.array([kind], np.int8) for name, kind in present.items()},
         sources={name: one for name, one in source.items() if one},
     )

@@ -7,7 +7,7 @@ import pytest
 
 from calibration.actions import LEAST_CONF, LEAST_PEOPLE, ActionScores
 from calibration.threshold import fit_threshold
-from edge.data.samples import Certainty, ClipSample
+from edge.data.samples import ClipSample
 from edge.data.video_labels import VideoLabels
 from runtime.decode import Detections
 from runtime.types import ClipSpec
@@ -26,14 +26,14 @@ class Clips:
 
 
 class WeakWave(Clips):
-    video_labels = VideoLabels(weak=np.array([False, True]), states={})
+    video_labels = VideoLabels(video_level=np.array([False, True]), states={})
 
 
 LEFT, RIGHT = (0.0, 0.0, 0.4, 1.0), (0.6, 0.0, 1.0, 1.0)
 
 
 def clip(
-    *labels: tuple[int, int], bystander: bool = False, certainty: list[list[int]] | None = None
+    *labels: tuple[int, int], bystander: bool = False, known: list[list[bool]] | None = None
 ) -> ClipSample:
     """Return a clip with somebody on the left and perhaps on the right."""
     places = (LEFT, RIGHT)[: len(labels)]
@@ -44,7 +44,7 @@ def clip(
         bystanders=np.array([RIGHT][: int(bystander)], np.float32).reshape(-1, 4),
         clip_id="c",
         size_wh=(8, 8),
-        certainty=None if certainty is None else np.array(certainty, np.uint8),
+        label_mask=np.array(known or [(True, True)] * len(labels), bool).reshape(-1, 2),
     )
 
 
@@ -118,9 +118,8 @@ def test_a_person_is_spoken_of_once_and_by_the_surest_token() -> None:
 
 def test_what_is_not_known_of_somebody_is_neither_right_nor_wrong() -> None:
     scores = filled()
-    known, unknown = int(Certainty.KNOWN), int(Certainty.UNKNOWN)
     for _ in range(5):
-        scores.update(clip((0, 1), certainty=[[unknown, known]]), tokens((LEFT, 0.9, 0.95, 0.7)))
+        scores.update(clip((0, 1), known=[[False, True]]), tokens((LEFT, 0.9, 0.95, 0.7)))
     found = scores.fit(0.5)
     assert found["walk"] == filled().fit(0.5)["walk"]
     assert found["wave"].doing == LEAST_PEOPLE + 5
@@ -129,9 +128,9 @@ def test_what_is_not_known_of_somebody_is_neither_right_nor_wrong() -> None:
 @pytest.mark.parametrize("silent", [False, True])
 def test_bystanders_do_none_of_the_actions_that_the_clip_speaks_of(silent: bool) -> None:
     scores = filled()
-    certainty = [[int(Certainty.KNOWN), int(Certainty.UNKNOWN)]] if silent else None
+    known = [[True, False]] if silent else None
     for _ in range(3):
-        scores.update(clip((1, 0), bystander=True, certainty=certainty),
+        scores.update(clip((1, 0), bystander=True, known=known),
                       tokens((LEFT, 0.9, 0.5, 0.0), (RIGHT, 0.8, 0.05, 0.7)))  # fmt: skip
     wave = scores.fit(0.5)["wave"]
     assert wave.not_doing == LEAST_PEOPLE + (0 if silent else 6)

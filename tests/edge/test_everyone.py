@@ -9,12 +9,13 @@ import pytest
 
 from edge.data.concat import ConcatDataset
 from edge.data.remap import AddPersonClass
-from edge.data.samples import Certainty, ClipSample
+from edge.data.samples import ClipSample
 from edge.training.config import TrainOptions
 from edge.training.data import open_training
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
+from tests.edge.partial_labels import SOMEBODY, UNKNOWN, codes, masks
 
 SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
 IDLE = np.array([[0.1, 0.1, 0.3, 0.6], [0.5, 0.2, 0.8, 0.9]], np.float32)
@@ -44,7 +45,7 @@ def test_who_does_nothing_is_a_person_and_does_none_of_the_actions() -> None:
         assert not after.labels[actors:, :2].any()
         assert after.labels[:, 2].all()
         assert len(after.bystanders) == 0
-        assert not after.known.any()
+        assert after.label_mask.all()
         assert np.array_equal(after.frames_rgb, before.frames_rgb)
 
 
@@ -53,25 +54,23 @@ def test_beside_film_nobody_is_in_doubt() -> None:
     assert mixed.class_names == ("left", "right", "person", "fights")
     for index in range(4):
         sample = mixed[index]
-        assert not sample.undecided.any()  # else the actor loss would pass them over
-        assert (sample.known[:, 3] == Certainty.UNKNOWN).all()
-        assert not sample.known[:, :3].any()
+        assert not sample.ignore.any()  # else the actor loss would pass them over
+        assert (codes(sample)[:, 3] == UNKNOWN).all()
+        assert sample.label_mask[:, :3].all()
 
 
 def test_doubts_and_bags_of_the_actors_stay() -> None:
-    class Doubtful(WithIdle):
+    class OfBags(WithIdle):
         def __getitem__(self, index: int) -> ClipSample:
             sample = super().__getitem__(index)
-            doubt = np.full(sample.labels.shape, Certainty.SOMEBODY, np.uint8)
-            return replace(sample, certainty=doubt, bags=np.full(len(sample.boxes), 3, np.int64))
+            return replace(sample, **masks(np.full(sample.labels.shape, SOMEBODY), bag=3))
 
-    data = Doubtful(SHAPE, 8)
+    data = OfBags(SHAPE, 8)
     index = next(i for i in range(8) if len(data[i].boxes) == 2)
     sample = AddPersonClass(data)[index]
-    assert (sample.known[:2, :2] == Certainty.SOMEBODY).all()
-    assert not sample.known[2:].any()
-    assert sample.together[0] == sample.together[1] == 3
-    assert len(set(sample.together.tolist())) == 3  # each idle one is a bag of their own
+    assert (sample.bag_id[:2, :2] == 3).all()
+    assert sample.label_mask[2:].all()
+    assert (sample.bag_id[2:] == -1).all()  # of each idle one all is known
 
 
 def test_persons_of_its_own_are_refused() -> None:

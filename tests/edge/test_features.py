@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,28 @@ def test_a_run_goes_on_with_the_blocks_that_lack(tmp_path, kept):
     again = compute(out)
     assert (out / "00000.npy").stat().st_mtime_ns == before
     np.testing.assert_array_equal(again[39].features, kept[39].features)
+
+
+def test_blocks_of_an_earlier_version_are_read(tmp_path, kept):
+    """They hold a code for each label, and one bag for each person."""
+    shutil.copytree(kept.folder, tmp_path / "f")
+    path = tmp_path / "f" / "00000.npz"
+    with np.load(path) as block:
+        tables = {name: block[name] for name in block.files}
+    codes = np.zeros(tables["labels"].shape, np.uint8)
+    codes[0], codes[1, :2] = 2, 1
+    for old, new, values in (
+        ("known", "label_mask", codes),
+        ("together", "bag_id", np.full(len(codes), 5)),
+    ):
+        del tables[new]
+        tables[old], tables[f"{old}_end"] = values, tables.pop(f"{new}_end")
+    np.savez(path, **tables)
+    clips = [FeatureClips(tmp_path / "f")[index] for index in range(32)]
+    label_mask = np.concatenate([clip.label_mask for clip in clips])
+    bag_id = np.concatenate([clip.bag_id for clip in clips])
+    np.testing.assert_array_equal(label_mask, codes == 0)
+    np.testing.assert_array_equal(bag_id, np.where(codes == 1, 5, -1))
 
 
 def test_more_clips_than_the_data_set_has_are_changed_anew(tmp_path):

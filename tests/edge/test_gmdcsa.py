@@ -11,7 +11,7 @@ import pytest
 
 from edge.cli import main
 from edge.data.registry import open_dataset
-from edge.data.samples import Certainty, ClipSample
+from edge.data.samples import ClipSample
 from edge.data.timed_actions import CLASSES, WORDS, understand
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK
@@ -58,10 +58,10 @@ def test_an_action_that_nobody_knows_is_told() -> None:
 
 def known(text: str, time_s: float) -> dict[str, str]:
     """Return 1, 0 or ? for each class at a time."""
-    done, certainty = understand(text).at(time_s)
+    done, known = understand(text).at(time_s)
     return {
-        name: "?" if code == Certainty.UNKNOWN else str(int(name in done))
-        for name, code in zip(CLASSES, certainty.tolist(), strict=True)
+        name: str(int(name in done)) if said else "?"
+        for name, said in zip(CLASSES, known.tolist(), strict=True)
     }
 
 
@@ -142,10 +142,10 @@ def test_one_person_of_each_video_and_nothing_where_nobody_is_found(data: Path) 
     assert seen(by_name["Subject_1_Fall_01/000004.500"]) == (0.15, ["person"])
     assert seen(by_name["Subject_1_ADL_07/000000.500"]) == (0.3, ["person"])
     fallen = by_name["Subject_1_Fall_01/000004.500"]
-    assert fallen.certainty is not None
-    assert fallen.certainty.shape == (1, len(CLASSES))
-    assert fallen.certainty[0, CLASSES.index("fall")] == Certainty.UNKNOWN
-    assert not fallen.undecided.any()
+    assert fallen.label_mask.shape == (1, len(CLASSES))
+    assert not fallen.label_mask[0, CLASSES.index("fall")]
+    assert (fallen.bag_id == -1).all()
+    assert not fallen.ignore.any()
 
 
 def test_some_subjects_alone(data: Path) -> None:

@@ -18,7 +18,7 @@ from edge.data.concat import ConcatDataset
 from edge.data.joint_classes import JHMDB_CLASSES, JOINT, JOINT_CLASSES, class_table
 from edge.data.registry import open_dataset
 from edge.data.remap import AddPersonClass, RemapClasses, joined, judged
-from edge.data.samples import Certainty, ClipSample
+from edge.data.samples import ClipSample
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.timed_actions import CLASSES as TIMED
 from edge.data.video_labels import VideoLabels, video_labels_of
@@ -26,6 +26,7 @@ from edge.training.config import TrainOptions
 from edge.training.data import open_training, open_validation
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
+from tests.edge.partial_labels import codes, masks
 
 SHAPE = ClipSpec(num_frames=2, height=32, width=32, sampling_rate=2, fps=10.0)
 
@@ -34,14 +35,13 @@ class Said:
     """A data set of one clip, whose people do as they are told."""
 
     def __init__(
-        self, names: Sequence[str], people: Sequence[str], certainty: Sequence[str] | None = None
+        self, names: Sequence[str], people: Sequence[str], said: Sequence[str] | None = None
     ) -> None:
-        """Take the classes and a person a text, 1 for what they do; ? and s in the certainty."""
+        """Take the classes and a text a person: 1 for what they do; ? and s if it is not said."""
         self.class_names = tuple(names)
         labels = np.array([[letter == "1" for letter in row] for row in people], np.float32)
-        codes = None
-        if certainty is not None:
-            codes = np.array([["ks?".index(c) for c in row] for row in certainty], np.uint8)
+        letters = said or ["k" * len(names)] * len(people)
+        known = np.array([["ks?".index(c) for c in row] for row in letters], np.uint8)
         self.sample = ClipSample(
             frames_rgb=np.zeros((2, 32, 32, 3), np.uint8),
             boxes=np.tile(np.array([0.1, 0.1, 0.4, 0.9], np.float32), (len(people), 1)),
@@ -49,7 +49,7 @@ class Said:
             bystanders=np.zeros((0, 4), np.float32),
             clip_id="clip",
             size_wh=(32, 32),
-            certainty=codes,
+            **masks(known.reshape(len(people), len(names))),
         )
 
     def __len__(self) -> int:
@@ -61,9 +61,9 @@ class Said:
 
 def seen(sample: ClipSample, names: Sequence[str]) -> list[str]:
     """Return 1, 0, s or ? for each person and class."""
-    letters = np.array(["k", "s", "?"])[sample.known]
+    letters = np.array(["k", "s", "?"])[codes(sample)]
     plain = np.where(sample.labels > 0.5, "1", "0")
-    assert not (sample.labels[sample.known != Certainty.KNOWN] > 0.5).any()
+    assert not (sample.labels[~sample.label_mask] > 0.5).any()
     assert sample.labels.shape == (len(sample.boxes), len(names))
     return ["".join(row) for row in np.where(letters == "k", plain, letters)]
 
@@ -82,7 +82,7 @@ OWN = ("forwards", "backwards", "reads", "sit")
 
 
 @pytest.mark.parametrize(
-    ("people", "certainty", "expected"),
+    ("people", "said", "expected"),
     [
         pytest.param(["1000", "0100", "0001"], None, ["100?1", "100?1", "01001"], id="known"),
         pytest.param(["0010"], None, ["00001"], id="of what is left out"),
@@ -94,10 +94,8 @@ OWN = ("forwards", "backwards", "reads", "sit")
         pytest.param([], None, [], id="nobody"),
     ],
 )
-def test_labels_are_joined(
-    people: list[str], certainty: list[str] | None, expected: list[str]
-) -> None:
-    data = RemapClasses(Said(OWN, people, certainty), "mine", TABLE)
+def test_labels_are_joined(people: list[str], said: list[str] | None, expected: list[str]) -> None:
+    data = RemapClasses(Said(OWN, people, said), "mine", TABLE)
     assert data.class_names == TABLE.names
     assert seen(data[0], TABLE.names) == expected
 
@@ -127,7 +125,7 @@ def test_bystanders_who_are_taught_as_persons_do_nothing_else() -> None:
     assert len(silent.boxes) == len(silent.bystanders) == 1
     assert len(taught[0].boxes) == 2
     assert taught[0].labels[1].sum() == taught[0].labels[1, person] == 1.0
-    assert not taught[0].known[1].any()
+    assert taught[0].label_mask[1].all()
 
 
 def test_a_class_that_the_table_does_not_know_is_an_error() -> None:
@@ -183,7 +181,7 @@ def test_whoever_sits_at_home_does_not_sit_down() -> None:
 def test_weak_labels_of_videos_are_joined() -> None:
     class Weak(Said):
         video_labels = VideoLabels(
-            weak=np.array([True, True, False]),
+            video_level=np.array([True, True, False]),
             states={
                 "a": np.array([1, -1, -1], np.int8),
                 "b": np.array([0, 0, -1], np.int8),
@@ -194,7 +192,7 @@ def test_weak_labels_of_videos_are_joined() -> None:
     data = RemapClasses(Weak(("forwards", "backwards", "sit"), ["000"]), "mine", TABLE)
     labels = video_labels_of(data)
     assert labels is not None
-    assert labels.weak.tolist() == [True, False, False, False, False]
+    assert labels.video_level.tolist() == [True, False, False, False, False]
     assert [int(labels.state(video)[0]) for video in "abc"] == [1, 0, -1]
     assert video_labels_of(RemapClasses(Said(("sit",), ["1"]), "mine", TABLE)) is None
 

@@ -10,11 +10,12 @@ import pytest
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.concat import ConcatDataset, ExpandClasses, joined_names
 from edge.data.registry import split_mix
-from edge.data.samples import Certainty, ClipDataset, ClipSample
+from edge.data.samples import ClipDataset, ClipSample
 from edge.training.data import class_weights
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
+from tests.edge.partial_labels import KNOWN, UNKNOWN, codes
 
 SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=10.0)
 COLOURS = AugmentConfig(flip=0.0, mosaic=0.0)
@@ -64,11 +65,11 @@ def test_classes_are_joined_by_name_and_unknown_where_a_part_has_them_not() -> N
     for index in range(4):
         before, after = plain[index], mixed[index]
         assert np.array_equal(after.labels[:, :2], before.labels)
-        assert (after.known == [0, 0, int(Certainty.UNKNOWN)]).all()
+        assert (codes(after) == [KNOWN, KNOWN, UNKNOWN]).all()
         before, after = others[index], mixed[4 + index]
         assert np.array_equal(after.labels[:, 1:], before.labels)
         assert not after.labels[:, 0].any()
-        assert (after.known == [int(Certainty.UNKNOWN), 0, 0]).all()
+        assert (codes(after) == [UNKNOWN, KNOWN, KNOWN]).all()
 
 
 def test_a_part_with_all_classes_is_left_as_it_is() -> None:

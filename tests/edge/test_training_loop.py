@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edge.data.augment import Augmented
-from edge.data.samples import Certainty, ClipSample
+from edge.data.samples import ClipSample
 from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
@@ -29,6 +29,7 @@ from edge.training.run_folder import check_same_run, clear_folder, kept_flags, r
 from runtime.errors import ArtifactError, ConfigError, TrainingError
 from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
+from tests.edge.partial_labels import KNOWN, SOMEBODY, masks
 from tests.edge.test_training_parts import TINY
 
 torch.set_num_threads(1)
@@ -44,9 +45,8 @@ class Jumping(MovingSquares):
     def __getitem__(self, index: int) -> ClipSample:
         sample = super().__getitem__(index)
         labels = np.stack([sample.labels[:, 1], 0 * sample.labels[:, 1]], axis=1)
-        codes = np.array([Certainty.KNOWN, (Certainty.SOMEBODY, Certainty.KNOWN)[index % 2]])
-        certainty = np.tile(codes.astype(np.uint8), (len(labels), 1))
-        return replace(sample, labels=labels, certainty=certainty)
+        codes = np.tile([KNOWN, (SOMEBODY, KNOWN)[index % 2]], (len(labels), 1))
+        return replace(sample, labels=labels, **masks(codes))
 
 
 class OneAction(MovingSquares):
@@ -56,7 +56,7 @@ class OneAction(MovingSquares):
 
     def __getitem__(self, index: int) -> ClipSample:
         sample = super().__getitem__(index)
-        return replace(sample, labels=sample.labels[:, :1] * 0 + 1)
+        return sample.with_labels(sample.labels[:, :1] * 0 + 1)
 
 
 @pytest.fixture(autouse=True)

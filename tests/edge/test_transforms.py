@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edge.data.augment import AugmentConfig, Augmented
-from edge.data.samples import Certainty, ClipSample
+from edge.data.samples import ClipSample
 from edge.data.transforms import (
     FILL,
     Colours,
@@ -28,6 +28,7 @@ from edge.data.transforms import (
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize, preprocess_reference, resize_reference
 from runtime.types import ClipSpec
+from tests.edge.partial_labels import KNOWN, SOMEBODY, UNKNOWN, codes, masks
 
 ROWS, COLUMNS, FRAMES = 48, 64, 3
 CLASSES = ("turn left", "turn right", "wave")
@@ -354,42 +355,43 @@ def test_pairs_to_flip_are_classes() -> None:
 def doubtful(code: int, *boxes_px: tuple[int, int, int, int]) -> ClipSample:
     """Return a clip of people of whom the first class is not known."""
     scale = np.array([COLUMNS, ROWS] * 2)
-    certainty = np.zeros((len(boxes_px), 3), np.uint8)
-    certainty[:, 0] = code
+    code_of = np.full((len(boxes_px), 3), KNOWN)
+    code_of[:, 0] = code
     return replace(
         drawn(boxes_px[0]), boxes=(np.array(boxes_px) / scale).astype(np.float32),
-        labels=np.zeros((len(boxes_px), 3), np.float32), certainty=certainty,
+        labels=np.zeros((len(boxes_px), 3), np.float32), **masks(code_of),
     )  # fmt: skip
 
 
 def test_what_is_not_known_turns_with_its_class() -> None:
-    turned = flip(doubtful(Certainty.UNKNOWN, (4, 4, 20, 40)), ((0, 1),))
-    assert turned.known.tolist() == [[0, int(Certainty.UNKNOWN), 0]]
+    turned = flip(doubtful(UNKNOWN, (4, 4, 20, 40)), ((0, 1),))
+    assert codes(turned).tolist() == [[KNOWN, UNKNOWN, KNOWN]]
 
 
 def test_who_leaves_may_have_been_the_one() -> None:
-    both = doubtful(Certainty.SOMEBODY, (4, 4, 20, 40), (40, 4, 60, 40))
+    both = doubtful(SOMEBODY, (4, 4, 20, 40), (40, 4, 60, 40))
     whole = crop(both, Window(x=0, y=0, width=64, height=48), keep=0.4)
-    assert whole.known[:, 0].tolist() == [int(Certainty.SOMEBODY)] * 2
+    assert codes(whole)[:, 0].tolist() == [SOMEBODY] * 2
     left = crop(both, Window(x=0, y=0, width=32, height=48), keep=0.4)
-    assert left.known.tolist() == [[int(Certainty.UNKNOWN), 0, 0]]
-    apart = crop(replace(both, bags=np.array([0, 1])), Window(x=0, y=0, width=32, height=48),
-                 keep=0.4)  # fmt: skip
-    assert apart.known[:, 0].tolist() == [int(Certainty.SOMEBODY)]
+    assert codes(left).tolist() == [[UNKNOWN, KNOWN, KNOWN]]
+    two_bags = replace(both, **masks(codes(both), bag=[0, 1]))
+    apart = crop(two_bags, Window(x=0, y=0, width=32, height=48), keep=0.4)
+    assert codes(apart)[:, 0].tolist() == [SOMEBODY]
 
 
 def test_bags_stay_with_the_people_of_their_clip() -> None:
     everything = Window(x=0, y=0, width=COLUMNS, height=ROWS)
-    two = doubtful(Certainty.SOMEBODY, (4, 4, 20, 40), (40, 4, 60, 40))
-    known, one = drawn((8, 8, 30, 30)), doubtful(Certainty.UNKNOWN, (8, 8, 30, 30))
+    two = doubtful(SOMEBODY, (4, 4, 20, 40), (40, 4, 60, 40))
+    known, one = drawn((8, 8, 30, 30)), doubtful(UNKNOWN, (8, 8, 30, 30))
     set_of_four = mosaic([two, known, two, one], [everything] * 4, (30, 20), keep=0.4)
-    assert set_of_four.together.tolist() == [0, 0, 1, 2, 2, 3]
-    assert set_of_four.known[:, 0].tolist() == [1, 1, 0, 1, 1, 2]
+    assert set_of_four.bag_id[:, 0].tolist() == [0, 0, -1, 1, 1, -1]
+    assert codes(set_of_four)[:, 0].tolist() == [1, 1, 0, 1, 1, 2]
     again = mosaic([set_of_four, known, set_of_four, known], [everything] * 4, (30, 20), keep=0.4)
-    assert again.together.tolist() == [0, 0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 7, 8, 9]
+    ids = again.bag_id[:, 0].tolist()
+    assert ids == [0, 0, -1, 1, 1, -1, -1, 2, 2, -1, 3, 3, -1, -1]
     plain = mosaic([known] * 4, [everything] * 4, (30, 20), keep=0.4)
-    assert plain.certainty is None
-    assert plain.bags is None
+    assert plain.label_mask.all()
+    assert (plain.bag_id == -1).all()
 
 
 def test_a_window_keeps_all_of_whom_somebody_does_it() -> None:
@@ -408,6 +410,6 @@ def test_a_window_keeps_all_of_whom_somebody_does_it() -> None:
     config = AugmentConfig(flip=0, mosaic=0, scale_low=1.1, scale_high=1.3)
     counts = [
         sum(len(Augmented(Two(code), config)[i].boxes) for i in range(40))
-        for code in (Certainty.SOMEBODY, Certainty.UNKNOWN)
+        for code in (SOMEBODY, UNKNOWN)
     ]
     assert counts[0] > counts[1]

@@ -10,14 +10,14 @@ import pytest
 from edge.data.cache import DiskCache
 from edge.data.check import check_data
 from edge.data.registry import open_dataset
-from edge.data.samples import Certainty, ClipDataset, without_frames
+from edge.data.samples import ClipDataset, without_frames
 from edge.data.video_labels import video_labels_of
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
+from tests.edge.partial_labels import KNOWN, SOMEBODY, UNKNOWN, codes
 from tests.edge.test_data_folder import write_video
 
 SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
-KNOWN, SOMEBODY, UNKNOWN = (int(code) for code in Certainty)
 # Class 1 is said of people, class 2 of videos, class 3 of both.
 TABLE = """\
 yes,0.5,0.1,0.1,0.5,0.9,1,7
@@ -57,32 +57,32 @@ def test_what_is_known_of_whom(data: Path) -> None:
     # Nobody knows whether the one without a label acts, so they are no bystander.
     assert (len(yes.boxes), len(yes.bystanders)) == (2, 0)
     assert yes.labels.tolist() == [[1, 0, 0], [0, 0, 0]]
-    assert yes.known.tolist() == [[KNOWN, SOMEBODY, UNKNOWN]] * 2
+    assert codes(yes).tolist() == [[KNOWN, SOMEBODY, UNKNOWN]] * 2
     assert (len(no.boxes), len(no.bystanders)) == (1, 1)
-    assert no.known.tolist() == [[KNOWN, KNOWN, KNOWN]]
+    assert codes(no).tolist() == [[KNOWN, KNOWN, KNOWN]]
     assert (len(silent.boxes), len(silent.bystanders)) == (1, 1)
-    assert silent.known.tolist() == [[KNOWN, UNKNOWN, UNKNOWN]]
+    assert codes(silent).tolist() == [[KNOWN, UNKNOWN, UNKNOWN]]
     # A label of a person's own wins, and answers the video's row for all others.
     order = named.labels[:, 2].argsort()[::-1]
     assert named.labels[order].tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert named.known[order].tolist() == [[KNOWN, UNKNOWN, KNOWN], [KNOWN, UNKNOWN, UNKNOWN]]
+    assert codes(named)[order].tolist() == [[KNOWN, UNKNOWN, KNOWN], [KNOWN, UNKNOWN, UNKNOWN]]
     empty = clips[by_video(clips)["named/000001.000"]]
-    assert empty.known.shape == (0, 3)
-    assert all(sample.certainty is not None for sample in at.values())
+    assert empty.label_mask.shape == (0, 3)
+    assert [bool(sample.label_mask.all()) for sample in (yes, no)] == [False, True]
 
 
 def test_videos_say_what_is_weak_and_where_they_are_from(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE, part="train", limit=3)
     labels = video_labels_of(clips)
     assert labels is not None
-    assert labels.weak.tolist() == [False, True, True]
+    assert labels.video_level.tolist() == [False, True, True]
     assert labels.state("no").tolist() == [-1, 0, 0]
     assert labels.source("yes") == labels.source("no") == "a"
     assert labels.source("silent") != labels.source("named")
     (data / "video_labels.csv").unlink()
     plain = open_dataset(str(data), SHAPE)
     assert video_labels_of(plain) is None
-    assert plain[0].certainty is None
+    assert plain[0].label_mask.all()
 
 
 def test_a_report_counts_them(data: Path) -> None:
@@ -139,7 +139,7 @@ def test_kept_clips_have_the_labels_of_today(data: Path, tmp_path: Path) -> None
     for index, sample in enumerate(before):
         now, wanted = after[index], plain[index]
         assert np.array_equal(now.frames_rgb, sample.frames_rgb)
-        for name in ("boxes", "labels", "bystanders", "known"):
+        for name in ("boxes", "labels", "bystanders", "label_mask", "bag_id"):
             assert np.array_equal(getattr(now, name), getattr(wanted, name))
     blank = without_frames(after, 0)
     assert blank is not None

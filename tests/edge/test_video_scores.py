@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.data.annotations import ClipPlace
-from edge.data.samples import Certainty, ClipSample
+from edge.data.samples import ClipSample
 from edge.data.video_labels import NO_ROW, VideoLabels
 from edge.evaluation.clips import ClipMetrics
 from edge.evaluation.predictors import ModelChoice, Predictor
 from edge.evaluation.validate import ValOptions, ValReport, validate
 from edge.evaluation.video_scores import VideoScores, best_threshold, table_of
 from runtime.decode import Detections
+from tests.edge.partial_labels import KNOWN, SOMEBODY, masks
 from tests.edge.test_evaluation_validate import NAMES, SHAPE, Drawn, predictor
 
 CLASSES = ("walk", "fight")
@@ -37,7 +38,7 @@ def scores_of(
     present: dict[str, int], sources: dict[str, str] | None = None, seconds: float = 360.0
 ) -> VideoScores:
     states = {name: np.array([NO_ROW, state], np.int8) for name, state in present.items()}
-    labels = VideoLabels(weak=np.array([False, True]), states=states, sources=sources or {})
+    labels = VideoLabels(video_level=np.array([False, True]), states=states, sources=sources or {})
     return VideoScores(labels, CLASSES, dict.fromkeys(present, seconds))
 
 
@@ -158,7 +159,7 @@ def test_a_token_on_somebody_who_may_act_is_neither_right_nor_wrong() -> None:
         xyxy=boxes, actor=np.array([0.9, 0.8], np.float32),
         actions=np.array([[0.9, 0.1], [0.1, 0.9]], np.float32), token=np.arange(2),
     )  # fmt: skip
-    metrics = ClipMetrics(CLASSES, weak=[1])
+    metrics = ClipMetrics(CLASSES, video_level=[1])
     metrics.add(boxes, np.array([[1, 0], [0, 0]], np.float32), boxes[:0], both,
                 np.array([False, True]))  # fmt: skip
     result = metrics.result(0.5)
@@ -188,7 +189,7 @@ class InVideos(Drawn):
     def __init__(self) -> None:
         super().__init__()
         states = {f"v{i}": np.array([NO_ROW, NO_ROW, i % 3 == 2], np.int8) for i in range(3)}
-        self.video_labels = VideoLabels(weak=np.array([False, False, True]), states=states)
+        self.video_labels = VideoLabels(video_level=np.array([False, False, True]), states=states)
         self.media = {f"v{i}": Media() for i in range(3)}
 
     def where(self, index: int) -> ClipPlace:
@@ -199,11 +200,11 @@ class InVideos(Drawn):
         labels = sample.labels.copy()
         labels[:, 2] = 0
         codes = np.zeros((len(labels), 3), np.uint8)
-        codes[:, 2] = Certainty.SOMEBODY if index % 3 == 2 else Certainty.KNOWN
+        codes[:, 2] = SOMEBODY if index % 3 == 2 else KNOWN
         return ClipSample(
             frames_rgb=sample.frames_rgb, boxes=sample.boxes, labels=labels,
             bystanders=sample.bystanders, clip_id=sample.clip_id, size_wh=sample.size_wh,
-            certainty=codes,
+            **masks(codes),
         )  # fmt: skip
 
 

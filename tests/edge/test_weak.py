@@ -8,30 +8,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edge.data.samples import Certainty
+from edge.training.bags import PartialLabels, bag_logits, tokens_a_person
 from edge.training.config import CriterionConfig, WeakLoss
 from edge.training.criterion import Losses, SetCriterion
 from edge.training.matcher import Matches
 from edge.training.targets import PackedTargets, Target, pack
-from edge.training.weak import Doubtful, bag_logits, tokens_a_person
 from runtime.errors import ConfigError
+from tests.edge.partial_labels import KNOWN, SOMEBODY, UNKNOWN
 from tests.edge.test_criterion import CLASSES, CPU, outputs_of, people_of
 
 torch.set_num_threads(1)
-
-KNOWN, SOMEBODY, UNKNOWN = (int(code) for code in Certainty)
 
 
 def doubted(people: list[Target], code: int, column: int = 0) -> list[Target]:
     """Return people of whom one class is not known, each clip one bag."""
     result: list[Target] = []
     for target in people:
-        labels, certainty = target["labels"].clone(), torch.zeros_like(target["labels"])
-        labels[:, column], certainty[:, column] = 0, code
-        result.append({
-            **target, "labels": labels, "certainty": certainty.byte(),
-            "bags": torch.zeros(len(labels), dtype=torch.int64),
-        })  # fmt: skip
+        labels = target["labels"].clone()
+        labels[:, column] = 0
+        codes = torch.full(labels.shape, KNOWN)
+        codes[:, column] = code
+        bag_id = torch.where(codes == SOMEBODY, 0, -1)
+        result.append({**target, "labels": labels, "label_mask": codes == KNOWN, "bag_id": bag_id})
     return result
 
 
@@ -66,8 +64,8 @@ def test_what_is_known_costs_what_it_did_bit_for_bit(
 ) -> None:
     people = people_of(counts, seed)
     said: list[Target] = [
-        {**one, "certainty": torch.zeros_like(one["labels"]).byte(),
-         "bags": torch.zeros(len(one["labels"]), dtype=torch.int64)} for one in people
+        {**one, "label_mask": torch.ones_like(one["labels"]).bool(),
+         "bag_id": torch.full(one["labels"].shape, -1)} for one in people
     ]  # fmt: skip
     before = SetCriterion(config=CriterionConfig(action_loss=form))
     after = SetCriterion(config=CriterionConfig(action_loss=form, weak_loss=weak))
@@ -122,10 +120,10 @@ def test_the_gradient_goes_to_the_likeliest() -> None:
 @given(order=st.permutations(range(5)), weak=st.sampled_from(["mil", "copy"]))
 def test_the_order_of_people_does_not_matter(order: list[int], weak: WeakLoss) -> None:
     outputs, people = outputs_of(1, 7), doubted(people_of([5]), SOMEBODY)
-    people[0]["bags"] = torch.tensor([0, 0, 1, 1, 1])
+    people[0]["bag_id"][:, 0] = torch.tensor([0, 0, 1, 1, 1])
     turned: list[Target] = [
         {**people[0], **{name: people[0][name][order]  # type: ignore[literal-required]
-                         for name in ("boxes", "labels", "certainty", "bags")}}
+                         for name in ("boxes", "labels", "label_mask", "bag_id")}}
     ]  # fmt: skip
     criterion = SetCriterion(config=CriterionConfig(weak_loss=weak))
     first = criterion(outputs, pack(people, CLASSES, CPU))
@@ -145,7 +143,7 @@ def test_bags_are_asked_one_by_one() -> None:
     """As the clips of a mosaic: what somebody does in one says nothing of the people of another."""
     outputs, people = outputs_of(1, 4), doubted(people_of([4]), SOMEBODY)
     together = action_of(outputs, people)
-    people[0]["bags"] = torch.tensor([7, 7, 2, 2])
+    people[0]["bag_id"][:, 0] = torch.tensor([7, 7, 2, 2])
     logits = outputs["pred_actions"][0, :4, 0].detach()
     silence = (1 - logits.sigmoid()).reshape(2, 2).prod(1)
     apart = action_of(outputs, people)
@@ -215,9 +213,9 @@ def test_a_bag_weighs_as_a_label_where_several_tokens_answer_for_a_person() -> N
     targets = pack(people, CLASSES, CPU)
     person = torch.tensor([0, 0, 0, 1])
     matches = Matches(clip=torch.zeros(4, dtype=torch.int64), token=torch.arange(4), person=person)
-    doubtful = Doubtful.of(targets, matches)
-    assert doubtful is not None
-    weights = tokens_a_person(doubtful)
+    partial = PartialLabels.of(targets, matches)
+    assert partial is not None
+    weights = tokens_a_person(partial)
     assert float(weights[0, 0]) == 2.0
     assert bool((weights[:, 1:] == 0).all())
 
@@ -253,7 +251,7 @@ def test_of_bags_alone_it_is_learned_who_does_it() -> None:
     features[..., 1] += does.float()
     people = doubted(people_of([3] * 32), KNOWN)
     for clip in range(16):
-        people[clip]["certainty"][:, 0] = SOMEBODY
+        people[clip]["label_mask"][:, 0], people[clip]["bag_id"][:, 0] = False, 0
     outputs = {name: value.detach() for name, value in outputs_of(32, 3).items()}
     found = {}
     for weak in ("mil", "copy"):

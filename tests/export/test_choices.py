@@ -70,7 +70,7 @@ class OwnAnswers:
         labels = np.zeros((1, 2), np.float32)
         labels[0, int(found["pred_actions"][0, token].argmax())] = 1
         boxes = np.array([[x - w / 2, y - h / 2, x + w / 2, y + h / 2]], np.float32)
-        return replace(sample, boxes=boxes, labels=labels)
+        return replace(sample, boxes=boxes).with_labels(labels)
 
 
 @pytest.fixture

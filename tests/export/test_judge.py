@@ -141,12 +141,12 @@ def test_a_model_that_knows_more_is_measured_on_the_classes_of_the_clips(
 
 def test_a_class_that_is_said_of_whole_videos_is_no_part_of_the_frame_map() -> None:
     class Weak(MovingSquares):
-        video_labels = VideoLabels(weak=np.array([False, True]), states={})
+        video_labels = VideoLabels(video_level=np.array([False, True]), states={})
 
-    plain, weak = (
+    plain, video_level = (
         Judge(kind(SHAPE, length=12), CONFIG, class_names=("left", "right"), data="squares",
               truth=bright_places).measure(b"", name="x.pte", engine=simulated(bright_places))
         for kind in (MovingSquares, Weak)
     )  # fmt: skip
-    assert weak.accuracy["actor_ap_50"] == plain.accuracy["actor_ap_50"]
-    assert weak.frame_map != plain.frame_map
+    assert video_level.accuracy["actor_ap_50"] == plain.accuracy["actor_ap_50"]
+    assert video_level.frame_map != plain.frame_map

@@ -1,4 +1,4 @@
-"""Labels of a clip that do not say who: somebody of these people does it, or nobody knows.
+"""Labels of a clip that do not say who: somebody of a bag of people does it, or nobody knows.
 
 "Somebody" is one statement about a bag of people, so it costs once: the negative logarithm of the
 probability that not all of them leave it be (noisy-or). Its gradient is shared by p(action), so it
@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
-from edge.data.samples import Certainty
 from edge.training.matcher import Matches
 from edge.training.targets import PackedTargets
 
@@ -23,39 +22,39 @@ _TINY_LOGIT = -20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubtful:
-    """What is not known of the people that the tokens of K pairs answer for.
+class PartialLabels:
+    """What is not known of the people whom the tokens of K pairs are matched with.
 
     Attributes:
-        known: (K, C) bool, whether the label says it.
-        somebody: (K, C) bool, whether somebody of the bag does it.
-        undecided: (K,) bool, whether it is not known that the person acts at all.
-        bag: (K,) the bag of each pair, from 0.
+        label_mask: (K, C) bool, whether the label is known.
+        in_bag: (K, C) bool, whether at least one of the person's bag does it.
+        ignore: (K,) bool, whether it is not known that the person acts at all.
+        bag: (K,) the bag of each person, from 0; means nothing where `in_bag` is false.
         person: (K,) a number for each person of the batch.
         size: More than any of these numbers.
     """
 
-    known: Tensor
-    somebody: Tensor
-    undecided: Tensor
+    label_mask: Tensor
+    in_bag: Tensor
+    ignore: Tensor
     bag: Tensor
     person: Tensor
     size: int
 
     @staticmethod
-    def of(targets: PackedTargets, matches: Matches) -> Doubtful | None:
+    def of(targets: PackedTargets, matches: Matches) -> PartialLabels | None:
         """Return what is not known; None where every label of the batch is known."""
-        if targets.certainty is None or targets.bags is None:
+        if targets.label_mask is None or targets.bag_id is None:
             return None
         pair = (matches.clip, matches.person)
-        certainty, labels = targets.certainty[pair], targets.labels[pair]
-        clips, most = targets.bags.shape
-        return Doubtful(
-            known=certainty == int(Certainty.KNOWN),
-            somebody=certainty == int(Certainty.SOMEBODY),
+        label_mask, bag_id = targets.label_mask[pair], targets.bag_id[pair]
+        clips, most = targets.label_mask.shape[:2]
+        return PartialLabels(
+            label_mask=label_mask,
+            in_bag=bag_id >= 0,
             # Whoever has a label acts, whatever else is unknown.
-            undecided=~(labels > 0.5).any(1) & (certainty != int(Certainty.KNOWN)).any(1),
-            bag=targets.bags[pair],
+            ignore=~(targets.labels[pair] > 0.5).any(1) & ~label_mask.all(1),
+            bag=bag_id.amax(1).clamp(min=0),
             person=matches.clip * most + matches.person,
             size=clips * most,
         )
@@ -95,28 +94,28 @@ def bag_logits(logits: Tensor, member: Tensor, bag: Tensor, num_bags: int) -> Te
     return torch.where(is_tiny, small, large).masked_fill(empty, -torch.inf)
 
 
-def likeliest(score: Tensor, doubtful: Doubtful) -> Tensor:
+def likeliest(score: Tensor, partial: PartialLabels) -> Tensor:
     """Return which pairs are of the person with the highest score of their bag, (K,) bool."""
-    best = torch.full((doubtful.size,), -torch.inf, device=score.device)
-    best = best.scatter_reduce(0, doubtful.bag, score, "amax")
-    top = score == best[doubtful.bag]
+    best = torch.full((partial.size,), -torch.inf, device=score.device)
+    best = best.scatter_reduce(0, partial.bag, score, "amax")
+    top = score == best[partial.bag]
     # All tokens of that person, where several answer for one.
-    persons = torch.zeros(doubtful.size, dtype=torch.bool, device=score.device)
-    persons[doubtful.person[top]] = True
-    return persons[doubtful.person]
+    persons = torch.zeros(partial.size, dtype=torch.bool, device=score.device)
+    persons[partial.person[top]] = True
+    return persons[partial.person]
 
 
-def tokens_a_person(doubtful: Doubtful) -> Tensor:
+def tokens_a_person(partial: PartialLabels) -> Tensor:
     """Return for each class and bag how many tokens answer for a person on average, (G, C).
 
     One statement about a bag then weighs what a label of one person weighs, also where several
     tokens carry such a label.
     """
-    member = doubtful.somebody.float()
-    counts = torch.zeros(doubtful.size, device=member.device)
-    counts = counts.index_add(0, doubtful.person, torch.ones_like(doubtful.person).float())
-    shape = (doubtful.size, member.shape[1])
+    member = partial.in_bag.float()
+    counts = torch.zeros(partial.size, device=member.device)
+    counts = counts.index_add(0, partial.person, torch.ones_like(partial.person).float())
+    shape = (partial.size, member.shape[1])
     zeros = torch.zeros(shape, device=member.device)
-    tokens = zeros.index_add(0, doubtful.bag, member)
-    people = zeros.index_add(0, doubtful.bag, member / counts[doubtful.person][:, None])
+    tokens = zeros.index_add(0, partial.bag, member)
+    people = zeros.index_add(0, partial.bag, member / counts[partial.person][:, None])
     return tokens / people.clamp(min=1.0)
