@@ -36,7 +36,7 @@ from runtime.outputs import write_atomically
 from runtime.report import markdown_table, write_report
 
 if TYPE_CHECKING:
-    from edge.evaluation.clips import ClipMetrics
+    from edge.evaluation.clip_metrics import ClipMetrics
 
 # A clip without its frames, where it lies, and what was found there.
 Found = tuple[ClipSample, ClipPlace, Detections]
@@ -228,10 +228,10 @@ def _train_behind_stem(run: Path, init: str, options: CrossOptions, changes: str
 def _let_yield(trained: Path, path: Path, strength: float) -> None:
     """Write the same weights, of a model whose tokens yield."""
     from edge.model.checkpoint import load_checkpoint, save_checkpoint
-    from edge.model.variants import yielding
+    from edge.model.variants import with_suppression
 
     old = load_checkpoint(trained)
-    model = yielding(old.model, strength)
+    model = with_suppression(old.model, strength)
     save_checkpoint(path, model, class_names=old.class_names, trained=old.trained, note=old.note)
 
 
@@ -273,8 +273,9 @@ def _open(data: str, variant: str) -> Any:
 def _find(folder: Path, options: CrossOptions) -> dict[str, list[Found]]:
     """Return what both models of a fold find in the clips that it is judged by."""
     from edge.data.registry import open_dataset
-    from edge.evaluation.clips import predict
-    from edge.evaluation.predictors import ModelChoice, open_predictor
+    from edge.evaluation.clip_metrics import predict
+    from edge.evaluation.options import ModelChoice
+    from edge.evaluation.predictors import open_predictor
     from edge.evaluation.workers import class_order
 
     models = judged(folder, options)
@@ -307,7 +308,7 @@ def _count(dataset: Any, by_fold: Sequence[list[Found]], folds: Folds) -> dict[s
 
 
 def _metrics(dataset: Any, clips: Sequence[Found]) -> tuple[ClipMetrics, VideoScores]:
-    from edge.evaluation.clips import ClipMetrics
+    from edge.evaluation.clip_metrics import ClipMetrics
 
     scores = VideoScores.of(dataset)
     assert scores is not None  # the folds were cut by it

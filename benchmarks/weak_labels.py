@@ -185,7 +185,7 @@ def _who(outputs: Path, clips: int, hidden: Sequence[int]) -> dict[str, float]:
     A person's score is the highest p(actor) x p(action) of the tokens that lie on them.
     """
     from edge.evaluation.boxes import find_overlaps
-    from edge.evaluation.clips import predict
+    from edge.evaluation.clip_metrics import predict
     from edge.evaluation.outputs import read_outputs
 
     doers: list[float] = []

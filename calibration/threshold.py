@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from calibration.actions import ActionScores
 from edge.data.samples import ClipDataset, decodable_clips
-from edge.evaluation.clips import ClipMetrics, predict
+from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.operating_point import best_f1, short_curve
 from runtime.bundle_spec import ActionThreshold, Threshold
 from runtime.errors import CalibrationError

@@ -11,7 +11,7 @@ from calibration.threshold import FittedThreshold, threshold_of
 from edge.data.samples import ClipDataset, decodable_clips
 from edge.data.subset import EvenSubset
 from edge.data.video_labels import video_level_classes
-from edge.evaluation.clips import ClipMetrics, predict
+from edge.evaluation.clip_metrics import ClipMetrics, predict
 from export.base import Floats, OpenProgram, Outputs, Progress
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize

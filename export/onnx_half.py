@@ -33,7 +33,7 @@ class HalfRules:
         float_operations: Names of operations, wherever they are.
     """
 
-    float_modules: tuple[str, ...] = ("*heads", "*heads.box*", "*rivals", "*norm*")
+    float_modules: tuple[str, ...] = ("*heads", "*heads.box*", "*suppression", "*norm*")
     float_operations: tuple[str, ...] = ("softmax",)
 
     def keeps_float(self, node: Node) -> bool:

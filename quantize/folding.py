@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from edge.model.bmvit import BMViT
 from edge.model.compact import CompactMViT
-from edge.model.compact_blocks import PoolingAttention
+from edge.model.compact_blocks import ConvPoolingAttention
 from edge.model.compact_layers import ConvNorm, PoolConv
 from edge.model.stem_mvit import StemMViT
 from edge.model.stems import SameConv
@@ -40,7 +40,7 @@ def folded_weights(model: BMViT) -> dict[str, Tensor]:
     scales = {
         f"{name}.k": module.scale
         for name, module in model.named_modules()
-        if isinstance(module, PoolingAttention)
+        if isinstance(module, ConvPoolingAttention)
     }
     for name, module in model.named_modules():
         if isinstance(module, ConvNorm):

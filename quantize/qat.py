@@ -145,7 +145,7 @@ class QatModel(nn.Module):
             norm.eval()
 
 
-class QatForm:
+class QatWrapper:
     """`edge.training`'s form of a model for int8 training."""
 
     def __init__(self, config: QatConfig, deployment: Deployment) -> None:

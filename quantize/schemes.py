@@ -60,13 +60,13 @@ class Scheme:
 # they are cheap next to the projections. The last layer of a head decides a box to a fraction of a
 # pixel and a score to a threshold; it is a thousandth of the work, so the export names it as float
 # too, beside the sum with the reference box (in `heads` itself). The overlap of small boxes, by
-# which tokens yield to `rivals`, and the squares in a LayerNorm want more range than int8 has.
+# which tokens yield to `suppression`, and the squares in a LayerNorm want more range than int8 has.
 XNNPACK_INT8 = Scheme(
     name="xnnpack-int8",
     engine="xnnpack",
     per_channel_weights=True,
     activations="affine",
-    float_modules=("*heads", "*rivals", "*norm*"),
+    float_modules=("*heads", "*suppression", "*norm*"),
 )
 
 # TensorRT has no zero points ("`y_zero_point` must be 0" in its table of ONNX operators), and no

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ def option(
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,
+    parse: Callable[[str], Any] | None = None,
 ) -> Any:
     """Declare one flag as a dataclass field.
 
@@ -44,6 +45,7 @@ def option(
         least: Smallest value, for `check_options`.
         most: Largest value.
         above: The value must be larger.
+        parse: Makes the value of a text; its ConfigError refuses one.
     """
     metadata = {
         "help": help,
@@ -55,6 +57,7 @@ def option(
         "least": least,
         "most": most,
         "above": above,
+        "parse": parse,
     }
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
@@ -152,6 +155,24 @@ def current_names(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """Return values by the names that their options have today."""
     former = {leaf.spec.metadata["former"]: leaf.spec.name for leaf in leaves(kind)}
     return {former.get(name, name): value for name, value in values.items()}
+
+
+def defaults_of(kind: type) -> dict[str, Any]:
+    """Return the default of every option, by name."""
+    return {leaf.spec.name: leaf.spec.default for leaf in leaves(kind)}
+
+
+def parse_share(text: str) -> tuple[int, int]:
+    """Turn I/N, a share of a job that several processes do together, into (I - 1, N).
+
+    Raises:
+        ConfigError: It is not of that form.
+    """
+    left, slash, right = text.partition("/")
+    whole = all(part.isascii() and part.isdecimal() for part in (left, right))
+    if not (slash and whole and 1 <= int(left) <= int(right)):
+        raise ConfigError(f"--shard is {text!r}, expected I/N with 1 <= I <= N, such as 1/4")
+    return int(left) - 1, int(right)
 
 
 def from_flat(kind: type[T], values: Mapping[str, Any]) -> T:

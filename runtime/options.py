@@ -26,10 +26,12 @@ from runtime._option import (
     CommonOptions,
     check_options,
     current_names,
+    defaults_of,
     flag_of,
     from_flat,
     leaves,
     option,
+    parse_share,
     section,
     to_flat,
 )
@@ -37,8 +39,8 @@ from runtime.errors import ConfigError, EdgeError
 
 __all__ = [
     "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "CommonOptions", "OptionParser",
-    "add_flags", "check_options", "config_flags", "current_names", "did_you_mean", "flag_of",
-    "flags_from", "from_flat", "guarded", "option", "section", "to_flat",
+    "add_flags", "check_options", "config_flags", "current_names", "defaults_of", "did_you_mean",
+    "flag_of", "flags_from", "from_flat", "guarded", "option", "parse_share", "section", "to_flat",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -56,7 +58,7 @@ class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
     """Help with defaults, except those that say nothing: none at all, or a switch that is off."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        silent = action.default is None or action.default is False
+        silent = action.default in (None, "", Path()) or action.default is False
         return action.help if silent else super()._get_help_string(action)
 
 
@@ -136,11 +138,21 @@ def _value_settings(hint: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
         hint = next(a for a in args if a is not type(None))
         origin, args = typing.get_origin(hint), typing.get_args(hint)
     settings: dict[str, Any] = {"metavar": meta.get("metavar"), "type": hint}
+    if meta["parse"]:
+        return {**settings, "type": meta["parse"]}
+    if hint is Path:
+        settings["type"] = _path
     if origin is tuple:
         settings |= {"type": args[0], "nargs": "+"}
     if meta.get("choices"):
         settings |= {"choices": list(meta["choices"]), "type": _chosen(list(meta["choices"]))}
     return settings
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty, expected a path")
+    return Path(text)
 
 
 def _chosen(choices: list[str]) -> Callable[[str], str]:
@@ -205,7 +217,7 @@ def flags_from(content: Mapping[str, Any], kind: type, where: str) -> list[str]:
     Raises:
         ConfigError: A key is no option of `kind`.
     """
-    defaults = {leaf.spec.name: leaf.spec.default for leaf in leaves(kind)}
+    defaults = defaults_of(kind)
     flags: list[str] = []
     plain = {str(key).replace("-", "_"): value for key, value in content.items()}
     for name, value in current_names(plain, kind).items():

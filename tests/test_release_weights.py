@@ -97,7 +97,10 @@ def test_released_weights_are_written_again_to_yield(tool: ModuleType, tmp_path:
     )
     assert tool.main(["--after", str(first), "--rivals", "4", "--out", str(out)]) == 0
     before, after = (load_checkpoint(folder / "model.pt") for folder in (first, out))
-    assert (before.config.heads.rivals, after.config.heads.rivals) == (8.0, 4.0)
+    assert (before.config.heads.suppression_strength, after.config.heads.suppression_strength) == (
+        8.0,
+        4.0,
+    )
     assert after.note == f"{before.note}; neighbouring tokens yield by 4"
     old, new = before.model.state_dict(), after.model.state_dict()
     assert old.keys() == new.keys()

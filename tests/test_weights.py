@@ -11,8 +11,9 @@ from edge.data.joint_classes import JOINT_CLASSES
 from edge.data.registry import open_dataset
 from edge.data.remap import judged
 from edge.data.synthetic.actions import CLASS_NAMES
-from edge.evaluation.clips import ClipMetrics, predict
-from edge.evaluation.predictors import ModelChoice, open_predictor
+from edge.evaluation.clip_metrics import ClipMetrics, predict
+from edge.evaluation.options import ModelChoice
+from edge.evaluation.predictors import open_predictor
 from edge.evaluation.workers import class_order
 from edge.model.checkpoint import load_checkpoint
 from edge.model.stem_mvit import StemMViT
@@ -59,7 +60,7 @@ def test_each_fold_by_recording_has_weights_of_its_own() -> None:
         checkpoint = load_checkpoint(path)
         shape = checkpoint.config.clip
         assert (checkpoint.config.variant, shape.height, shape.width) == ("pico-scratch", 256, 256)
-        assert checkpoint.config.heads.rivals == 4.0
+        assert checkpoint.config.heads.suppression_strength == 4.0
         assert checkpoint.class_names == (*CLASS_NAMES, *REAL)
         assert checkpoint.trained
         assert checkpoint.note.startswith(f"fold {number} of 5: ")

@@ -34,7 +34,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 from edge.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from edge.model.variants import yielding  # noqa: E402
+from edge.model.variants import with_suppression  # noqa: E402
 from edge.training.logs import read_log  # noqa: E402
 from edge.training.run_folder import read_run  # noqa: E402
 
@@ -185,7 +185,7 @@ def main(argv: list[str]) -> int:
         note = f"mean of {', '.join(names)}; {note}"
     model = checkpoint.model
     if options.rivals is not None:
-        model = yielding(model, options.rivals)
+        model = with_suppression(model, options.rivals)
         note = f"{note}; neighbouring tokens yield by {options.rivals:g}"
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from edge.data.class_tables import ANY
 from edge.data.joint_classes import JOINT
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.world_video import SIZE_WH, write_world_video
-from edge.evaluation.verdict import judge
+from edge.evaluation.demo_score import score_demo
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import run
 from runtime.errors import ConfigError
@@ -89,8 +89,8 @@ def _on_drawn_clip(options: DemoOptions, clip: Path, video: Path, lines: Path) -
                 )
                 for frame in truth
             ]
-            verdict = judge(_results(lines), renamed, SIZE_WH, actions=set(words.values()))
-            print("\n".join(["", *verdict.lines()]))
+            score = score_demo(_results(lines), renamed, SIZE_WH, actions=set(words.values()))
+            print("\n".join(["", *score.lines()]))
         else:
             print("\nthis model knows other actions than the clip shows")
     return code

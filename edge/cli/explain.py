@@ -58,10 +58,10 @@ def main(argv: Sequence[str]) -> int:
     """Draw the pictures and say where they are."""
     flags = OptionParser(prog="edge explain", description=__doc__).parse_into(ExplainFlags, argv)
     from edge.cli._progress import progress_bar
+    from edge.explain.model import open_model
     from edge.explain.pictures import write_pictures
-    from edge.explain.subject import open_subject
 
-    subject = open_subject(
+    subject = open_model(
         flags.model, artifact=flags.artifact, conf=flags.conf, device=flags.device,
         num_threads=flags.num_threads,
     )  # fmt: skip
@@ -73,8 +73,8 @@ def main(argv: Sequence[str]) -> int:
     for picture in written:
         print(f"{picture.path}: {picture.kept} of {picture.tokens} tokens kept, best p(actor) "
               f"{picture.best:.3f}")  # fmt: skip
-    if subject.why_no_attention is not None:
-        print(f"note: {subject.why_no_attention}")
+    if subject.no_attention_reason is not None:
+        print(f"note: {subject.no_attention_reason}")
     if not subject.trained:
         print("note: the weights are untrained: these pictures mean nothing")
     return 0

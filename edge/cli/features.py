@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.cli._progress import progress_bar
-from edge.cli._shard import parse_shard
 from edge.training.config import AugmentOptions, ClipOptions, StartOptions, TrainOptions
 from runtime.errors import ConfigError
 from runtime.options import (
@@ -19,6 +18,7 @@ from runtime.options import (
     OptionParser,
     check_options,
     option,
+    parse_share,
     section,
     to_flat,
 )
@@ -50,7 +50,7 @@ class FeatureFlags:
         check_options(self)
         if self.start.init is None and self.start.stem_weights is None:
             raise ConfigError("give --stem-weights STEM.pt (made by `edge pretrained`) or --init")
-        parse_shard(self.shard)
+        parse_share(self.shard)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     use_threads(flags.threads)
     data = open_training(options, model_config(options).clip)
     model = initial_model(options, data.class_names)
-    shard, shards = parse_shard(flags.shard)
+    shard, shards = parse_share(flags.shard)
     flat = to_flat(flags)
     words = f"seed {flags.seed} " + " ".join(
         f"{name}={flat[name]}"

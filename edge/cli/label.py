@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.cli._shard import parse_shard
 from runtime.errors import ConfigError
-from runtime.options import EXIT_OK, OptionParser, option
+from runtime.options import EXIT_OK, OptionParser, option, parse_share
 
 _MANY = ("--present", "--absent")
 _OF_VIDEOS = ("present", "absent", "groups", "val_share", "every_s", "keyframe_every_s",
@@ -84,7 +83,7 @@ class LabelFlags:
         if self.pictures:
             self._has_none(_OF_VIDEOS)
         if self.shard is not None:
-            parse_shard(self.shard)
+            parse_share(self.shard)
             if self.overwrite or self.review is not None:
                 raise ConfigError("--shard goes with neither --overwrite nor --review: other "
                                   "shares may be at work in the folder")  # fmt: skip
@@ -170,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
         threads=flags.threads,
         seed=flags.seed,
         overwrite=flags.overwrite,
-        shard=None if flags.shard is None else parse_shard(flags.shard),
+        shard=None if flags.shard is None else parse_share(flags.shard),
     )
     with progress_bar(quiet=flags.quiet) as progress:
         lines = (label_pictures if flags.pictures else label)(job, progress)

@@ -14,7 +14,7 @@ from runtime.errors import BackendUnavailableError
 from runtime.options import EXIT_INTERRUPTED, EXIT_OK, OptionParser, flags_from
 
 if TYPE_CHECKING:
-    from edge.training.learner import ModelForm
+    from edge.training.learner import TrainingWrapper
     from edge.training.loop import Outcome
 
 
@@ -31,12 +31,12 @@ def main(argv: Sequence[str]) -> int:
     )
     if options.run.resume is None and first:
         clear_folder(options.folder, overwrite=options.run.overwrite)
-    watcher = _Bar() if first and not options.common.quiet and sys.stderr.isatty() else None
+    callback = _Bar() if first and not options.common.quiet and sys.stderr.isatty() else None
     try:
-        outcome = Trainer(options, form=_form(options), watcher=watcher).run()
+        outcome = Trainer(options, wrapper=_wrapper(options), callback=callback).run()
     finally:
-        if watcher is not None:
-            watcher.close()
+        if callback is not None:
+            callback.close()
     if first:
         for line in _summary(outcome):
             print(line)
@@ -82,8 +82,8 @@ def _require_train_extra() -> None:
         )
 
 
-def _form(options: TrainOptions) -> ModelForm | None:
-    """Return the form in which the model is trained; None as it is."""
+def _wrapper(options: TrainOptions) -> TrainingWrapper | None:
+    """Return the form in which the model is trained; None trains it as it is."""
     if not options.qat.qat:
         return None
     from edge.cli.calibrate import require_export_extra
@@ -91,7 +91,7 @@ def _form(options: TrainOptions) -> ModelForm | None:
     require_export_extra()
     from export.program import export_graph, head_output_layers
     from export.rewrite import rewrite_for_export
-    from quantize.qat import Deployment, QatConfig, QatForm
+    from quantize.qat import Deployment, QatConfig, QatWrapper
 
     config = QatConfig(
         freeze_ranges=options.qat.qat_freeze_ranges,
@@ -100,7 +100,7 @@ def _form(options: TrainOptions) -> ModelForm | None:
     deployment = Deployment(
         rewrite=rewrite_for_export, export_graph=export_graph, float_layers=head_output_layers
     )
-    return QatForm(config, deployment)
+    return QatWrapper(config, deployment)
 
 
 def _summary(outcome: Outcome) -> list[str]:

@@ -7,7 +7,7 @@ NumPy only. `frames.evaluate_frames` takes boxes as columns, `video.evaluate_tub
 from __future__ import annotations
 
 from edge.data.annotations import BoxTable, Tube
-from edge.evaluation.clips import AtThreshold, ClipMetrics, predict
+from edge.evaluation.clip_metrics import AtThreshold, ClipMetrics, predict
 from edge.evaluation.frames import FrameMetrics, evaluate_frames
 from edge.evaluation.linking import TubeConfig, link_boxes
 from edge.evaluation.protocols import PROTOCOLS

@@ -13,7 +13,7 @@ from typing import Any
 from edge.data.annotations import place_of
 from edge.data.samples import ClipDataset, ClipSample
 from edge.data.video_labels import video_level_classes
-from edge.evaluation.clips import F32, ClipMetrics, predict
+from edge.evaluation.clip_metrics import F32, ClipMetrics, predict
 from edge.evaluation.decode_errors import DecodeErrors, ReadClip, read_clip
 from edge.evaluation.video_scores import VideoScores
 from runtime.decode import Detections

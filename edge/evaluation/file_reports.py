@@ -6,7 +6,6 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,10 @@ from edge.data.ava_files import (
 )
 from edge.evaluation.ava import ava_tables, without_videos
 from edge.evaluation.boxes import I64
-from edge.evaluation.clips import F32, plain
+from edge.evaluation.clip_metrics import F32, plain
 from edge.evaluation.frames import FrameMetrics, evaluate_frames
-from edge.evaluation.linking import Place, TubeConfig, link_boxes
+from edge.evaluation.linking import Place, link_boxes
+from edge.evaluation.options import FileOptions, ReportOptions
 from edge.evaluation.plots import check_matplotlib, plot_classes
 from edge.evaluation.protocols import KEYFRAMES, PROTOCOLS, TUBES
 from edge.evaluation.reports import figure, write_csv, write_text
@@ -35,46 +35,6 @@ from runtime.errors import ConfigError
 from runtime.report import markdown_table
 
 FILES = ("metrics.json", "per_class.csv", "precision_recall.png", "tubes.json.gz")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileOptions:
-    """Which files to hold against each other, and how.
-
-    Attributes:
-        detections: AVA-style CSV, tubes as JSON, or a published pickle (each tube at score 1).
-        ground_truth: AVA-style CSV, or tubes (JSON, or the pickles of JHMDB-21 and UCF101-24).
-        out: Folder of the reports.
-        label_map: `.pbtxt` of the classes that count; CSV truth only.
-        excluded: CSV of keyframes that do not count; CSV truth only.
-        protocol: Of `protocols.py`; None takes AVA's for keyframes and ACT's for tubes.
-        iou: Least overlap of frame-mAP; CSV truth only, tubes have theirs.
-        first_frame: What a CSV of detections calls the first frame of a video; tube truth only.
-            None looks: 1 where the truth has frame 0 of a video and the CSV never has.
-        split: Which split of a truth that has several, from 1.
-        tubes: How boxes of a CSV become tubes.
-        plots: Draw the curves.
-        overwrite: Replace an older report.
-    """
-
-    detections: Path
-    ground_truth: Path
-    out: Path
-    label_map: Path | None = None
-    excluded: Path | None = None
-    protocol: str | None = None
-    iou: float = 0.5
-    first_frame: int | None = None
-    split: int = 1
-    tubes: TubeConfig | None = None
-    plots: bool = True
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.first_frame not in (None, 0, 1):
-            raise ConfigError(f"first_frame is {self.first_frame}, expected 0 or 1")
-        if not 0.0 < self.iou <= 1.0:
-            raise ConfigError(f"iou is {self.iou}, expected above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,19 +58,19 @@ class FileReport:
         return [*markdown_table(self.per_class), *self.text]
 
 
-def evaluate_files(options: FileOptions) -> FileReport:
+def evaluate_files(options: FileOptions, report: ReportOptions) -> FileReport:
     """Hold a file of detections against a file of truth, and write the reports.
 
     Raises:
         ConfigError: A file cannot be read, they do not fit each other, or `out` holds a report.
         BackendUnavailableError: Plots are asked for and matplotlib is missing.
     """
-    if options.plots:
+    if report.plots:
         check_matplotlib()
-    there = [name for name in FILES if (options.out / name).exists()]
-    if there and not options.overwrite:
+    there = [name for name in FILES if (report.out / name).exists()]
+    if there and not report.overwrite:
         raise ConfigError(
-            f"{options.out} holds a report ({there[0]}); pass --overwrite, or another --out"
+            f"{report.out} holds a report ({there[0]}); pass --overwrite, or another --out"
         )
     by_tubes = is_truth_file(options.ground_truth)
     if is_tube_file(options.detections) and not by_tubes:
@@ -118,19 +78,19 @@ def evaluate_files(options: FileOptions) -> FileReport:
             f"{options.detections} holds tubes and {options.ground_truth} keyframes; give the "
             "truth as tubes, too"
         )
-    return _by_tubes(options) if by_tubes else _by_keyframes(options)
+    return _by_tubes(options, report) if by_tubes else _by_keyframes(options, report)
 
 
-def _by_keyframes(options: FileOptions) -> FileReport:
+def _by_keyframes(options: FileOptions, report: ReportOptions) -> FileReport:
     """AVA's protocol, or the frames of another."""
-    protocol = options.protocol or KEYFRAMES
+    protocol = report.protocol or KEYFRAMES
     excluded = read_excluded(options.excluded) if options.excluded else frozenset()
     names = read_label_map(options.label_map) if options.label_map else None
     truth = read_ground_truth(options.ground_truth)
     found = read_detections(options.detections)
     tables = ava_tables(found, truth, excluded=excluded, label_map=names)
     metrics = evaluate_frames(
-        tables.found, tables.truth, num_classes=tables.num_classes, iou=options.iou,
+        tables.found, tables.truth, num_classes=tables.num_classes, iou=options.min_overlap,
         classes=tables.labels, rules=PROTOCOLS[protocol].frames,
     )  # fmt: skip
     called = {label: (names or {}).get(label, str(label)) for label in tables.labels}
@@ -139,13 +99,13 @@ def _by_keyframes(options: FileOptions) -> FileReport:
     low, high = metrics.tie_bounds
     content = {
         **_sources(options, protocol),
-        "iou": options.iou,
+        "iou": options.min_overlap,
         "keyframes": tables.keyframes,
         "frame_map": plain(metrics.mean_ap),
         "frame_map_tie_bounds": [plain(low), plain(high)],
         "ap": {called[label]: plain(metrics.ap[label]) for label in tables.labels},
     }
-    at = f"@{options.iou:g}"
+    at = f"@{options.min_overlap:g}"
     rows = [["class", "name", "truth", "detections", f"AP{at}", "AP least", "AP most"]]
     for label in tables.labels:
         rows.append([
@@ -168,14 +128,14 @@ def _by_keyframes(options: FileOptions) -> FileReport:
         },
         rankings=tuple(metrics.rankings[label] for label in tables.labels),
     )
-    return _write(options, content, rows, text, list(called.values()), shown, None)
+    return _write(options, report, content, rows, text, list(called.values()), shown, None)
 
 
-def _by_tubes(options: FileOptions) -> FileReport:
+def _by_tubes(options: FileOptions, report: ReportOptions) -> FileReport:
     """Frame-mAP and video-mAP, by every protocol."""
     if options.label_map or options.excluded:
         raise ConfigError("--label-map and --excluded are for keyframes; tubes name their classes")
-    if options.iou != 0.5:
+    if options.min_overlap != 0.5:
         raise ConfigError("--min-overlap is for keyframes; tubes are measured at 0.2 to 0.95")
     truth = read_truth(options.ground_truth, split=options.split)
     names = truth.class_names
@@ -196,7 +156,7 @@ def _by_tubes(options: FileOptions) -> FileReport:
         tubes = link_boxes(places, boxes, options.tubes)
     frames = frames_by_protocol(_by_class(places, boxes, truth.tubes, len(names)))
     results = tube_results(
-        frames, tubes, truth.tubes, class_names=names, protocol=options.protocol or TUBES
+        frames, tubes, truth.tubes, class_names=names, protocol=report.protocol or TUBES
     )
     videos = len({tube.video for tube in truth.tubes})
     content = {**_sources(options, results.protocol), "videos": videos, **results.content()}
@@ -211,11 +171,14 @@ def _by_tubes(options: FileOptions) -> FileReport:
     if first == 1 and options.first_frame is None:
         text.append("note: the CSV never has frame 0, so its frames are counted from 1")
     shown = results.frames[results.protocol]
-    return _write(options, content, results.per_class(), text, list(names), shown, results, tubes)
+    return _write(
+        options, report, content, results.per_class(), text, list(names), shown, results, tubes
+    )
 
 
 def _write(
     options: FileOptions,
+    report: ReportOptions,
     content: dict[str, Any],
     rows: list[list[str]],
     text: list[str],
@@ -225,7 +188,7 @@ def _write(
     tubes: Sequence[FoundTube] = (),
 ) -> FileReport:
     """Write the reports."""
-    out = options.out
+    out = report.out
     out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (out / name).unlink(missing_ok=True)
@@ -234,11 +197,11 @@ def _write(
     if results is not None and not is_tube_file(options.detections):
         write_tubes(out / "tubes.json.gz", names, tubes)
         files.append("tubes.json.gz")
-    if options.plots:
+    if report.plots:
         title = f"{options.detections.name} against {options.ground_truth.name}"
         plot_classes(
             out / "precision_recall.png", title=title, class_names=names, frames=shown,
-            what=f"frame-mAP@{options.iou:g}",
+            what=f"frame-mAP@{options.min_overlap:g}",
         )  # fmt: skip
         files.append("precision_recall.png")
     write_text(out / "metrics.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")

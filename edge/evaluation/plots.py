@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.evaluation.average_precision import Ranking
 from edge.evaluation.boxes import I64
-from edge.evaluation.clips import AtThreshold
+from edge.evaluation.clip_metrics import AtThreshold
 from edge.evaluation.frames import FrameMetrics
 from runtime.errors import BackendUnavailableError
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from edge.evaluation.options import ModelChoice
 from runtime.bundle import Bundle, file_sha256
 from runtime.bundle_spec import BUNDLE_FILE, BundleSpec
 from runtime.engine import load_engine
@@ -30,23 +31,6 @@ Outputs = tuple[Floats, Floats, Floats]
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
 PROGRAMS = (".pte", ".onnx", ".ir", ".engine")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """Which model to evaluate, and how it runs; small enough to send to another process.
-
-    Attributes:
-        model: Checkpoint, bundle folder or zip, or a program in a bundle folder.
-        artifact: Artifact of the bundle; None takes the best that runs here.
-        num_threads: Threads of the engine or of torch; 0 leaves it to them.
-        device: Device of torch, for checkpoints.
-    """
-
-    model: str
-    artifact: str | None = None
-    num_threads: int = 0
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge.data.samples import ClipSample
 from edge.evaluation.boxes import Bools
-from edge.evaluation.clips import KeptToken, Kind
+from edge.evaluation.clip_metrics import KeptToken, Kind
 from runtime.errors import SinkError
 from runtime.sinks.draw import FONT, Colour, plain
 

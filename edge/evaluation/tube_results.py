@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.data.annotations import BoxTable, Tube
 from edge.evaluation.boxes import I64
-from edge.evaluation.clips import plain
+from edge.evaluation.clip_metrics import plain
 from edge.evaluation.frames import FrameMetrics, evaluate_frames, summarise
 from edge.evaluation.protocols import PROTOCOLS
 from edge.evaluation.video import IOUS, FoundTube, VideoMetrics, evaluate_tubes

@@ -13,14 +13,15 @@ from edge.data.annotations import place_of, tubes_of
 from edge.data.remap import judged
 from edge.data.samples import ClipDataset, RepeatKeyframe
 from edge.data.video_labels import video_level_classes
+from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.clip_tubes import clip_tubes
-from edge.evaluation.clips import ClipMetrics, predict
 from edge.evaluation.decode_errors import content_of, lines_of
 from edge.evaluation.evaluator import Progress, class_order
+from edge.evaluation.options import ModelChoice, ValOptions
 from edge.evaluation.outputs import ClipOutputs, prepare_folder, read_outputs, state_of
 from edge.evaluation.plots import check_matplotlib, plot_confusion, plot_precision_recall
-from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
-from edge.evaluation.protocols import PROTOCOLS, TUBES
+from edge.evaluation.predictors import Predictor, open_predictor
+from edge.evaluation.protocols import TUBES
 from edge.evaluation.reports import (
     csv_keys,
     figure,
@@ -35,7 +36,6 @@ from edge.evaluation.tube_json import write_tubes
 from edge.evaluation.video_scores import VideoScores, lines_of_videos, table_of
 from edge.evaluation.workers import compute_outputs
 from runtime.decode import Detections
-from runtime.errors import ConfigError
 from runtime.report import host_facts, markdown_table
 from runtime.types import ClipSpec
 
@@ -43,53 +43,6 @@ TABLES = ("metrics.json", "per_class.csv", "detections.csv", "ground_truth.csv",
 TUBE_FILE = "tubes.json.gz"
 PLOTS = ("precision_recall.png", "confusion.png")
 WORST = "worst.jpg"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValOptions:
-    """How to evaluate.
-
-    Attributes:
-        out: Folder of the reports.
-        conf: Actor threshold; None takes the model's own, or the best F1 where it has none.
-        frozen: Show the keyframe only, repeated: what is left is not seen by motion.
-        protocol: Whose rules count where whole tubes are labelled; None takes ACT's.
-        workers: Processes.
-        resume: Go on with the outputs that are in `out`.
-        overwrite: Begin again, whatever is in `out`.
-        shard: Which share of the clips `compute_share` is to do, from 0, and the number of shares.
-        plots: Draw the plots.
-        worst: How many clips with the most errors to draw; 0 for none.
-        classes: What labels are joined to (`edge.data.remap.judged`).
-        spec: What names the data set, where reports call it otherwise.
-    """
-
-    out: Path
-    conf: float | None = None
-    frozen: bool = False
-    protocol: str | None = None
-    workers: int = 1
-    resume: bool = False
-    overwrite: bool = False
-    shard: tuple[int, int] | None = None
-    plots: bool = True
-    worst: int = 12
-    classes: str | None = None
-    spec: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.protocol is not None and self.protocol not in PROTOCOLS:
-            raise ConfigError(f"protocol is {self.protocol!r}, expected {', '.join(PROTOCOLS)}")
-        if self.conf is not None and not 0.0 <= self.conf <= 1.0:
-            raise ConfigError(f"conf is {self.conf}, expected a value in [0, 1]")
-        if not 1 <= self.workers <= 256:
-            raise ConfigError(f"workers is {self.workers}, expected 1 to 256")
-        if self.worst < 0:
-            raise ConfigError(f"worst is {self.worst}, expected 0 or more")
-        if self.resume and self.overwrite:
-            raise ConfigError("resume and overwrite contradict each other; give one of them")
-        if self.shard is not None and self.overwrite:
-            raise ConfigError("a share cannot overwrite: others may be at work in the folder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from edge.explain.canvas import (
     heat,
     write,
 )
-from edge.explain.subject import Explanation
+from edge.explain.model import Explanation
 from runtime.sinks.draw import FONT, colour_of
 from runtime.sources import Image
 

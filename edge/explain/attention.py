@@ -26,7 +26,7 @@ from runtime.errors import ConfigError, DecodeError
 
 F32 = npt.NDArray[np.float32]
 Grid = tuple[int, int, int]
-LayerTypes = (compact.PoolingAttention, published.PoolingAttention)
+LayerTypes = (compact.ConvPoolingAttention, published.PoolingAttention)
 
 _SOFTMAX = (torch.softmax, Tensor.softmax, functional.softmax)
 _SUM_TOLERANCE = 1e-3
@@ -128,7 +128,7 @@ class _Watch:
     def __enter__(self) -> _Watch:
         self._hooks.append(self.layer.register_forward_pre_hook(self._begin))
         self._hooks.append(self.layer.register_forward_hook(self._end, always_call=True))
-        if isinstance(self.layer, compact.PoolingAttention):
+        if isinstance(self.layer, compact.ConvPoolingAttention):
             self._hooks.append(self.layer.pool_kv.register_forward_hook(self._pooled))
         else:
             assert isinstance(self.layer, published.PoolingAttention)
@@ -147,7 +147,7 @@ class _Watch:
 
     def _pooled(self, layer: nn.Module, inputs: object, output: Tensor) -> None:
         """Note the grid of the keys: pooled in space, and some steps joined."""
-        assert isinstance(self.layer, compact.PoolingAttention)
+        assert isinstance(self.layer, compact.ConvPoolingAttention)
         steps, _, height, width = output.shape
         self.keys = (steps // self.layer.kv_steps, height, width)
 

@@ -33,7 +33,7 @@ from edge.explain.canvas import (
     tag,
     write,
 )
-from edge.explain.subject import Explanation, Subject
+from edge.explain.model import ExplainableModel, Explanation
 from runtime.sinks.draw import FONT, UNTRAINED, colour_of, plain
 from runtime.sinks.layout import Rect, place
 from runtime.sources import Image
@@ -63,7 +63,7 @@ class Heading:
     times: Sequence[float]
 
 
-def draw_explanation(subject: Subject, what: Explanation, heading: Heading) -> Image:
+def draw_explanation(subject: ExplainableModel, what: Explanation, heading: Heading) -> Image:
     """Draw one clip.
 
     Args:
@@ -89,7 +89,7 @@ def _shown(what: Explanation) -> list[int]:
     return list(range(min(what.num_kept, MAX_ROWS))) or list(range(min(1, len(what.tokens))))
 
 
-def _head(subject: Subject, what: Explanation, heading: Heading) -> Image:
+def _head(subject: ExplainableModel, what: Explanation, heading: Heading) -> Image:
     image = blank(64)
     write(image, f"{subject.name} on {heading.source}", (MARGIN, 30), 0.72, WHITE)
     kept = what.num_kept
@@ -107,7 +107,7 @@ def _head(subject: Subject, what: Explanation, heading: Heading) -> Image:
     return image
 
 
-def _top(subject: Subject, what: Explanation, shown: Sequence[int]) -> Image:
+def _top(subject: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
     """Draw the keyframe and the maps beside it."""
     key = _keyframe(subject, what, shown)
     maps = draw_maps(what, shown, WIDTH - key.shape[1] - 3 * MARGIN)
@@ -117,7 +117,7 @@ def _top(subject: Subject, what: Explanation, shown: Sequence[int]) -> Image:
     return image
 
 
-def _keyframe(subject: Subject, what: Explanation, shown: Sequence[int]) -> Image:
+def _keyframe(subject: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
     frame = what.frames[what.keyframe]
     scale = min(KEY_HEIGHT / frame.shape[0], _KEY_WIDTH / frame.shape[1])
     size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
@@ -190,7 +190,7 @@ def _thumb_width(what: Explanation) -> int:
     return (WIDTH - 2 * MARGIN - _LABEL) // len(_frames_of(what))
 
 
-def _row(subject: Subject, what: Explanation, number: int) -> Image:
+def _row(subject: ExplainableModel, what: Explanation, number: int) -> Image:
     """Draw where one token looks."""
     assert what.attention is not None
     weights = what.attention.of_token(int(what.tokens.token[number]))
@@ -244,12 +244,12 @@ def _overlay(
     return lit
 
 
-def _foot(subject: Subject, what: Explanation, shown: Sequence[int]) -> Image:
+def _foot(subject: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
     lines = []
     if what.num_kept == 0:
         lines.append("no token is above the threshold; the best one is shown in its place")
     if what.attention is None:
-        lines.append(subject.why_no_attention or "")
+        lines.append(subject.no_attention_reason or "")
     else:
         time, height, width = what.attention.keys
         shape = subject.shape

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 
 from edge.explain.clips import clips_of
+from edge.explain.model import ExplainableModel
 from edge.explain.picture import Heading, draw_explanation
-from edge.explain.subject import Subject
 from runtime.errors import CaptureError, ConfigError, SinkError
 from runtime.sources import Image, parse_uri
 
@@ -35,7 +35,7 @@ class Picture:
 
 
 def write_pictures(
-    subject: Subject,
+    subject: ExplainableModel,
     source: str,
     out: Path,
     *,

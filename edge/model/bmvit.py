@@ -14,7 +14,7 @@ from typing import Protocol, cast, runtime_checkable
 from torch import Tensor, nn
 
 from edge.model.heads import DetectionHeads, HeadConfig
-from edge.model.rivals import Rivals
+from edge.model.neighbour_suppression import NeighbourSuppression
 from edge.model.selection import (
     TokenSelection,
     check_selection,
@@ -134,11 +134,13 @@ class BMViT(nn.Module):
         self.num_tokens = num_tokens(self.token_selection, grid)
         slices = num_slices(self.token_selection, grid[0])
         self.heads = DetectionHeads(channels, config.num_classes, grid[1:], config.heads, slices)
-        strength = config.heads.rivals
-        self.rivals: Rivals | PairSuppression | None = None
+        strength = config.heads.suppression_strength
+        self.suppression: NeighbourSuppression | PairSuppression | None = None
         if strength:
-            everywhere = config.heads.suppression == "all"
-            self.rivals = PairSuppression(strength) if everywhere else Rivals(strength, grid[1:])
+            if config.heads.suppression == "all":
+                self.suppression = PairSuppression(strength)
+            else:
+                self.suppression = NeighbourSuppression(strength, grid[1:])
 
     def forward(self, clip_ncthw: Tensor) -> dict[str, Tensor]:
         """Predict a triplet for every token.
@@ -157,9 +159,9 @@ class BMViT(nn.Module):
         where, what = select(slices, self.token_selection)
         maps = self.heads(merge_slices(where), merge_slices(what))
         triplets = named_triplets(maps, slices[0].shape[0])
-        if self.rivals is not None:
-            yielded = self.rivals(triplets["pred_boxes"], triplets["pred_actor"])
-            triplets["pred_actor"] = yielded
+        if self.suppression is not None:
+            lowered = self.suppression(triplets["pred_boxes"], triplets["pred_actor"])
+            triplets["pred_actor"] = lowered
         return triplets
 
     def _slices(self, clip_ncthw: Tensor) -> list[Tensor]:

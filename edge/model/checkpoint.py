@@ -170,8 +170,12 @@ def config_from_dict(plain: object) -> BMViTConfig:
     if kind == "compact" and fields.get("variant") in COMPACT_VARIANTS:
         fields["variant"] = f"{fields['variant']}-scratch"
     try:
-        heads = HeadConfig(**fields.pop("heads", {}))
-        return BMViTConfig(backbone=_BACKBONES[kind](**backbone), heads=heads, **fields)
+        heads = dict(fields.pop("heads", {}))
+        if "rivals" in heads:  # its name until version 0.2
+            heads["suppression_strength"] = heads.pop("rivals")
+        return BMViTConfig(
+            backbone=_BACKBONES[kind](**backbone), heads=HeadConfig(**heads), **fields
+        )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the configuration does not fit: {error}") from error
 

@@ -37,7 +37,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edge.model.compact_blocks import Block, BlockShape, PoolingAttention
+from edge.model.compact_blocks import Block, BlockShape, ConvPoolingAttention
 from edge.model.compact_layers import ConvNorm, PoolConv, join_steps
 from runtime.errors import ConfigError
 
@@ -281,7 +281,7 @@ def fold(model: CompactMViT) -> CompactMViT:
     result = copy.deepcopy(model).eval()
     with torch.no_grad():
         for module in list(result.modules()):
-            if isinstance(module, ConvNorm | PoolConv | PoolingAttention):
+            if isinstance(module, ConvNorm | PoolConv | ConvPoolingAttention):
                 module.fold_()
     return result
 

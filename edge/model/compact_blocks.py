@@ -62,7 +62,7 @@ class BlockShape:
     drop_path: float
 
 
-class PoolingAttention(nn.Module):
+class ConvPoolingAttention(nn.Module):
     """Attention of pooled queries to pooled keys and values, of one step or of the whole clip."""
 
     def __init__(self, shape: BlockShape, config: BlockConfig) -> None:
@@ -139,7 +139,7 @@ class Block(nn.Module):
         if config.local_kernel:
             width, kernel = shape.in_channels, config.local_kernel
             self.local = ConvNorm(width, width, kernel, groups=width, gamma=BRANCH_GAMMA)
-        self.attention = PoolingAttention(shape, config)
+        self.attention = ConvPoolingAttention(shape, config)
         skip: list[nn.Module] = []
         if shape.stride > 1:
             skip.append(nn.MaxPool2d(3, shape.stride, padding=1))

@@ -37,10 +37,10 @@ class HeadConfig:
         reference_spread: Size of the last slice's reference box over the first's, evenly spaced in
             logarithm around `reference_size`. Two slices see the same person; where one is nearer
             to the small and the other to the large, it is known which of them is to speak.
-        rivals: How strongly a token yields to a neighbour that bids more for the same person, see
-            `rivals.py`; 0 for not at all.
-        suppression: Between which tokens that is: the eight around a token ("neighbours",
-            `rivals.py`), or all of the clip ("all", `suppression.py`).
+        suppression_strength: Share of the difference by which a token's actor logit falls below a
+            higher one with an overlapping box; 0 is no suppression.
+        suppression: Between which tokens: the eight around a token ("neighbours",
+            `neighbour_suppression.py`), or all of the clip ("all", `suppression.py`).
         slice_embedding: Add learned numbers to the features of each slice, so that what one slice
             answers the other can leave out. One addition of a constant at inference.
         actor_prior: p(actor) of an untrained token. Few of the tokens speak, and a start at one
@@ -54,7 +54,7 @@ class HeadConfig:
     box_reference: BoxReference = "token"
     reference_size: tuple[float, float] = (0.12, 0.28)
     reference_spread: float = 2.5
-    rivals: float = 0.0
+    suppression_strength: float = 0.0
     suppression: SuppressionReach = "neighbours"
     slice_embedding: bool = True
     actor_prior: float = 0.01
@@ -87,8 +87,10 @@ class HeadConfig:
             raise ConfigError(
                 f"suppression must be 'neighbours' or 'all', got {self.suppression!r}"
             )
-        if not 0 <= self.rivals < math.inf:
-            raise ConfigError(f"rivals must be 0 or more, got {self.rivals}")
+        if not 0 <= self.suppression_strength < math.inf:
+            raise ConfigError(
+                f"suppression_strength must be 0 or more, got {self.suppression_strength}"
+            )
         for name in ("actor_prior", "action_prior"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")

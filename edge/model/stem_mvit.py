@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edge.model.compact_blocks import Block, BlockShape, PoolingAttention
+from edge.model.compact_blocks import Block, BlockShape, ConvPoolingAttention
 from edge.model.compact_layers import ConvNorm, PoolConv, join_steps
 from edge.model.stems import STEM_NAMES, TAP_STRIDES, FrameStem, SameConv
 from runtime.errors import ConfigError
@@ -256,7 +256,7 @@ class StemMViT(nn.Module):
         result = copy.deepcopy(self).eval()
         with torch.no_grad():
             for module in list(result.modules()):
-                if isinstance(module, ConvNorm | PoolConv | PoolingAttention | SameConv):
+                if isinstance(module, ConvNorm | PoolConv | ConvPoolingAttention | SameConv):
                     module.fold_()
         return result
 

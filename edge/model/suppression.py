@@ -5,8 +5,9 @@ higher actor logit and its box overlaps, the own logit is lowered by `strength` 
 difference. It is arithmetic on an N x N table in the graph, seen in training and run by every
 engine, so that decoding stays one threshold on p(actor): no loop over boxes and no sorting.
 
-`rivals.py` has the same between the eight neighbours of a token, which is less work and enough
-where people are small: somebody who fills half of the frame is seen by tokens that lie far apart.
+`neighbour_suppression.py` has the same between the eight neighbours of a token, which is less work
+and enough where people are small: somebody who fills half of the frame is seen by tokens that lie
+far apart.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edge.model.rivals import FIRST_OVERLAP, FULL_OVERLAP
+from edge.model.neighbour_suppression import FIRST_OVERLAP, FULL_OVERLAP
 
 _STEEPNESS = 1 / (FULL_OVERLAP - FIRST_OVERLAP)
 _LEAST_AREA = 1e-6
@@ -24,7 +25,7 @@ class PairSuppression(nn.Module):
     """Lowers the actor logits of tokens whose box another token claims with more confidence."""
 
     def __init__(self, strength: float) -> None:
-        """Take how much a token yields of what another one has more; there are no weights."""
+        """Take the share of the difference by which a logit falls; there are no weights."""
         super().__init__()
         self.strength = strength
 

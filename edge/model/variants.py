@@ -24,7 +24,7 @@ from runtime.options import did_you_mean
 STEM_MEAN = STEM_STD = (0.5, 0.5, 0.5)
 
 # Real people fill much of a frame: many tokens that lie far apart see one of them.
-STEM_HEADS = HeadConfig(rivals=8.0, suppression="all")
+STEM_HEADS = HeadConfig(suppression_strength=8.0, suppression="all")
 
 VARIANTS: dict[str, BMViTConfig] = {
     **{
@@ -98,8 +98,8 @@ def from_config(config: BMViTConfig, *, seed: int | None = None) -> BMViT:
         return BMViT(config)
 
 
-def yielding(model: BMViT, strength: float) -> BMViT:
-    """Return a model with the same weights whose neighbouring tokens yield so far (`rivals.py`)."""
-    changed = from_config(with_overrides(model.config, rivals=strength))
+def with_suppression(model: BMViT, strength: float) -> BMViT:
+    """Return a model with the same weights and another strength of suppression."""
+    changed = from_config(with_overrides(model.config, suppression_strength=strength))
     changed.load_state_dict(model.state_dict())
     return changed

@@ -87,12 +87,13 @@ class ModelOptions(Section):
         None, "boxes as offsets from the token's place, or as they are (the method's ablation); by "
         "default as --init has them, else token", choices=("token", "absolute"),
     )  # fmt: skip
-    rivals: float | None = option(
-        None, "how strongly a token yields to a neighbour that bids more for the same person; by "
-        "default as --init or the variant has it", metavar="STRENGTH",
+    suppression_strength: float | None = option(
+        None, "duplicate suppression in the network: how far a token's actor logit falls below a "
+        "higher one with an overlapping box; by default as --init or the variant has it",
+        metavar="STRENGTH", former="rivals",
     )  # fmt: skip
     suppression: str | None = option(
-        None, "between which tokens that is: the eight around a token, or all; by default as "
+        None, "suppression between which tokens: the eight around a token, or all; by default as "
         "--init or the variant has it", choices=("neighbours", "all"),
     )  # fmt: skip
     drop_path: float | None = option(

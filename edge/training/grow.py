@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edge.model.bmvit import BMViT
 from edge.model.compact import CompactConfig, CompactMViT
-from edge.model.compact_blocks import Block, PoolingAttention
+from edge.model.compact_blocks import Block, ConvPoolingAttention
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def grow(small: BMViT, large: BMViT, *, seed: int = 0) -> None:
     large.load_state_dict(wanted)
     with torch.no_grad():
         for module in large.modules():
-            if isinstance(module, PoolingAttention):
+            if isinstance(module, ConvPoolingAttention):
                 # A score sums `width` times as many equal terms; its scale falls by the root.
                 norm = cast(nn.BatchNorm2d, module.k.norm)
                 norm.weight.mul_(width**-0.5)
@@ -114,9 +114,12 @@ def _check_alike(small: BMViT, large: BMViT) -> None:
             f"a {large.config.variant} cannot be grown from a {small.config.variant}: it has "
             f"{after.depths} blocks, there {before.depths}"
         )
-    # How far neighbours yield is no weight: the larger one may do as it likes.
+    # Suppression has no weights: the larger one may have its own strength.
     alike = replace(
-        small.config, heads=replace(small.config.heads, rivals=large.config.heads.rivals)
+        small.config,
+        heads=replace(
+            small.config.heads, suppression_strength=large.config.heads.suppression_strength
+        ),
     )
     for name in ("heads", "num_classes", "token_selection", "mean", "std"):
         if getattr(alike, name) != getattr(large.config, name):

@@ -1,6 +1,6 @@
-"""The module that is trained: the model, what only training needs beside it, and its form.
+"""The module that is trained: the model, what only training needs beside it, and its wrapper.
 
-A form lets another module (quantization-aware training) put its own graph in the model's place
+A wrapper lets another module (quantization-aware training) put its own graph in the model's place
 without the loop knowing.
 """
 
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
-from edge.training.deep_supervision import EarlyHeads
-from edge.training.many import ManyHeads
+from edge.training.aux_heads import AuxiliaryHeads
+from edge.training.one_to_many import OneToManyHeads
 from runtime.errors import ConfigError
 
 
-class ModelForm(Protocol):
+class TrainingWrapper(Protocol):
     """In which form a model is trained, and how it is saved from there."""
 
     def wrap(self, model: BMViT) -> nn.Module:
@@ -35,7 +35,7 @@ class ModelForm(Protocol):
         """Write a checkpoint of the trained module, or of its averaged copy."""
 
 
-class PlainForm:
+class NoWrapper:
     """The model itself."""
 
     def wrap(self, model: BMViT) -> nn.Module:
@@ -75,37 +75,37 @@ class TokenTap:
 
 
 class Learner(nn.Module):
-    """The trained module, and what training adds to it: early heads, a projection for a teacher."""
+    """The trained module, and what training adds: further heads, a projection for a teacher."""
 
     def __init__(
         self,
         model: BMViT,
-        form: ModelForm,
+        wrapper: TrainingWrapper,
         *,
         teacher_channels: int | None = None,
-        early: bool = False,
-        many: bool = False,
+        aux: bool = False,
+        one_to_many: bool = False,
     ) -> None:
         """Wrap a model.
 
         Args:
             model: The model.
-            form: In which form it is trained.
+            wrapper: In which form it is trained.
             teacher_channels: Width of the teacher's `TokenTap`, where there is a teacher.
-            early: Whether features before the last stage get heads of their own.
-            many: Whether there are heads for which several tokens answer for a person.
+            aux: Whether features before the last stage get heads of their own.
+            one_to_many: Whether there are heads for which several tokens answer for a person.
 
         Raises:
-            ConfigError: A teacher or early heads meet another form of the model, or early heads
-                find no place in it.
+            ConfigError: A teacher or auxiliary heads meet another form of the model, or auxiliary
+                heads find no place in it.
         """
         super().__init__()
         self._tap = TokenTap(model) if teacher_channels is not None else None
-        self.early = EarlyHeads(model) if early else None
-        self.many = ManyHeads(model) if many else None
-        self.trained = form.wrap(model)
-        other = self.trained is not model and not getattr(form, "keeps_heads", False)
-        if other and (early or many or self._tap is not None):
+        self.aux = AuxiliaryHeads(model) if aux else None
+        self.one_to_many = OneToManyHeads(model) if one_to_many else None
+        self.trained = wrapper.wrap(model)
+        other = self.trained is not model and not getattr(wrapper, "keeps_heads", False)
+        if other and (aux or one_to_many or self._tap is not None):
             raise ConfigError(
                 "--teacher, --loss-aux and --loss-one-to-many work on the model itself, not on "
                 "another form of it"
@@ -117,16 +117,15 @@ class Learner(nn.Module):
     def forward(self, clip_ncthw: Tensor, scales: Tensor | None = None) -> dict[str, Tensor]:
         """Return the model's outputs for clips, or for a stem's features and their scales.
 
-        With a teacher also `features` (B, N, teacher_channels), with early heads their outputs
-        under the same names behind `early_`.
+        With a teacher also `features` (B, N, teacher_channels), with auxiliary heads their outputs
+        under the same names behind `aux_`, with one-to-many heads behind `one_to_many_`.
         """
         batch = clip_ncthw.shape[0]
         inputs = (clip_ncthw,) if scales is None else (clip_ncthw, scales)
         outputs = cast("dict[str, Tensor]", self.trained(*inputs))
         if self._tap is not None and self.project is not None:
             outputs["features"] = self.project(self._tap.take(batch))
-        if self.early is not None:
-            outputs |= {f"early_{name}": value for name, value in self.early(batch).items()}
-        if self.many is not None:
-            outputs |= {f"many_{name}": value for name, value in self.many(batch).items()}
+        for kind, heads in (("aux", self.aux), ("one_to_many", self.one_to_many)):
+            if heads is not None:
+                outputs |= {f"{kind}_{name}": value for name, value in heads(batch).items()}
         return outputs

@@ -15,21 +15,21 @@ logger = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 
 
-class Watcher(Protocol):
-    """Somebody who watches a run, such as a progress bar."""
+class Callback(Protocol):
+    """Told of a run's events, such as a progress bar."""
 
     def begin(self, step: int, steps: int) -> None:
-        """See a run begin at `step` of `steps`."""
+        """Take that a run begins at `step` of `steps`."""
 
     def stepped(self, step: int, row: Mapping[str, float]) -> None:
-        """See a step done; `row` holds the newest losses."""
+        """Take that a step is done; `row` holds the newest losses."""
 
     def validated(self, step: int, result: Mapping[str, Any]) -> None:
-        """See the model validated."""
+        """Take the result of a validation."""
 
 
-class Nobody:
-    """Watches nothing."""
+class NullCallback:
+    """Does nothing."""
 
     def begin(self, step: int, steps: int) -> None:
         """Do nothing."""

@@ -12,9 +12,10 @@ from pathlib import Path
 from torch import Tensor
 
 from edge.training.config import TrainOptions
-from edge.training.learner import ModelForm, PlainForm
+from edge.training.feature_input import FeatureWrapper
+from edge.training.learner import NoWrapper, TrainingWrapper
 from edge.training.loader import Share, batches_by_step, default_workers
-from edge.training.logs import Nobody, RunLog, Watcher
+from edge.training.logs import Callback, NullCallback, RunLog
 from edge.training.memory import keep_freed_memory
 from edge.training.processes import start_processes
 from edge.training.run_folder import CONFIG_FILE, kept_flags
@@ -22,7 +23,6 @@ from edge.training.schedule import Schedule
 from edge.training.session import REASONS, Reason, Session
 from edge.training.setup import build_parts
 from edge.training.state import STATE_FILE, Progress, load_state, save_state
-from edge.training.stem_form import FeatureForm
 from edge.training.step import Stepper
 from edge.training.targets import Batch
 from edge.training.validate import validate
@@ -75,26 +75,26 @@ class Trainer:
         self,
         options: TrainOptions,
         *,
-        form: ModelForm | None = None,
-        watcher: Watcher | None = None,
+        wrapper: TrainingWrapper | None = None,
+        callback: Callback | None = None,
     ) -> None:
         """Build the run.
 
         Args:
             options: The flags.
-            form: In which form the model is trained; None trains it as it is.
-            watcher: Who watches; None nobody.
+            wrapper: In which form the model is trained; None trains it as it is.
+            callback: Told of what happens; None is nobody.
         """
         self.options = options
-        self.watcher = watcher or Nobody()
+        self.callback = callback or NullCallback()
         self.processes = start_processes(options.run.device, options.run.precision)
         if self.processes.device.type == "cpu":
             keep_freed_memory()
         self.parts = build_parts(options)
         features = self.parts.features
-        if form is not None and features is not None:
+        if wrapper is not None and features is not None:
             raise ConfigError("--qat learns from clips of frames, not from features")
-        self.form = form or (PlainForm() if features is None else FeatureForm(features))
+        self.wrapper = wrapper or (NoWrapper() if features is None else FeatureWrapper(features))
         self.share = Share(
             batch=options.optimizer.batch,
             accumulate=options.optimizer.accumulate,
@@ -103,7 +103,7 @@ class Trainer:
         )
         schedule = schedule_of(options, len(self.parts.data))
         self.steps = schedule.steps
-        self.stepper = Stepper(options, self.parts, self.form, self.processes, schedule)
+        self.stepper = Stepper(options, self.parts, self.wrapper, self.processes, schedule)
         self.progress = Progress()
         self._window = _Window({})
 
@@ -119,7 +119,7 @@ class Trainer:
         logger.info("%s", self.processes.describe())
         self.stepper.start()
         log = self._open_log(options.folder)
-        self.watcher.begin(self.progress.step, self.steps)
+        self.callback.begin(self.progress.step, self.steps)
         session = Session(limit_steps=options.run.limit_steps, max_minutes=options.run.max_minutes)
         try:
             with session:
@@ -199,7 +199,7 @@ class Trainer:
         values["clips_per_s"] = steps * self.options.optimizer.batch / max(seconds, 1e-9)
         if log is not None:
             log.write("train", step, values)
-        self.watcher.stepped(step, values)
+        self.callback.stepped(step, values)
 
     def _validate(self, log: RunLog | None) -> None:
         if self.parts.validation is not None and self.processes.rank == 0:
@@ -218,12 +218,12 @@ class Trainer:
             if value is not None and (progress.best is None or value > progress.best):
                 progress.best, progress.best_step = value, progress.step
                 self._write("best.pt", f"frame-mAP@0.5 {value:.4f}")
-            self.watcher.validated(progress.step, result)
+            self.callback.validated(progress.step, result)
         self.processes.barrier()
 
     def _write(self, name: str, words: str) -> None:
         note = f"step {self.progress.step} of {self.steps} on {self.options.clips.data}; {words}"
-        self.form.save(
+        self.wrapper.save(
             self.options.folder / name,
             self.stepper.average.model,
             class_names=self.parts.data.class_names,

@@ -74,6 +74,16 @@ def save_state(
         raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def _current(weights: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights of a learner by the names they have since version 0.2."""
+    former = {"early.": "aux.", "many.": "one_to_many."}
+    return {
+        next((new + name.removeprefix(old) for old, new in former.items() if name.startswith(old)),
+             name): value
+        for name, value in weights.items()
+    }  # fmt: skip
+
+
 def load_state(
     path: Path,
     *,
@@ -94,7 +104,7 @@ def load_state(
             f"schema {payload.get('schema_version')!r})"
         )
     try:
-        learner.load_state_dict(payload["learner"])
+        learner.load_state_dict(_current(payload["learner"]))
         average.model.load_state_dict(payload["average"])
         optimizer.load_state_dict(payload["optimizer"])
         return Progress(

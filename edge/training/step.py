@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,13 +12,13 @@ from torch import Tensor, nn
 
 from edge.training.config import TrainOptions
 from edge.training.ema import AveragedModel
-from edge.training.learner import Learner, ModelForm
-from edge.training.many import MEAN_TOKENS, ManyMatcher, token_centres
+from edge.training.feature_input import freeze_stem, stem_parameters
+from edge.training.learner import Learner, TrainingWrapper
 from edge.training.norms import share_batch_norms
+from edge.training.one_to_many import MEAN_TOKENS, OneToManyMatcher, token_centres
 from edge.training.processes import Processes
 from edge.training.schedule import Schedule, optimizer_of, set_rate
 from edge.training.setup import Parts
-from edge.training.stem_form import freeze_stem, stem_parameters
 from edge.training.targets import Batch, Normalize, pack
 from runtime.errors import TrainingError
 
@@ -38,16 +39,16 @@ class Stepper:
         self,
         options: TrainOptions,
         parts: Parts,
-        form: ModelForm,
+        wrapper: TrainingWrapper,
         processes: Processes,
         schedule: Schedule,
     ) -> None:
         """Put model, teacher and optimizer on the device; `start` must follow."""
-        self.options, self.form, self.processes = options, form, processes
+        self.options, self.wrapper, self.processes = options, wrapper, processes
         self.schedule = schedule
         self.config = parts.model.config
         self.criterion, self.distiller = parts.criterion, parts.distiller
-        self.assign_many = ManyMatcher(parts.criterion.matcher)
+        self.assign_one_to_many = OneToManyMatcher(parts.criterion.matcher)
         self.centres = token_centres(parts.model).to(processes.device)
         device = processes.device
         if self.distiller is not None:
@@ -58,10 +59,10 @@ class Stepper:
         torch.manual_seed(options.seed)  # what training adds begins alike in every run
         self.learner = Learner(
             parts.model,
-            form,
+            wrapper,
             teacher_channels=channels,
-            early=options.losses.loss_aux > 0,
-            many=options.one_to_many > 0,
+            aux=options.losses.loss_aux > 0,
+            one_to_many=options.one_to_many > 0,
         )
         if processes.world_size > 1 and options.run.norms == "shared":
             share_batch_norms(self.learner)
@@ -99,7 +100,7 @@ class Stepper:
         # The random numbers of a step are a function of the step: nothing to save for a resume.
         torch.manual_seed(_mixed(self.options.seed, step, self.processes.rank))
         set_rate(self._stepped, self.schedule(step))
-        self.form.at_step(self.learner.trained, step, self.schedule.steps)
+        self.wrapper.at_step(self.learner.trained, step, self.schedule.steps)
         clip_ids = [target["clip_id"] for part in parts for target in part.targets]
         mine = sum(target["boxes"].shape[0] for part in parts for target in part.targets)
         people = max(1.0, self.processes.sum([float(mine)])[0])
@@ -145,16 +146,15 @@ class Stepper:
         losses = self.criterion(outputs, targets, num_people=people)
         total, values = losses.total, dict(losses.parts)
         if self.options.losses.loss_aux > 0:
-            early = {n[6:]: value for n, value in outputs.items() if n.startswith("early_")}
-            extra = self.criterion(early, targets, num_people=people).total
+            extra = self.criterion(_named(outputs, "aux_"), targets, num_people=people).total
             total = total + self.options.losses.loss_aux * extra
             values["early"] = extra.detach()
         if self.options.one_to_many > 0:
-            many = {n[5:]: value.float() for n, value in outputs.items() if n.startswith("many_")}
+            dense = _named(outputs, "one_to_many_")
             extra = self.criterion.weigh(
-                many,
+                dense,
                 targets,
-                self.assign_many(many, targets, self.centres),
+                self.assign_one_to_many(dense, targets, self.centres),
                 num_people=people * MEAN_TOKENS,
             ).total
             total = total + self.options.one_to_many * extra
@@ -177,6 +177,15 @@ def channels_innermost(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _named(outputs: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the outputs of one set of heads, by the names of the model's."""
+    return {
+        name.removeprefix(prefix): value.float()
+        for name, value in outputs.items()
+        if name.startswith(prefix)
+    }
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:

@@ -27,7 +27,7 @@ class OptionalTarget(TypedDict, total=False):
     """(I, 4) float32, cxcywh in [0, 1]: people who are neither actors nor background."""
 
 
-class Target(OptionalTarget):
+class ClipTarget(OptionalTarget):
     """The actors of one clip at its keyframe."""
 
     boxes: Tensor
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     """
 
     frames: Tensor
-    targets: list[Target]
+    targets: list[ClipTarget]
     scales: Tensor | None = None
 
 
@@ -89,10 +89,10 @@ def collate(samples: Sequence[ClipSample]) -> Batch:
         scales = torch.from_numpy(
             np.stack([cast(F32, sample.feature_scales) for sample in samples])
         )
-    targets: list[Target] = []
+    targets: list[ClipTarget] = []
     for sample in samples:
         labels = np.ascontiguousarray(sample.labels, dtype=np.float32)
-        target: Target = {
+        target: ClipTarget = {
             "boxes": _cxcywh(sample.boxes),
             "labels": torch.from_numpy(labels),
             "clip_id": sample.clip_id,
@@ -112,7 +112,7 @@ def _cxcywh(xyxy: F32) -> Tensor:
     return torch.from_numpy(boxes.astype(np.float32))
 
 
-def pack(targets: Sequence[Target], num_classes: int, device: torch.device) -> PackedTargets:
+def pack(targets: Sequence[ClipTarget], num_classes: int, device: torch.device) -> PackedTargets:
     """Pad the targets of a batch to one size and put them on the device.
 
     Raises:
@@ -141,7 +141,7 @@ def pack(targets: Sequence[Target], num_classes: int, device: torch.device) -> P
     )
 
 
-def _ignored(targets: Sequence[Target], device: torch.device) -> Tensor | None:
+def _ignored(targets: Sequence[ClipTarget], device: torch.device) -> Tensor | None:
     """Return the ignored people of a batch in one padded block; None where there are none."""
     people = [target["ignored"] if "ignored" in target else torch.zeros(0, 4) for target in targets]
     most = max((len(boxes) for boxes in people), default=0)
@@ -154,7 +154,7 @@ def _ignored(targets: Sequence[Target], device: torch.device) -> Tensor | None:
 
 
 def _masks(
-    targets: Sequence[Target], counts: Sequence[int], num_classes: int, device: torch.device
+    targets: Sequence[ClipTarget], counts: Sequence[int], num_classes: int, device: torch.device
 ) -> dict[str, Tensor]:
     """Return the masks and bags of a batch; nothing where every label is known."""
     if not any("label_mask" in target and not bool(target["label_mask"].all())

@@ -186,7 +186,7 @@ def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
     save_checkpoint(trained, model, class_names=("a", "b"), trained=True, note="n")
     cross_validation._let_yield(trained, path, 4.0)
     found = load_checkpoint(path)
-    assert found.config.heads.rivals == 4.0
+    assert found.config.heads.suppression_strength == 4.0
     assert (found.class_names, found.trained, found.note) == (("a", "b"), True, "n")
     weights = model.state_dict()
     assert all(

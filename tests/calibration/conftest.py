@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edge.data.samples import ClipSample
-from edge.evaluation.clips import predict
-from edge.evaluation.predictors import ModelChoice, Predictor, open_predictor
+from edge.evaluation.clip_metrics import predict
+from edge.evaluation.options import ModelChoice
+from edge.evaluation.predictors import Predictor, open_predictor
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.types import ClipSpec
 

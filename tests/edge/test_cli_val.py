@@ -128,7 +128,7 @@ def test_flags_of_files_and_of_models_do_not_mix(
 
 
 def test_protocol_names_are_those_of_the_evaluator() -> None:
-    from edge.cli.val import PROTOCOL_NAMES
+    from edge.evaluation.options import PROTOCOL_NAMES
     from edge.evaluation.protocols import PROTOCOLS
 
     assert sorted(PROTOCOL_NAMES) == sorted(PROTOCOLS)

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from edge.training.config import CriterionConfig
 from edge.training.criterion import SetCriterion
-from edge.training.targets import PackedTargets, Target, pack
+from edge.training.targets import ClipTarget, PackedTargets, pack
 from runtime.errors import ConfigError, TrainingError
 
 torch.set_num_threads(1)
@@ -32,7 +32,7 @@ def outputs_of(clips: int, tokens: int, seed: int = 0) -> dict[str, torch.Tensor
     return {name: value.requires_grad_() for name, value in made.items()}
 
 
-def people_of(counts: list[int], seed: int = 1) -> list[Target]:
+def people_of(counts: list[int], seed: int = 1) -> list[ClipTarget]:
     generator = torch.Generator().manual_seed(seed)
     return [
         {
@@ -158,7 +158,7 @@ def test_focal_is_bce_times_how_wrong_it_is() -> None:
 
 
 def test_a_rival_of_the_matched_token_is_weighed() -> None:
-    people: list[Target] = [
+    people: list[ClipTarget] = [
         {
             "boxes": torch.tensor([[0.5, 0.5, 0.4, 0.4]]),
             "labels": torch.zeros(1, CLASSES),
@@ -193,7 +193,7 @@ def test_a_rival_of_the_matched_token_is_weighed() -> None:
 def test_a_silent_token_on_somebody_ignored_is_asked_nothing(
     form: str, box: list[float], asked: bool
 ) -> None:
-    people: list[Target] = [
+    people: list[ClipTarget] = [
         {
             "boxes": torch.tensor([[0.5, 0.5, 0.4, 0.4]]),
             "labels": torch.zeros(1, CLASSES),

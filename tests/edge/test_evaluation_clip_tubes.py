@@ -15,10 +15,11 @@ from edge.data.annotations import ClipPlace, Tube
 from edge.data.ava_files import read_detections, read_label_map
 from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
-from edge.evaluation.file_reports import FileOptions, evaluate_files
-from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
+from edge.evaluation.file_reports import evaluate_files
+from edge.evaluation.options import FileOptions, ModelChoice, ReportOptions, ValOptions
+from edge.evaluation.predictors import Outputs, Predictor
 from edge.evaluation.tube_json import read_found_tubes, write_tubes
-from edge.evaluation.validate import ValOptions, ValReport, validate
+from edge.evaluation.validate import ValReport, validate
 from runtime.errors import CaptureError
 from runtime.types import ClipSpec
 
@@ -136,11 +137,9 @@ def test_the_files_can_be_evaluated_by_themselves(
     write_tubes(tmp_path / "truth.json", NAMES, dataset.tubes())
     assert len(read_found_tubes(report.out / "tubes.json.gz").tubes) == 2
     again = evaluate_files(
-        FileOptions(
-            detections=report.out / "tubes.json.gz", ground_truth=tmp_path / "truth.json",
-            out=tmp_path / "again", plots=False,
-        )
-    )  # fmt: skip
+        FileOptions(detections=report.out / "tubes.json.gz", ground_truth=tmp_path / "truth.json"),
+        ReportOptions(out=tmp_path / "again", plots=False),
+    )
     assert again.content["video_map"] == report.content["video"]["video_map"]
 
 

@@ -17,8 +17,9 @@ from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe, Wrapped, 
 from edge.data.subset import EvenSubset
 from edge.evaluation import decode_errors
 from edge.evaluation import validate as validate_module
-from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
-from edge.evaluation.validate import ValOptions, ValReport, validate
+from edge.evaluation.options import ModelChoice, ValOptions
+from edge.evaluation.predictors import Outputs, Predictor
+from edge.evaluation.validate import ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED

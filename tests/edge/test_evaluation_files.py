@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from edge.data.annotations import Tube
-from edge.evaluation.file_reports import FileOptions, FileReport, evaluate_files
+from edge.evaluation.file_reports import FileReport, evaluate_files
+from edge.evaluation.options import FileOptions, ReportOptions
 from edge.evaluation.tube_json import read_found_tubes, read_true_tubes, write_tubes
 from edge.evaluation.video import FoundTube
 from runtime.errors import ConfigError
@@ -108,13 +109,16 @@ def test_a_file_that_is_absent_or_cut_is_said(tmp_path: Path) -> None:
         read_true_tubes(tmp_path / "t.json.gz")
 
 
+REPORT_FLAGS = {"out", "plots", "overwrite", "protocol"}
+
+
 def evaluate(tmp_path: Path, detections: str, ground_truth: str, **values: Any) -> FileReport:
-    options = {"plots": False, "out": tmp_path / "out", **values}
-    return evaluate_files(
-        FileOptions(
-            detections=tmp_path / detections, ground_truth=tmp_path / ground_truth, **options
-        )
+    written = {"plots": False, "out": tmp_path / "out"}
+    written |= {name: values.pop(name) for name in REPORT_FLAGS & values.keys()}
+    options = FileOptions(
+        detections=tmp_path / detections, ground_truth=tmp_path / ground_truth, **values
     )
+    return evaluate_files(options, ReportOptions(**written))
 
 
 @pytest.fixture
@@ -186,7 +190,7 @@ def test_keyframes_are_scored_as_ava_does(files: Path) -> None:
     report = evaluate(files, "d.csv", "gt.csv", label_map=files / "map.pbtxt")
     assert report.content["frame_map"] == 0.5
     assert report.content["ap"] == {"run": 1.0, "sit": 0.0}
-    report = evaluate(files, "d.csv", "gt.csv", iou=0.4, overwrite=True)
+    report = evaluate(files, "d.csv", "gt.csv", min_overlap=0.4, overwrite=True)
     assert report.content["ap"] == {"1": 1.0, "2": 1.0}
     (files / "skip.csv").write_text("v,2\n", encoding="utf-8")
     report = evaluate(files, "d.csv", "gt.csv", excluded=files / "skip.csv", overwrite=True)
@@ -203,9 +207,11 @@ def test_keyframes_are_scored_as_ava_does(files: Path) -> None:
         pytest.param(
             "found.json", "truth.json", {"label_map": Path("x")}, "--label-map", id="label map"
         ),
-        pytest.param("found.json", "truth.json", {"iou": 0.4}, "--min-overlap", id="overlap"),
-        pytest.param("found.json", "truth.json", {"iou": 0.0}, "iou is 0", id="no overlap"),
-        pytest.param("found.json", "truth.json", {"first_frame": 2}, "first_frame", id="first"),
+        pytest.param(
+            "found.json", "truth.json", {"min_overlap": 0.4}, "--min-overlap", id="overlap"
+        ),
+        pytest.param("found.json", "truth.json", {"min_overlap": 0.0}, "is 0.0", id="no overlap"),
+        pytest.param("found.json", "truth.json", {"first_frame": 2}, "--first-frame", id="first"),
         pytest.param("found.json", "broken.pkl", {}, "no pickle that can be read", id="pickle"),
     ],
 )
@@ -248,11 +254,8 @@ def test_jhmdbs_own_file_is_the_truth(shared_data: Path, tmp_path: Path) -> None
             for frame, box in zip(tube.frames, tube.boxes, strict=True):
                 corners = ",".join(f"{v:g}" for v in box)
                 stream.write(f"{tube.video},{frame + 1},{corners},{tube.label + 1},0.5\n")
-    options = FileOptions(
-        detections=tmp_path / "rows.csv.gz", ground_truth=path, split=2, out=tmp_path / "out",
-        plots=False,
-    )  # fmt: skip
-    content = evaluate_files(options).content
+    options = FileOptions(detections=tmp_path / "rows.csv.gz", ground_truth=path, split=2)
+    content = evaluate_files(options, ReportOptions(out=tmp_path / "out", plots=False)).content
     assert content["frame_map"] == 1.0
     assert content["video_map"] == {"0.2": 1.0, "0.5": 1.0, "0.75": 1.0, "0.5:0.95": 1.0}
     with pytest.raises(ConfigError, match="splits 1 to 3, not 4"):
@@ -263,10 +266,8 @@ def test_a_published_file_measured_against_itself_is_perfect(
     shared_data: Path, tmp_path: Path
 ) -> None:
     path = shared_data / "annotations" / "jhmdb" / "JHMDB-GT.pkl"
-    options = FileOptions(
-        detections=path, ground_truth=path, split=2, out=tmp_path / "out", plots=False
-    )
-    content = evaluate_files(options).content
+    options = FileOptions(detections=path, ground_truth=path, split=2)
+    content = evaluate_files(options, ReportOptions(out=tmp_path / "out", plots=False)).content
     assert (content["true_tubes"], content["found_tubes"]) == (270, 270)
     assert content["frame_map"] == 1.0
     assert content["video_map"] == {"0.2": 1.0, "0.5": 1.0, "0.75": 1.0, "0.5:0.95": 1.0}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edge.evaluation.onnx_model import open_beside
-from edge.evaluation.predictors import ModelChoice, open_predictor
+from edge.evaluation.options import ModelChoice
+from edge.evaluation.predictors import open_predictor
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.bundle_spec import BundleSpec
 from runtime.errors import ArtifactError, ArtifactMismatchError

@@ -17,8 +17,9 @@ from edge.data.samples import ClipSample
 from edge.evaluation import reports, workers
 from edge.evaluation import validate as validate_module
 from edge.evaluation.ava import evaluate_ava
-from edge.evaluation.predictors import ModelChoice, Outputs, Predictor, open_predictor
-from edge.evaluation.validate import ValOptions, ValReport, validate
+from edge.evaluation.options import ModelChoice, ValOptions
+from edge.evaluation.predictors import Outputs, Predictor, open_predictor
+from edge.evaluation.validate import ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, ConfigError, EdgeError

@@ -15,12 +15,12 @@ from runtime.types import ClipSpec
 torch = pytest.importorskip("torch")
 
 from edge.cli import main  # noqa: E402
-from edge.evaluation.clips import predict  # noqa: E402
+from edge.evaluation.clip_metrics import predict  # noqa: E402
 from edge.explain.attention import last_layer, run_with_attention  # noqa: E402
 from edge.explain.canvas import WIDTH  # noqa: E402
 from edge.explain.clips import clips_of  # noqa: E402
+from edge.explain.model import ExplainableModel, open_model  # noqa: E402
 from edge.explain.picture import Heading, draw_explanation, likely_actions  # noqa: E402
-from edge.explain.subject import Subject, open_subject  # noqa: E402
 from edge.model.bmvit import BMViT, BMViTConfig  # noqa: E402
 from edge.model.checkpoint import save_checkpoint  # noqa: E402
 from edge.model.mvit import MViTConfig  # noqa: E402
@@ -162,7 +162,7 @@ def test_maps_and_pictures_of_a_model_on_a_stem(
     path = tmp_path / "stem.pt"
     model = on_stem(token_selection=selection)
     save_checkpoint(path, model, class_names=NAMES, trained=False)
-    subject = open_subject(str(path), conf=0.0)
+    subject = open_model(str(path), conf=0.0)
     clip, what = explained(subject, video)
     assert what.actor_map.shape == (2, 4, 6)
     assert what.attention is not None
@@ -173,8 +173,8 @@ def test_maps_and_pictures_of_a_model_on_a_stem(
 
 def test_of_all_tokens_of_a_bundle_their_number_tells_the_slices() -> None:
     shape = ClipSpec(num_frames=8, height=64, width=96, sampling_rate=4, fps=30.0)
-    subject = Subject(
-        name="x", class_names=NAMES, shape=shape, trained=True, conf=0.5, why_no_attention=None,
+    subject = ExplainableModel(
+        name="x", class_names=NAMES, shape=shape, trained=True, conf=0.5, no_attention_reason=None,
         model=None, slices=None,
     )  # fmt: skip
     assert [subject._grid(tokens) for tokens in (48, 96)] == [(2, 4, 6), (4, 4, 6)]
@@ -201,7 +201,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_clips_are_those_of_the_device(checkpoint: Path, video: Path) -> None:
-    subject = open_subject(str(checkpoint))
+    subject = open_model(str(checkpoint))
     clips = list(clips_of(str(video), subject.shape, fps=30.0))
     # Four samples, one each four frames: whole at frame 12, then each 16.
     assert [clip.keyframe for clip in clips] == [8, 24, 40]
@@ -212,16 +212,17 @@ def test_clips_are_those_of_the_device(checkpoint: Path, video: Path) -> None:
         list(clips_of(str(video), subject.shape, fps=600.0))
 
 
-def explained(subject: Subject, video: Path) -> Any:
+def explained(subject: ExplainableModel, video: Path) -> Any:
     clip = next(iter(clips_of(str(video), subject.shape, fps=30.0)))
     return clip, subject.explain(clip.frames)
 
 
 def test_what_is_shown_is_what_the_model_says(checkpoint: Path, video: Path) -> None:
-    subject = open_subject(str(checkpoint), conf=0.0)
+    subject = open_model(str(checkpoint), conf=0.0)
     clip, what = explained(subject, video)
     from edge.data.clips import resize_frames
-    from edge.evaluation.predictors import ModelChoice, open_predictor
+    from edge.evaluation.options import ModelChoice
+    from edge.evaluation.predictors import open_predictor
 
     frames = resize_frames(clip.frames, 64, 96)
     outputs = open_predictor(ModelChoice(model=str(checkpoint))).run([frames])[0]
@@ -237,7 +238,7 @@ def test_what_is_shown_is_what_the_model_says(checkpoint: Path, video: Path) -> 
 def test_a_picture_has_a_row_for_each_kept_token(checkpoint: Path, video: Path) -> None:
     heights = []
     for conf in (1.0, 0.0):
-        subject = open_subject(str(checkpoint), conf=conf)
+        subject = open_model(str(checkpoint), conf=conf)
         clip, what = explained(subject, video)
         heading = Heading(source="x", frame=8, t=clip.keyframe_t, times=clip.times)
         image = draw_explanation(subject, what, heading)
@@ -250,7 +251,7 @@ def test_a_picture_has_a_row_for_each_kept_token(checkpoint: Path, video: Path) 
 
 def test_trained_weights_carry_no_warning(tmp_path: Path, video: Path) -> None:
     save_checkpoint(tmp_path / "t.pt", compact(), class_names=NAMES, trained=True)
-    subject = open_subject(str(tmp_path / "t.pt"))
+    subject = open_model(str(tmp_path / "t.pt"))
     clip, what = explained(subject, video)
     heading = Heading(source="x", frame=8, t=clip.keyframe_t, times=clip.times)
     image = draw_explanation(subject, what, heading)
@@ -259,9 +260,9 @@ def test_trained_weights_carry_no_warning(tmp_path: Path, video: Path) -> None:
 
 def test_a_bundle_without_a_checkpoint_says_what_is_missing(video: Path) -> None:
     pytest.importorskip("runtime._native", reason="the native runtime is not built here")
-    subject = open_subject(str(DEFAULT_BUNDLE), num_threads=1)
-    assert subject.why_no_attention is not None
-    assert "no float checkpoint" in subject.why_no_attention
+    subject = open_model(str(DEFAULT_BUNDLE), num_threads=1)
+    assert subject.no_attention_reason is not None
+    assert "no float checkpoint" in subject.no_attention_reason
     clip, what = explained(subject, video)
     assert what.attention is None
     with Bundle.load(DEFAULT_BUNDLE) as bundle:
@@ -282,13 +283,13 @@ def test_a_bundles_own_checkpoint_shows_attention(checkpoint: Path, tmp_path: Pa
         mean=clip.mean, std=clip.std,
     )  # fmt: skip
     save_checkpoint(folder / "own.pt", model, class_names=spec.class_names, trained=False)
-    subject = open_subject(str(folder))
-    assert (subject.name, subject.why_no_attention) == ("own.pt", None)
+    subject = open_model(str(folder))
+    assert (subject.name, subject.no_attention_reason) == ("own.pt", None)
     assert subject.conf == spec.artifacts[0].conf
     (folder / "own.pt").unlink()
     shutil.copy(checkpoint, folder / "own.pt")
     with pytest.raises(ArtifactMismatchError, match="is not the model of"):
-        open_subject(str(folder))
+        open_model(str(folder))
 
 
 def test_a_picture_for_each_keyframe(

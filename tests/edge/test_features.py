@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from edge.cli._shard import parse_shard
 from edge.cli.features import main
 from edge.data.registry import open_dataset
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import build_model
 from edge.training.config import TrainOptions
 from edge.training.data import excluded_videos
+from edge.training.feature_input import FeatureInputModel, freeze_stem
 from edge.training.features import (
     ABOUT_FILE,
     FeatureAbout,
@@ -26,9 +26,9 @@ from edge.training.features import (
     write_block,
 )
 from edge.training.loop import Trainer
-from edge.training.stem_form import FeatureInputModel, freeze_stem
 from edge.training.targets import Normalize, collate
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
+from runtime.options import parse_share
 
 torch.set_num_threads(1)
 
@@ -171,7 +171,7 @@ def test_what_would_not_fit_the_limit_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", "", "¹/2"])
 def test_shards_that_are_none_are_refused(text):
     with pytest.raises(ConfigError, match="expected I/N"):
-        parse_shard(text)
+        parse_share(text)
 
 
 def options(kept: FeatureClips, out: Path, **more: object) -> TrainOptions:

@@ -17,7 +17,7 @@ from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
 from edge.data.samples import RepeatKeyframe
 from edge.data.tube_files import read_tube_file
-from edge.evaluation.clips import ClipMetrics
+from edge.evaluation.clip_metrics import ClipMetrics
 from edge.labelling.frames import frame_times
 from edge.labelling.fuse import Boxes
 from edge.labelling.ignored import Ignoring, LabelledPeople, beside_actors, ignoring, open_labelled

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou, xyxy_to_cxcywh
 from edge.training.config import MatcherConfig
 from edge.training.matcher import HungarianMatcher, Matches
-from edge.training.targets import PackedTargets, Target, pack
+from edge.training.targets import ClipTarget, PackedTargets, pack
 from runtime.errors import ConfigError, TrainingError
 
 torch.set_num_threads(1)
@@ -31,7 +31,7 @@ def outputs_of(clips: int, tokens: int, generator: torch.Generator) -> dict[str,
     }
 
 
-def people_of(counts: list[int], generator: torch.Generator) -> list[Target]:
+def people_of(counts: list[int], generator: torch.Generator) -> list[ClipTarget]:
     return [
         {
             "boxes": torch.rand(count, 4, generator=generator),
@@ -169,7 +169,7 @@ def test_a_target_that_is_not_finite_is_an_error_too() -> None:
 
 
 def test_a_sure_token_with_a_good_box_is_the_one() -> None:
-    targets: list[Target] = [
+    targets: list[ClipTarget] = [
         {
             "boxes": torch.tensor([[0.3, 0.3, 0.2, 0.4]]),
             "labels": torch.zeros(1, CLASSES),

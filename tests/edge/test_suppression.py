@@ -64,9 +64,9 @@ def test_the_minimum_by_parts_is_the_minimum(size):
 
 def test_a_model_has_it_where_its_heads_say_so():
     sizes = {"num_classes": 2, "seed": 0, "height": 64, "width": 64}
-    assert isinstance(build_model("pico", **sizes).rivals, PairSuppression)
-    assert build_model("pico", rivals=0.0, **sizes).rivals is None
-    assert not isinstance(build_model("pico", suppression="neighbours", **sizes).rivals,
+    assert isinstance(build_model("pico", **sizes).suppression, PairSuppression)
+    assert build_model("pico", suppression_strength=0.0, **sizes).suppression is None
+    assert not isinstance(build_model("pico", suppression="neighbours", **sizes).suppression,
                           PairSuppression)  # fmt: skip
     with pytest.raises(ConfigError, match="suppression must be"):
         HeadConfig(suppression="some")

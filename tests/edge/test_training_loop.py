@@ -21,8 +21,8 @@ from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import VARIANTS, build_model
 from edge.training import data as training_data
+from edge.training.aux_heads import AuxiliaryHeads
 from edge.training.config import TrainOptions
-from edge.training.deep_supervision import EarlyHeads
 from edge.training.logs import read_log
 from edge.training.loop import Outcome, Trainer
 from edge.training.run_folder import check_same_run, clear_folder, kept_flags, read_run
@@ -106,7 +106,7 @@ def test_a_run_learns_and_leaves_its_files(tmp_path: Path) -> None:
     options = options_of(
         tmp_path, steps=100, lr0=3e-3, ema=0.9, val_data="squares-val", val_every=50, log_every=10
     )
-    outcome = Trainer(options, watcher=Watching()).run()
+    outcome = Trainer(options, callback=Watching()).run()
     rows = losses_of(tmp_path)
     assert [step for step, _ in rows] == list(range(10, 101, 10))
     assert rows[-1][1][0] < 0.7 * rows[0][1][0]
@@ -155,7 +155,7 @@ def test_a_run_killed_behind_its_last_save_repeats_those_steps(tmp_path: Path) -
                 raise KilledError
 
     with pytest.raises(KilledError):
-        Trainer(options_of(killed), watcher=Killing()).run()
+        Trainer(options_of(killed), callback=Killing()).run()
     assert [step for step, _ in losses_of(killed)] == [2, 4, 6, 8]
     Trainer(options_of(killed, resume=str(killed))).run()
     assert losses_of(killed) == losses_of(straight)
@@ -183,7 +183,7 @@ def test_a_signal_lets_the_step_finish_and_saves(tmp_path: Path, number: int) ->
                 os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
-    outcome = Trainer(options_of(tmp_path), watcher=Signalling()).run()
+    outcome = Trainer(options_of(tmp_path), callback=Signalling()).run()
     assert outcome.reason == "interrupted"
     assert outcome.step in (4, 5)
     assert signal.getsignal(number) == before
@@ -250,14 +250,14 @@ def test_early_heads_of_a_single_stage_listen_before_its_last_block() -> None:
     model = build_model("pico", num_classes=2, seed=0, depths=(3,), **shape)
     seen: list[torch.Tensor] = []
     model.backbone.blocks[1].register_forward_hook(lambda m, i, output: seen.append(output))
-    heads = EarlyHeads(model)
+    heads = AuxiliaryHeads(model)
     found = model(torch.randn(2, *model.config.clip_shape[1:]))
     assert heads._kept is seen[0]
     assert {name: value.shape for name, value in heads(2).items()} == {
         name: value.shape for name, value in found.items()
     }
     with pytest.raises(ConfigError, match="a block before it; pico has none"):
-        EarlyHeads(build_model("pico", num_classes=2, depths=(1,), **shape))
+        AuxiliaryHeads(build_model("pico", num_classes=2, depths=(1,), **shape))
 
 
 def test_early_heads_need_a_place_of_the_same_grid(tmp_path: Path) -> None:
@@ -354,8 +354,8 @@ def test_a_larger_variant_is_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with torch.no_grad():
         small, large = load_checkpoint(first).model.eval()(clip), model.eval()(clip)
     torch.testing.assert_close(large["pred_boxes"], small["pred_boxes"], atol=1e-5, rtol=1e-4)
-    yielding = Trainer(options_of(tmp_path / "c", rivals=2.0, **of)).parts.model
-    assert yielding.config.heads.rivals == 2.0
+    yielding = Trainer(options_of(tmp_path / "c", suppression_strength=2.0, **of)).parts.model
+    assert yielding.config.heads.suppression_strength == 2.0
     with torch.no_grad():
         assert torch.equal(yielding.eval()(clip)["pred_boxes"], large["pred_boxes"])
     with pytest.raises(ConfigError, match="cannot be grown"):
@@ -388,7 +388,7 @@ def test_another_form_of_the_model_is_trained_and_saved_by_its_own_means(tmp_pat
             assert isinstance(trained, Doubled)
             save_checkpoint(path, trained.inner, class_names=class_names, trained=True, note=note)
 
-    Trainer(options_of(tmp_path, steps=3, loss_one_to_many=0.0), form=Form()).run()
+    Trainer(options_of(tmp_path, steps=3, loss_one_to_many=0.0), wrapper=Form()).run()
     assert steps == [0, 1, 2]
     assert load_checkpoint(tmp_path / "last.pt").trained
 

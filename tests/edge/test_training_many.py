@@ -17,9 +17,9 @@ from edge.model.variants import VARIANTS, build_model
 from edge.training import data as training_data
 from edge.training.config import TrainOptions
 from edge.training.loop import Trainer
-from edge.training.many import MOST_TOKENS, ManyHeads, ManyMatcher, token_centres
 from edge.training.matcher import HungarianMatcher
-from edge.training.targets import Target, pack
+from edge.training.one_to_many import MOST_TOKENS, OneToManyHeads, OneToManyMatcher, token_centres
+from edge.training.targets import ClipTarget, pack
 from runtime.errors import ConfigError
 from tests.edge.moving_squares import MovingSquares
 from tests.edge.test_training_parts import TINY
@@ -36,7 +36,7 @@ def centres() -> torch.Tensor:
     return torch.stack([x, y], dim=-1).reshape(-1, 2).repeat(2, 1)
 
 
-def people_of(boxes: list[list[list[float]]]) -> list[Target]:
+def people_of(boxes: list[list[list[float]]]) -> list[ClipTarget]:
     return [
         {
             "boxes": torch.tensor(clip, dtype=torch.float32).reshape(-1, 4),
@@ -67,7 +67,9 @@ def test_tokens_lie_on_their_person_and_answer_for_one_only(seed: int, counts: l
         for n in counts
     ]
     targets = pack(people_of(boxes), 2, CPU)
-    matches = ManyMatcher(HungarianMatcher())(random_outputs(len(counts), seed), targets, centres())
+    matches = OneToManyMatcher(HungarianMatcher())(
+        random_outputs(len(counts), seed), targets, centres()
+    )
     taken = list(zip(matches.clip.tolist(), matches.token.tolist(), strict=True))
     assert len(set(taken)) == len(taken)
     for clip, token, person in zip(matches.clip, matches.token, matches.person, strict=True):
@@ -81,7 +83,7 @@ def test_tokens_lie_on_their_person_and_answer_for_one_only(seed: int, counts: l
 
 def test_a_person_smaller_than_the_grid_has_the_nearest_token() -> None:
     targets = pack(people_of([[[0.26, 0.74, 0.01, 0.02]]]), 2, CPU)
-    matches = ManyMatcher(HungarianMatcher())(random_outputs(1, 0), targets, centres())
+    matches = OneToManyMatcher(HungarianMatcher())(random_outputs(1, 0), targets, centres())
     assert len(matches) == 1
     place = centres()[matches.token[0]]
     assert place.tolist() == pytest.approx([0.25, 0.75], abs=1e-6)
@@ -89,7 +91,7 @@ def test_a_person_smaller_than_the_grid_has_the_nearest_token() -> None:
 
 def test_nobody_to_match_is_no_error() -> None:
     targets = pack(people_of([[], []]), 2, CPU)
-    assert len(ManyMatcher(HungarianMatcher())(random_outputs(2, 0), targets, centres())) == 0
+    assert len(OneToManyMatcher(HungarianMatcher())(random_outputs(2, 0), targets, centres())) == 0
 
 
 def test_the_places_of_tokens_are_those_of_their_reference_boxes() -> None:
@@ -100,7 +102,7 @@ def test_the_places_of_tokens_are_those_of_their_reference_boxes() -> None:
 
 def test_the_second_heads_begin_as_the_first_and_read_the_same() -> None:
     model = build_model("pico-scratch", num_classes=2, seed=0, **TINY).eval()
-    heads = ManyHeads(model).eval()
+    heads = OneToManyHeads(model).eval()
     with torch.no_grad():
         outputs = model(torch.randn(model.config.clip_shape))
         for name, value in heads(1).items():

@@ -15,9 +15,10 @@ import pytest
 from edge.cli import main
 from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
+from edge.evaluation.options import ModelChoice, ValOptions
 from edge.evaluation.outputs import PART_CLIPS, STATE_FILE, parts_of
-from edge.evaluation.predictors import ModelChoice, Outputs, Predictor
-from edge.evaluation.validate import ValOptions, compute_share, validate
+from edge.evaluation.predictors import Outputs, Predictor
+from edge.evaluation.validate import compute_share, validate
 from runtime.errors import CaptureError, ConfigError
 from runtime.types import ClipSpec
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from edge.data.annotations import ClipPlace
 from edge.data.samples import ClipSample
 from edge.data.video_labels import NO_ROW, VideoLabels
-from edge.evaluation.clips import ClipMetrics
-from edge.evaluation.predictors import ModelChoice, Predictor
-from edge.evaluation.validate import ValOptions, ValReport, validate
+from edge.evaluation.clip_metrics import ClipMetrics
+from edge.evaluation.options import ModelChoice, ValOptions
+from edge.evaluation.predictors import Predictor
+from edge.evaluation.validate import ValReport, validate
 from edge.evaluation.video_scores import VideoScores, best_threshold, table_of
 from runtime.decode import Detections
 from tests.edge.partial_labels import KNOWN, SOMEBODY, masks

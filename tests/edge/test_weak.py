@@ -12,7 +12,7 @@ from edge.training.bags import PartialLabels, bag_logits, tokens_a_person
 from edge.training.config import CriterionConfig, WeakLoss
 from edge.training.criterion import Losses, SetCriterion
 from edge.training.matcher import Matches
-from edge.training.targets import PackedTargets, Target, pack
+from edge.training.targets import ClipTarget, PackedTargets, pack
 from runtime.errors import ConfigError
 from tests.edge.partial_labels import KNOWN, SOMEBODY, UNKNOWN
 from tests.edge.test_criterion import CLASSES, CPU, outputs_of, people_of
@@ -20,9 +20,9 @@ from tests.edge.test_criterion import CLASSES, CPU, outputs_of, people_of
 torch.set_num_threads(1)
 
 
-def doubted(people: list[Target], code: int, column: int = 0) -> list[Target]:
+def doubted(people: list[ClipTarget], code: int, column: int = 0) -> list[ClipTarget]:
     """Return people of whom one class is not known, each clip one bag."""
-    result: list[Target] = []
+    result: list[ClipTarget] = []
     for target in people:
         labels = target["labels"].clone()
         labels[:, column] = 0
@@ -41,14 +41,19 @@ def straight(targets: PackedTargets) -> Matches:
 
 
 def losses_of(
-    outputs: dict[str, Tensor], people: list[Target], weak_loss: WeakLoss = "mil", **config: object
+    outputs: dict[str, Tensor],
+    people: list[ClipTarget],
+    weak_loss: WeakLoss = "mil",
+    **config: object,
 ) -> Losses:
     targets = pack(people, CLASSES, CPU)
     criterion = SetCriterion(config=CriterionConfig(weak_loss=weak_loss, **config))
     return criterion.weigh(outputs, targets, straight(targets), num_people=1)
 
 
-def action_of(outputs: dict[str, Tensor], people: list[Target], weak: WeakLoss = "mil") -> float:
+def action_of(
+    outputs: dict[str, Tensor], people: list[ClipTarget], weak: WeakLoss = "mil"
+) -> float:
     return float(losses_of(outputs, people, weak).parts["action"])
 
 
@@ -63,7 +68,7 @@ def test_what_is_known_costs_what_it_did_bit_for_bit(
     counts: list[int], seed: int, form: str, weak: WeakLoss
 ) -> None:
     people = people_of(counts, seed)
-    said: list[Target] = [
+    said: list[ClipTarget] = [
         {**one, "label_mask": torch.ones_like(one["labels"]).bool(),
          "bag_id": torch.full(one["labels"].shape, -1)} for one in people
     ]  # fmt: skip
@@ -121,7 +126,7 @@ def test_the_gradient_goes_to_the_likeliest() -> None:
 def test_the_order_of_people_does_not_matter(order: list[int], weak: WeakLoss) -> None:
     outputs, people = outputs_of(1, 7), doubted(people_of([5]), SOMEBODY)
     people[0]["bag_id"][:, 0] = torch.tensor([0, 0, 1, 1, 1])
-    turned: list[Target] = [
+    turned: list[ClipTarget] = [
         {**people[0], **{name: people[0][name][order]  # type: ignore[literal-required]
                          for name in ("boxes", "labels", "label_mask", "bag_id")}}
     ]  # fmt: skip

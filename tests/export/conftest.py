@@ -36,7 +36,7 @@ def tiny_model() -> BMViT:
         strides=(2,),
         kv_strides=(4, 2),
         # Neighbours yield, and their boxes are large enough to overlap.
-        rivals=4.0,
+        suppression_strength=4.0,
         reference_size=(0.8, 0.9),
         reference_spread=1.2,
     )
@@ -61,7 +61,7 @@ def stem_model(num_classes: int = len(CLASS_NAMES)) -> BMViT:
         head_channels=16,
         kv_strides=(2,),
         # All boxes overlap, and suppression multiplies the errors of logits, too.
-        rivals=4.0,
+        suppression_strength=4.0,
         reference_size=(0.8, 0.9),
         reference_spread=1.0,
     )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.model.checkpoint import load_checkpoint
-from edge.model.variants import yielding
+from edge.model.variants import with_suppression
 from export import layout
 from export.layout import shortest_steps
 from export.verify import run_program
@@ -116,7 +116,7 @@ def test_program_is_shorter_and_answers_the_same(
     from quantize.schemes import XNNPACK_INT8
 
     # Without the arithmetic by which tokens yield: what is shortened is the way to it.
-    model = yielding(load_checkpoint(checkpoint).model, 0.0).eval()
+    model = with_suppression(load_checkpoint(checkpoint).model, 0.0).eval()
     shape = (1, model.config.num_frames, 3, model.config.height, model.config.width)
     random = np.random.default_rng(0)
     clips = [random.normal(size=shape).astype(np.float32) for _ in range(2)]

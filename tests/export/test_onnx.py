@@ -219,7 +219,8 @@ def test_the_report_has_a_row_for_each_and_no_delegate(bundled: ExportReport) ->
 
 
 def test_edge_val_reads_them_from_their_bundle(bundled: ExportReport, stem: str) -> None:
-    from edge.evaluation.predictors import ModelChoice, open_predictor
+    from edge.evaluation.options import ModelChoice
+    from edge.evaluation.predictors import open_predictor
 
     path = bundled.out / f"{stem}.onnx"
     predictor = open_predictor(ModelChoice(model=str(path), num_threads=1))

@@ -109,7 +109,8 @@ def test_no_path_of_the_machine_is_in_them(bundled: ExportReport) -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_edge_val_reads_them_from_their_bundle(bundled: ExportReport, stem: str) -> None:
-    from edge.evaluation.predictors import ModelChoice, open_predictor
+    from edge.evaluation.options import ModelChoice
+    from edge.evaluation.predictors import open_predictor
 
     predictor = open_predictor(ModelChoice(model=str(bundled.out / f"{stem}.ir"), num_threads=1))
     golden = np.load(bundled.out / "golden.npz")

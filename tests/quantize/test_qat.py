@@ -30,7 +30,7 @@ from quantize._quiet import quiet_tools
 from quantize.fake import FakeQuantizedActivation, FakeQuantizedPerChannelWeight
 from quantize.folding import folded_weights
 from quantize.ptq import quantize_static
-from quantize.qat import OUTPUTS, Deployment, QatConfig, QatForm, QatModel, rounded_places
+from quantize.qat import OUTPUTS, Deployment, QatConfig, QatModel, QatWrapper, rounded_places
 from quantize.relu6 import relu6_to_relu
 from quantize.schemes import XNNPACK_INT8, build_quantizer
 from runtime.errors import ConfigError, ExportError
@@ -202,7 +202,7 @@ def test_training_makes_up_for_what_int8_loses(
     with torch.no_grad():
         truth, goal = model(held), model(clips[:160])
     before = errors(shipped(model, held, calibration), truth)
-    form = QatForm(CONFIG, DEPLOYMENT)
+    form = QatWrapper(CONFIG, DEPLOYMENT)
     optimizer = torch.optim.Adam(trained.train().parameters(), lr=1e-4)
     for step, rows in zip(range(steps), batches(160), strict=False):
         form.at_step(trained, step, steps)
@@ -223,7 +223,7 @@ def batches(count: int) -> Iterator[Tensor]:
 
 
 def test_ranges_and_statistics_freeze_when_they_are_due(trained: QatModel, clips: Tensor) -> None:
-    form = QatForm(QatConfig(freeze_ranges=0.5, freeze_norms=0.25), DEPLOYMENT)
+    form = QatWrapper(QatConfig(freeze_ranges=0.5, freeze_norms=0.25), DEPLOYMENT)
     norm = trained.model.backbone.neck.norm
     ranges = [q for q in trained.quantizers() if isinstance(q, FakeQuantizedActivation)]
     seen, means = [], []
@@ -242,7 +242,7 @@ def test_ranges_and_statistics_freeze_when_they_are_due(trained: QatModel, clips
 
 def test_statistics_follow_the_batches_until_then(trained: QatModel, clips: Tensor) -> None:
     before = trained.model.backbone.neck.norm.running_mean.clone()
-    form = QatForm(QatConfig(freeze_norms=1.0), DEPLOYMENT)
+    form = QatWrapper(QatConfig(freeze_norms=1.0), DEPLOYMENT)
     trained.train()
     form.at_step(trained, 0, 2)
     with torch.no_grad():
@@ -252,7 +252,7 @@ def test_statistics_follow_the_batches_until_then(trained: QatModel, clips: Tens
 
 
 def test_it_is_saved_as_an_ordinary_checkpoint(trained: QatModel, tmp_path: Path) -> None:
-    form = QatForm(CONFIG, DEPLOYMENT)
+    form = QatWrapper(CONFIG, DEPLOYMENT)
     form.save(tmp_path / "q.pt", trained, class_names=("a", "b"), note="step 3")
     loaded = load_checkpoint(tmp_path / "q.pt")
     assert "xnnpack-int8" in loaded.note

@@ -97,11 +97,11 @@ class Yielding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Conv2d(3, 4, 3, padding=1)
-        self.rivals = Joined()
+        self.suppression = Joined()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores = torch.relu(self.body(x))
-        return scores, self.rivals(scores)
+        return scores, self.suppression(scores)
 
 
 @pytest.mark.parametrize("scheme", [XNNPACK_INT8, TENSORRT_INT8], ids=lambda s: s.name)

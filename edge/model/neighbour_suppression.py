@@ -1,11 +1,10 @@
-"""Of neighbouring tokens that see one person, one speaks.
+"""Duplicate suppression inside the network, between neighbouring tokens.
 
-Two tokens beside each other see nearly the same, and where the network is unsure, on a camera it
-never learned from, both say half aloud what one was to say. That cannot be learned away: on what it
-learned from it is sure. So each token compares itself with the eight around it, and yields to those
-that bid more for the same person, all the more the more they bid and the more the boxes overlap. It
-is arithmetic on a small grid inside the network: training sees it, every engine runs it, and the
-decoding stays one threshold.
+Two tokens beside each other see nearly the same. On footage unlike that of the training both get a
+middling actor logit for one person, which training cannot remove. So each token is compared with
+the eight around it: where a neighbour has a higher actor logit and its box overlaps, the own logit
+is lowered by `strength` times the difference. It is arithmetic on a small grid in the graph, seen
+in training and run by every engine, so that decoding stays one threshold on p(actor).
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _STEEPNESS = 1 / (FULL_OVERLAP - FIRST_OVERLAP)
 _LEAST_AREA = 1e-6
 
 
-class Rivals(nn.Module):
-    """Lowers the actor logits of tokens that have a rival among the eight around them."""
+class NeighbourSuppression(nn.Module):
+    """Lowers the actor logits of tokens whose box a neighbour claims with more confidence."""
 
     def __init__(self, strength: float, grid_hw: tuple[int, int]) -> None:
-        """Take how much a token yields of what a rival bids more, and rows and columns of tokens.
+        """Take the share of the difference by which a logit falls, and rows and columns of tokens.
 
         No weights: two thresholds on the overlap and the strength are all there is.
         """
@@ -40,7 +39,7 @@ class Rivals(nn.Module):
             actor: (B, N) logits.
 
         Returns:
-            (B, N) logits; those of tokens without a rival are unchanged.
+            (B, N) logits; those of tokens without a better neighbour are unchanged.
         """
         if self.training:
             boxes = boxes.detach()

@@ -28,7 +28,7 @@ MEAN_TOKENS = 4
 be cut into pieces as one likes."""
 
 
-class ManyHeads(nn.Module):
+class OneToManyHeads(nn.Module):
     """Heads like the model's own, on what the model's own read."""
 
     def __init__(self, model: BMViT) -> None:
@@ -58,7 +58,7 @@ class ManyHeads(nn.Module):
         return named_triplets(maps, batch)
 
 
-class ManyMatcher:
+class OneToManyMatcher:
     """Give each person the tokens that lie on them, the cheapest first, up to `most`."""
 
     def __init__(self, matcher: HungarianMatcher, most: int = MOST_TOKENS) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.synthetic.video import VideoFrame
 from edge.data.world_video import FPS, SIZE_WH, write_world_video
-from edge.evaluation.verdict import judge
+from edge.evaluation.demo_score import score_demo
 from runtime.errors import ConfigError, SinkError
 
 Box = tuple[float, float, float, float]
@@ -51,7 +51,7 @@ def test_counts_are_those_of_the_boxes() -> None:
         result(0, (NOWHERE, "run")),
         result(1, (LEFT, "run"), (RIGHT, "run"), (TOP, "run"), (LEFT, "wave")),
     ]
-    verdict = judge(results, truth, (100, 50))
+    verdict = score_demo(results, truth, (100, 50))
     assert (verdict.keyframes, verdict.actors, verdict.found, verdict.named) == (2, 2, 2, 1)
     assert (verdict.bystanders, verdict.disturbed, verdict.elsewhere) == (1, 1, 2)
     assert "found 2 (100%)" in "\n".join(verdict.lines())
@@ -59,26 +59,26 @@ def test_counts_are_those_of_the_boxes() -> None:
 
 def test_a_model_may_know_actions_that_the_video_does_not_show() -> None:
     results, truth = [result(0, (LEFT, "person"))], [frame({LEFT: "other"})]
-    assert judge(results, truth, (100, 50)).named == 0
-    assert judge(results, truth, (100, 50), actions=("other",)).named == 1
-    assert judge(results, truth, (100, 50), actions=("run",)).named == 0
+    assert score_demo(results, truth, (100, 50)).named == 0
+    assert score_demo(results, truth, (100, 50), actions=("other",)).named == 1
+    assert score_demo(results, truth, (100, 50), actions=("run",)).named == 0
 
 
 def test_a_box_that_overlaps_by_less_than_half_is_on_nobody() -> None:
     half = (0.1, 0.0, 0.3, 1.0)  # a third of the union
-    verdict = judge([result(0, (half, "run"))], [frame({LEFT: "run"})], (100, 50))
+    verdict = score_demo([result(0, (half, "run"))], [frame({LEFT: "run"})], (100, 50))
     assert (verdict.found, verdict.elsewhere) == (0, 1)
 
 
 def test_nobody_acts_and_nothing_is_said() -> None:
-    verdict = judge([result(0)], [frame({})], (100, 50))
+    verdict = score_demo([result(0)], [frame({})], (100, 50))
     assert verdict.actors == verdict.elsewhere == 0
     assert "%" not in verdict.lines()[1]
 
 
 def test_a_frame_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ConfigError, match="keyframe 3 of a video of 1 frames"):
-        judge([result(3)], [frame({})], (100, 50))
+        score_demo([result(3)], [frame({})], (100, 50))
 
 
 def test_the_video_is_what_its_truth_tells(tmp_path: Path) -> None:

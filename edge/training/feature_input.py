@@ -44,7 +44,7 @@ class FeatureInputModel(nn.Module):
         return self.model.triplets(backbone.slices(features, clip.shape[0]))
 
 
-class FeatureForm:
+class FeatureWrapper:
     """The form in which a model learns from kept features; saved as an ordinary checkpoint."""
 
     keeps_heads = True

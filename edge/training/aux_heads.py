@@ -19,7 +19,7 @@ from edge.model.stem_mvit import StemMViTConfig
 from runtime.errors import ConfigError
 
 
-class EarlyHeads(nn.Module):
+class AuxiliaryHeads(nn.Module):
     """Heads on what a compact backbone hands to its last stage, or to its last block."""
 
     def __init__(self, model: BMViT) -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.model.rivals import FIRST_OVERLAP, FULL_OVERLAP, Rivals
+from edge.model.neighbour_suppression import FIRST_OVERLAP, FULL_OVERLAP, NeighbourSuppression
 from edge.model.variants import build_model
 
 torch.set_num_threads(1)
@@ -18,7 +18,7 @@ def yielded(boxes: torch.Tensor, actor: torch.Tensor, strength: float) -> torch.
     """Return what (B, 1, H, W) logits become, by boxes (B, 4, H, W)."""
     tokens = boxes.permute(0, 2, 3, 1).flatten(1, 2), actor.flatten(1)
     shape = actor.shape[2:]
-    found: torch.Tensor = Rivals(strength, (shape[0], shape[1]))(*tokens)
+    found: torch.Tensor = NeighbourSuppression(strength, (shape[0], shape[1]))(*tokens)
     return found.view(actor.shape)
 
 
@@ -107,7 +107,7 @@ def test_slices_and_clips_are_apart() -> None:
     generator = torch.Generator().manual_seed(0)
     boxes = 0.5 + 0.1 * torch.rand(3, 2 * 4 * 5, 4, generator=generator)
     actor = torch.randn(3, 2 * 4 * 5, generator=generator)
-    rivals = Rivals(4.0, (4, 5))
+    rivals = NeighbourSuppression(4.0, (4, 5))
     together = rivals(boxes, actor)
     for clip in range(3):
         for half in (slice(0, 20), slice(20, 40)):
@@ -121,7 +121,9 @@ def test_a_model_that_yields_has_the_same_weights_and_boxes() -> None:
     shape |= {"head_channels": 16, "strides": (2,), "kv_strides": (4, 2)}
     shape |= {"reference_size": (0.8, 0.9), "reference_spread": 1.2}
     plain = build_model("nano-scratch", num_classes=2, seed=0, **shape).eval()
-    model = build_model("nano-scratch", num_classes=2, seed=1, rivals=4, **shape).eval()
+    model = build_model(
+        "nano-scratch", num_classes=2, seed=1, suppression_strength=4, **shape
+    ).eval()
     with torch.no_grad():
         plain.heads.actor.last.weight.mul_(50)
         model.load_state_dict(plain.state_dict())

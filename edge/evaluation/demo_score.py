@@ -17,7 +17,7 @@ MIN_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class DemoScore:
     """Counts over the keyframes of a video.
 
     Attributes:
@@ -50,13 +50,13 @@ class Verdict:
         ]
 
 
-def judge(
+def score_demo(
     results: Iterable[Mapping[str, Any]],
     truth: Sequence[VideoFrame],
     size_wh: tuple[int, int],
     *,
     actions: Collection[str] | None = None,
-) -> Verdict:
+) -> DemoScore:
     """Compare results with the truth.
 
     Args:
@@ -88,7 +88,7 @@ def judge(
         counts += (
             1, len(actors), len(pairs), named, len(others), disturbed, len(left) - disturbed,
         )  # fmt: skip
-    return Verdict(
+    return DemoScore(
         **dict(
             zip(
                 ("keyframes", "actors", "found", "named", "bystanders", "disturbed", "elsewhere"),

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.clips import resize_frames
-from edge.evaluation.clips import DEFAULT_CONF
-from edge.evaluation.predictors import CHECKPOINTS, ModelChoice, Predictor, open_predictor
+from edge.evaluation.clip_metrics import DEFAULT_CONF
+from edge.evaluation.options import ModelChoice
+from edge.evaluation.predictors import CHECKPOINTS, Predictor, open_predictor
 from runtime.bundle import Bundle
 from runtime.bundle_spec import BUNDLE_FILE
 from runtime.decode import Detections, decode
@@ -57,7 +58,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ExplainableModel:
     """A model that is ready to be explained.
 
     Attributes:
@@ -66,7 +67,7 @@ class Subject:
         shape: The clips it wants.
         trained: Whether its weights were ever trained.
         conf: Threshold on p(actor).
-        why_no_attention: One sentence where attention cannot be shown, else None.
+        no_attention_reason: One sentence where attention cannot be shown, else None.
         model: What is run.
         slices: Slices of tokens; None where only their number tells (a bundle with all tokens).
         device: Device of torch.
@@ -77,7 +78,7 @@ class Subject:
     shape: ClipSpec
     trained: bool
     conf: float
-    why_no_attention: str | None
+    no_attention_reason: str | None
     model: Checkpoint | Predictor
     slices: int | None
     device: str = "cpu"
@@ -134,10 +135,10 @@ class Subject:
         )
 
 
-def open_subject(
+def open_model(
     model: str, *, artifact: str | None = None, conf: float | None = None, device: str = "cpu",
     num_threads: int = 0,
-) -> Subject:  # fmt: skip
+) -> ExplainableModel:  # fmt: skip
     """Load what is to be explained.
 
     Args:
@@ -174,7 +175,7 @@ def _own_checkpoint(path: Path) -> Path | None:
 
 def _of_bundle(
     path: Path, inside: Path, conf: float | None, device: str, num_threads: int
-) -> Subject:
+) -> ExplainableModel:
     """Take a bundle's checkpoint, with the threshold of its most exact program."""
     with Bundle.load(path) as bundle:
         spec = bundle.spec
@@ -191,7 +192,7 @@ def _of_bundle(
 
 def _checkpoint(
     path: Path, artifact: str | None, conf: float | None, device: str, num_threads: int
-) -> Subject:
+) -> ExplainableModel:
     # Every check of flags and packages is the evaluation's.
     predictor = open_predictor(
         ModelChoice(model=str(path), artifact=artifact, device=device, num_threads=num_threads)
@@ -202,23 +203,23 @@ def _checkpoint(
     loaded = load_checkpoint(path)
     loaded.model.to(device)
     model = loaded.model
-    return Subject(
+    return ExplainableModel(
         name=predictor.name, class_names=predictor.class_names, shape=predictor.shape,
         trained=predictor.trained, conf=DEFAULT_CONF if conf is None else conf,
-        why_no_attention=None, model=loaded, device=device,
+        no_attention_reason=None, model=loaded, device=device,
         slices=num_slices(model.token_selection, model.out_grid[0]),
     )  # fmt: skip
 
 
-def _programs(predictor: Predictor, path: Path, conf: float | None) -> Subject:
+def _programs(predictor: Predictor, path: Path, conf: float | None) -> ExplainableModel:
     folder = path if path.is_dir() or path.suffix == ".zip" else path.parent
     with Bundle.load(folder) as bundle:
         selection = bundle.spec.token_selection
     own = DEFAULT_CONF if predictor.conf is None else predictor.conf
-    return Subject(
+    return ExplainableModel(
         name=predictor.name, class_names=predictor.class_names, shape=predictor.shape,
         trained=predictor.trained, conf=own if conf is None else conf,
-        why_no_attention="no attention: a compiled program shows none, and there is no float "
+        no_attention_reason="no attention: a compiled program shows none, and there is no float "
         "checkpoint (.pt) in the bundle's folder; give it as --model",
         model=predictor, slices=_SLICES.get(selection),
     )  # fmt: skip
