@@ -29,8 +29,8 @@ def provider() -> ModuleType:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        pytest.param("1", ["numpy>=1.24"], id="system OpenCV"),
-        pytest.param("0", ["numpy>=1.24", "opencv-python>=4.8"], id="OpenCV from PyPI"),
+        pytest.param("1", ["numpy>=1.24", "av>=14"], id="system OpenCV"),
+        pytest.param("0", ["numpy>=1.24", "av>=14", "opencv-python>=4.8"], id="OpenCV from PyPI"),
     ],
 )
 def test_device_needs_numpy_and_some_opencv(

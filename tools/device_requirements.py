@@ -1,4 +1,4 @@
-"""What `pip install .` brings to a device: NumPy, and OpenCV unless a system one is there.
+"""What `pip install .` brings to a device: NumPy, PyAV, and OpenCV unless a system one is there.
 
 A Jetson has OpenCV from JetPack (with GStreamer, which the PyPI wheel lacks) as an importable
 `cv2` that pip does not know of; forcing `opencv-python` over it would take the CSI camera away.
@@ -15,6 +15,8 @@ from typing import Any
 
 NUMPY = "numpy>=1.24"
 OPENCV = "opencv-python>=4.8"
+# Reads video files and streams; its wheels bring FFmpeg (docs/adr/0028-video-reader.md).
+PYAV = "av>=14"
 OVERRIDE = "EDGE_SYSTEM_OPENCV"
 
 # Run with -I: pip's build isolation hides the target environment through PYTHONPATH, which -I
@@ -53,4 +55,4 @@ def dynamic_metadata(
     """Return the value of `project.dependencies`."""
     if field != "dependencies" or settings:
         raise ValueError(f"only 'dependencies' without settings is provided, not {field!r}")
-    return [NUMPY] if has_system_opencv() else [NUMPY, OPENCV]
+    return [NUMPY, PYAV] if has_system_opencv() else [NUMPY, PYAV, OPENCV]

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
-
 from edge.data.media import Media
 from edge.data.problems import DataReport, Problem
 from edge.data.registry import SPECS, RealSpec, parse_real, part_of, read_real
@@ -17,6 +15,8 @@ from edge.data.stills import StillClips, read_picture
 from edge.data.table import TableRules, read_table, repeated_rows
 from edge.data.video_clips import VideoClips
 from runtime.errors import CaptureError, ConfigError
+from runtime.sources.images import read_image
+from runtime.sources.opencv import count_frames
 from runtime.types import ClipSpec
 
 Progress = Callable[[str, int, int], None]
@@ -114,29 +114,18 @@ def why_not_decoded(media: Media) -> str | None:
     if media.numbering is not None:
         for index in range(media.num_frames):
             name = media.numbering.name(index)
-            if cv2.imread(str(media.path / name), cv2.IMREAD_COLOR) is None:
-                return f"{name} cannot be read as an image"
+            try:
+                read_image(media.path / name)
+            except CaptureError as error:
+                return str(error)
         return None
     try:
-        count = _decoded(media.path)
+        count = count_frames(media.path)
     except CaptureError as error:
         return str(error)
     if count < media.num_frames - max(_FRAMES_OFF, media.num_frames // 50):
         return f"{count} of {media.num_frames} frames can be decoded"
     return None
-
-
-def _decoded(path: Path) -> int:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise CaptureError(f"{path} is not a video that OpenCV can open")
-    try:
-        count = 0
-        while capture.grab():
-            count += 1
-        return count
-    finally:
-        capture.release()
 
 
 def _check_table(path: Path) -> DataReport:

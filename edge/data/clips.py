@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,11 +24,35 @@ import numpy.typing as npt
 
 from runtime.errors import CaptureError
 from runtime.preprocess import resize_reference
+from runtime.sources.opencv import count_frames, damaged_frames, open_file
 
 Frame = npt.NDArray[np.uint8]
 
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+    {
+        ".mp4",
+        ".avi",
+        ".mkv",
+        ".mov",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".wmv",
+        ".flv",
+        ".m2ts",
+        ".mts",
+        ".3gp",
+        ".ogv",
+        ".vob",
+        ".dv",
+        ".h264",
+        ".264",
+        ".h265",
+        ".265",
+        ".hevc",
+    }
 )
 # How far before the first sample a seek aims: decoders land on a keyframe near it, not on it.
 _SEEK_MARGIN_S = 1.0
@@ -76,8 +101,10 @@ def probe_video(path: Path) -> VideoInfo:
         capture.release()
     if not good or frame is None:
         raise CaptureError(f"{path} opens, but its first frame cannot be decoded")
-    if not (math.isfinite(fps) and fps > 0 and math.isfinite(count) and count > 0):
-        raise CaptureError(f"{path} says {count} frames at {fps} fps; expected both above 0")
+    if not (math.isfinite(fps) and fps > 0):
+        raise CaptureError(f"{path} says {fps} frames per second; expected above 0")
+    if not (math.isfinite(count) and count > 0):
+        count = count_frames(path)  # raw and live recordings do not say it
     height, width = frame.shape[:2]
     return VideoInfo(path=path, duration_s=count / fps, fps=fps, size_wh=(width, height))
 
@@ -170,13 +197,15 @@ def read_numbered(path: Path, numbers: Sequence[int], *, keyframe: int) -> list[
     return found + [found[-1]] * (len(numbers) - len(found))
 
 
-def _counted(
-    capture: cv2.VideoCapture, number: int, numbers: Sequence[int], keyframe: int
-) -> list[Frame]:
+def _counted(capture: Any, number: int, numbers: Sequence[int], keyframe: int) -> list[Frame]:
     """Count frames from `number` on and choose; the last one decoded ends a list that is short."""
     found: list[Frame] = []
     newest: Frame | None = None
+    damaged = damaged_frames(capture)
     while len(found) < len(numbers) and capture.grab():
+        # Frames that were left out have numbers, too.
+        number += damaged_frames(capture) - damaged
+        damaged = damaged_frames(capture)
         wanted = numbers[len(found)]
         if number == wanted or len(found) > keyframe:
             good, frame = capture.retrieve()
@@ -189,7 +218,7 @@ def _counted(
     return found
 
 
-def _skip_to(capture: cv2.VideoCapture, number: int) -> int:
+def _skip_to(capture: Any, number: int) -> int:
     """Seek near a far frame; return the number of the frame that comes next, -1 if unknown.
 
     Only a stamp that confirms it makes a seek by number trustworthy, and a near frame is counted
@@ -252,27 +281,22 @@ def _resize(frame: Frame, height: int, width: int) -> Frame:
     return resized
 
 
-def _open(path: Path) -> cv2.VideoCapture:
+def _open(path: Path) -> Any:
     if not path.is_file():
         raise CaptureError(f"no video file at {path}")
     if path.stat().st_size == 0:
         raise CaptureError(f"{path} is empty (0 bytes)")
-    # Named, or OpenCV would try an image sequence of that name and answer in its own words.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        capture.release()
-        raise CaptureError(f"{path} is not a video that OpenCV can open")
-    return capture
+    return open_file(path)
 
 
-def _stamped(capture: cv2.VideoCapture) -> Iterator[tuple[float, cv2.VideoCapture]]:
+def _stamped(capture: Any) -> Iterator[tuple[float, Any]]:
     """Grab frame by frame; yield each time in seconds, and the capture to retrieve it from."""
     while capture.grab():
         yield float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0, capture
 
 
 def _nearest(
-    stamped: Iterator[tuple[float, cv2.VideoCapture]],
+    stamped: Iterator[tuple[float, Any]],
     times: Sequence[float],
     *,
     from_start: bool = False,

@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-
 from edge.data.clips import (
     VIDEO_SUFFIXES,
     Frame,
@@ -28,6 +26,7 @@ from edge.data.clips import (
     sample_times,
 )
 from runtime.errors import CaptureError
+from runtime.sources.images import read_image
 from runtime.sources.uri import IMAGE_SUFFIXES, image_files
 from runtime.types import ClipSpec
 
@@ -132,11 +131,9 @@ def nearest_number(position: float, count: int) -> int:
 
 
 def _picture(path: Path) -> Frame:
-    image: Frame | None = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        what = "cannot be read as an image" if path.is_file() else "is missing"
-        raise CaptureError(f"{path} {what}; replace it, or remove the video's rows")
-    return image
+    if not path.is_file():
+        raise CaptureError(f"{path} is missing; replace it, or remove the video's rows")
+    return read_image(path)
 
 
 def open_media(path: Path, *, fps: float | None = None, start_s: float = 0.0) -> Media:

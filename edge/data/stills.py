@@ -24,6 +24,7 @@ from edge.data.samples import F32, U8, ClipSample
 from edge.data.still_motion import F64, CameraMotion, draw_windows, seen_shares, show, through
 from edge.data.table import why_wrong_box
 from runtime.errors import CaptureError, ConfigError
+from runtime.sources.images import read_image
 from runtime.sources.uri import IMAGE_SUFFIXES
 from runtime.types import ClipSpec
 
@@ -133,11 +134,9 @@ def read_picture(path: Path) -> U8:
     Raises:
         CaptureError: It is missing or cannot be decoded.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        what = "cannot be read as an image" if path.is_file() else "is missing"
-        raise CaptureError(f"{path} {what}; replace it, or remove its rows")
-    picture: U8 = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if not path.is_file():
+        raise CaptureError(f"{path} is missing; replace it, or remove its rows")
+    picture: U8 = cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB)
     return picture
 
 

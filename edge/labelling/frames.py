@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 
 from edge.data.media import Media, nearest_number
 from edge.labelling.detectors import Image
 from runtime.errors import CaptureError
+from runtime.sources.images import read_image
+from runtime.sources.opencv import open_file
 
 
 def sampled_frames(media: Media, every_s: float) -> Iterator[Image]:
@@ -22,10 +25,8 @@ def sampled_frames(media: Media, every_s: float) -> Iterator[Image]:
     if media.numbering is not None:
         yield from _pictures(media, every_s)
         return
-    capture = cv2.VideoCapture(str(media.path), cv2.CAP_FFMPEG)
+    capture = open_file(media.path)
     try:
-        if not capture.isOpened():
-            raise CaptureError(f"{media.path} is not a video that OpenCV can open")
         yield from _from_file(media, capture, every_s)
     finally:
         capture.release()
@@ -38,7 +39,7 @@ def frame_times(media: Media) -> list[float]:
     """
     if media.numbering is not None:
         return [number / media.fps for number in range(media.num_frames)]
-    capture = cv2.VideoCapture(str(media.path), cv2.CAP_FFMPEG)
+    capture = open_file(media.path)
     times: list[float] = []
     try:
         while capture.grab():
@@ -48,7 +49,7 @@ def frame_times(media: Media) -> list[float]:
     return times
 
 
-def _from_file(media: Media, capture: cv2.VideoCapture, every_s: float) -> Iterator[Image]:
+def _from_file(media: Media, capture: Any, every_s: float) -> Iterator[Image]:
     count = 0
     interval = 1.0 / media.fps
     before: tuple[float, Image] | None = None
@@ -79,9 +80,8 @@ def _pictures(media: Media, every_s: float) -> Iterator[Image]:
         number = nearest_number(count * every_s * media.fps, media.num_frames)
         if number != last:
             path = media.path / media.numbering.name(number)
-            frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            frame = read_image(path)
             last = number
-        if frame is None:
-            raise CaptureError(f"{path} cannot be read as an image")
+        assert frame is not None
         yield frame
         count += 1

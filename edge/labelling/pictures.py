@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from edge.data.stills import BOXES_FILE, HEADER
@@ -26,6 +25,7 @@ from edge.labelling.sources import MOST_LOST, refuse_nested
 from edge.labelling.store import FORMAT, SUMMARY, read_summary, refuse_other_flags
 from runtime.errors import ArtifactError, CaptureError, ConfigError
 from runtime.outputs import write_atomically
+from runtime.sources.images import read_image
 from runtime.sources.uri import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -66,14 +66,16 @@ def label_pictures(
     broken: list[str] = []
     for number, name in enumerate(names, 1):
         if name not in rows:
-            image = cv2.imread(str(job.source / name), cv2.IMREAD_COLOR)
-            if image is None:
+            try:
+                found = read_image(job.source / name)
+            except CaptureError:
                 broken.append(name)
                 if len(broken) > MOST_LOST * len(names):
-                    raise CaptureError(f"{len(broken)} of {len(names)} pictures cannot be read, "
-                                       f"more than a tenth; the last is {name}")  # fmt: skip
+                    raise CaptureError(
+                        f"{len(broken)} of {len(names)} pictures cannot be read, more than a "
+                        f"tenth; the last is {name}"
+                    ) from None
                 continue
-            found: Image = np.asarray(image, np.uint8)
             rows[name] = _rows(name, found, find_people(detector, found, job.looks))
         if number % _BETWEEN_WRITES == 0:
             _write(job.out, flags, rows, broken)

@@ -18,7 +18,7 @@ from runtime.errors import CameraLostError, CaptureError, EdgeError
 from runtime.sampler import Sample, Sampler
 from runtime.sources.frames import Frame, Gap, Image, SourceConfig
 from runtime.sources.mailbox import Mailbox
-from runtime.sources.opencv import Capture, frame_count, position_s
+from runtime.sources.opencv import Capture, damaged_frames, frame_count, position_s
 from runtime.sources.uri import SourceUri
 
 logger = logging.getLogger(__name__)
@@ -27,15 +27,19 @@ MAX_BACKLOG_S = 5.0
 # A stream is at its camera's pace when this many frames took this many intervals: cameras that send
 # in pairs or threes pass, and those of up to three times the rate that they announce.
 _PACE_FRAMES, _PACE_WAIT = 5, 1.5
+# Stamps out of order by B-frames go back by fewer intervals.
+_JUMP_INTERVALS = 5
 
 Opener: TypeAlias = Callable[[SourceUri, SourceConfig], Capture]
 
 
 class MediaClock:
-    """Give each frame of a file its media time, never standing still nor going back.
+    """Give each frame of a file its media time: the file's own clock, repaired where it is silent.
 
-    Containers without time stamps, and the last frames of some with B-frames, report 0 or an older
-    time; such a frame comes one interval after the one before it.
+    Containers without time stamps, and the last frames of some with B-frames, report 0 or a time
+    that is a little older; such a frame comes one interval after the one before it. A clock that
+    goes back further has jumped: what follows was recorded at another time, and keeps the times
+    that the file gives it.
     """
 
     def __init__(self, fps: float) -> None:
@@ -43,16 +47,23 @@ class MediaClock:
         self._interval_s = 1.0 / fps
         self._last: float | None = None
 
-    def stamp(self, position: float) -> float:
-        """Return the time of the next frame, given what the container reports, seconds."""
+    def stamp(self, position: float) -> tuple[float, str | None]:
+        """Return the time of the next frame, seconds, and how far the clock jumped, in words.
+
+        Args:
+            position: What the container reports, seconds; NaN where it reports nothing.
+        """
         usable = math.isfinite(position) and position >= 0
-        if self._last is None:
+        last = self._last
+        if last is None:
             self._last = position if usable else 0.0
-        elif usable and position > self._last:
-            self._last = position
-        else:
-            self._last += self._interval_s
-        return self._last
+            return self._last, None
+        jump = None
+        # OpenCV says 0 where it knows no time: a new beginning shows in the frame behind it.
+        if usable and 0 < position < last - _JUMP_INTERVALS * self._interval_s:
+            jump = f"the file's clock jumps from {last:.2f} s to {position:.2f} s"
+        self._last = position if usable and (jump or position > last) else last + self._interval_s
+        return self._last, jump
 
 
 class Grabber(threading.Thread):
@@ -75,6 +86,8 @@ class Grabber(threading.Thread):
         self.mailbox = Mailbox(capacity=config.live_queue if live else config.file_queue, drop=drop)
         self.error: EdgeError | None = None
         self.grabbed = 0
+        self.damaged = 0
+        self._damaged_here = 0  # of the capture that is open
         self.reconnects = 0
         self.newest_arrival: float | None = None
         self.end_note: str | None = None
@@ -114,6 +127,8 @@ class Grabber(threading.Thread):
                 if self._stopping.is_set():
                     return
                 if not self._live:
+                    if capture is not None:
+                        self._new_damage(capture)  # behind the last whole frame
                     self._end_of_file()
                     return
                 self._reconnect()
@@ -154,7 +169,13 @@ class Grabber(threading.Thread):
         arrival = time.perf_counter()
         index, self.grabbed = self.grabbed, self.grabbed + 1
         self.newest_arrival = arrival
-        t = arrival - self._opened_at if self._live else self._clock.stamp(position_s(capture))
+        damage = self._new_damage(capture)
+        if self._live:
+            # Whether a live clip misses a frame is for the sampler to say.
+            t = arrival - self._opened_at
+        else:
+            t, jump = self._clock.stamp(position_s(capture))
+            self._flush_at(t, jump, damage)
         sample = self._sampler.offer(t) if self._sampler else None
         if sample is not None:
             if sample.gap:
@@ -164,6 +185,22 @@ class Grabber(threading.Thread):
         image = self._retrieve(capture, index)
         sample = self._check_size(image, sample, t)
         self.mailbox.put(Frame(image_bgr=image, index=index, t=t, arrival=arrival, sample=sample))
+
+    def _new_damage(self, capture: Capture) -> str | None:
+        """Count damaged frames that the reader left out before this one."""
+        count = damaged_frames(capture) - self._damaged_here
+        self._damaged_here += count
+        self.damaged += count
+        return f"{count} damaged frame{'s' * (count > 1)} left out" if count else None
+
+    def _flush_at(self, t: float, *reasons: str | None) -> None:
+        """Begin a new clip where frames before and after do not belong together."""
+        reason = "; ".join(filter(None, reasons))
+        if not reason:
+            return
+        if self._sampler:
+            self._sampler.restart()
+        self.mailbox.put(Gap(reason=reason, t=t))
 
     def _retrieve(self, capture: Capture, index: int) -> Image:
         ok, image = capture.retrieve()
@@ -201,7 +238,7 @@ class Grabber(threading.Thread):
                 "codec is not in this OpenCV"
             )
         # Matroska and AVI announce an estimate that is often one or two frames too high.
-        if announced and announced - self.grabbed > max(2.0, 0.02 * announced):
+        if announced and announced - self.grabbed - self.damaged > max(2.0, 0.02 * announced):
             self.end_note = (
                 f"{self._uri.shown}: ended after {self.grabbed} of {announced} announced frames; "
                 "the file is cut off or damaged"
@@ -236,7 +273,7 @@ class Grabber(threading.Thread):
             except CaptureError as error:
                 last = str(error)
                 continue
-            self._capture = capture
+            self._capture, self._damaged_here = capture, 0
             self._expect_backlog()
             if self._grab(capture):
                 self._after_reconnect(time.perf_counter() - lost_at, tried)

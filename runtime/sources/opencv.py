@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import os
 from pathlib import Path
@@ -11,8 +13,13 @@ import cv2
 
 from runtime.errors import BackendUnavailableError, CaptureError
 from runtime.sources.diagnose import why_not_a_video
+from runtime.sources.ffmpeg import FFmpegCapture, has_pyav
 from runtime.sources.frames import SourceConfig
-from runtime.sources.uri import SourceUri, csi_pipeline, image_files
+from runtime.sources.images import ImageFolder
+from runtime.sources.names import redact, shown_name, text_for_opencv
+from runtime.sources.uri import SourceUri, csi_pipeline
+
+logger = logging.getLogger(__name__)
 
 CSI_SIZE_WH = (1280, 720)
 CSI_FPS = 30.0
@@ -33,44 +40,6 @@ class Capture(Protocol):
 
     def release(self) -> None:
         """Let go of the device or file."""
-
-
-class ImageFolder:
-    """Read a folder of images as if it were a video file of constant rate."""
-
-    def __init__(self, folder: Path, fps: float) -> None:
-        """List the images, without reading them."""
-        self._files = image_files(folder)
-        self._fps = fps
-        self._next = 0
-
-    def grab(self) -> bool:
-        """Step to the next image; False after the last."""
-        self._next += 1
-        return self._next <= len(self._files)
-
-    def retrieve(self) -> tuple[bool, Any]:
-        """Read the image.
-
-        Raises:
-            CaptureError: The file is no image. It is not skipped: the clip would lack a moment.
-        """
-        path = self._files[self._next - 1]
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise CaptureError(f"{path}: cannot be read as an image; replace or remove it")
-        return True, image
-
-    def get(self, prop: int, /) -> float:
-        """Return position, rate or count."""
-        if prop == cv2.CAP_PROP_POS_MSEC:
-            return 1000.0 * (self._next - 1) / self._fps
-        if prop == cv2.CAP_PROP_FPS:
-            return self._fps
-        return float(len(self._files)) if prop == cv2.CAP_PROP_FRAME_COUNT else 0.0
-
-    def release(self) -> None:
-        """Nothing is held."""
 
 
 def open_capture(uri: SourceUri, config: SourceConfig) -> Capture:
@@ -94,8 +63,14 @@ def open_capture(uri: SourceUri, config: SourceConfig) -> Capture:
     if uri.kind == "csi":
         return _open_csi(uri, config)
     if uri.kind == "file":
-        return _open_file(uri)
+        file: Capture = open_file(Path(uri.target))
+        return file
     return _open_stream(uri, config)
+
+
+def damaged_frames(capture: Capture) -> int:
+    """Return how many frames a reader left out since they were damaged, where it can tell."""
+    return int(getattr(capture, "damaged", 0))
 
 
 def has_gstreamer() -> bool:
@@ -114,6 +89,22 @@ def frame_count(capture: Capture) -> int | None:
     """Return how many frames a reader announces, or None for a stream without an end."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if math.isfinite(count) and count > 0 else None
+
+
+def count_frames(path: Path) -> int:
+    """Decode a whole video file and return how many frames it has.
+
+    Raises:
+        CaptureError: It cannot be opened.
+    """
+    capture = open_file(path)
+    try:
+        count = 0
+        while capture.grab():
+            count += 1
+        return count + damaged_frames(capture)
+    finally:
+        capture.release()
 
 
 def position_s(capture: Capture) -> float:
@@ -176,15 +167,54 @@ def _open_csi(uri: SourceUri, config: SourceConfig) -> Capture:
     )
 
 
-def _open_file(uri: SourceUri) -> Capture:
-    capture = cv2.VideoCapture(uri.target, cv2.CAP_FFMPEG)
+def open_file(path: Path) -> Any:
+    """Open a video file: with PyAV where it is installed, else with OpenCV.
+
+    Returns:
+        An open reader with `cv2.VideoCapture`'s methods; no frame has been taken yet.
+
+    Raises:
+        CaptureError: It cannot be opened, or its name cannot be handed to OpenCV.
+    """
+    shown = shown_name(path)
+    if has_pyav():
+        try:
+            return FFmpegCapture(str(path), shown=shown)
+        except (OSError, ValueError) as error:
+            logger.debug("%s: %s", shown, error)
+            raise CaptureError(f"{shown}: cannot be opened: {why_not_a_video(path)}") from error
+    _say_once(
+        "PyAV is not installed: OpenCV reads video files, and cannot tell interlaced frames, a "
+        "change of size or damage (pip install av)"
+    )
+    capture = cv2.VideoCapture(text_for_opencv(path), cv2.CAP_FFMPEG)
+    # Versions differ in what they do unasked (opencv#26795).
+    if capture.isOpened() and capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1):
+        return capture
     if capture.isOpened():
-        opened: Capture = capture
-        return opened
-    raise CaptureError(f"{uri.shown}: cannot be opened: {why_not_a_video(Path(uri.target))}")
+        return capture
+    raise CaptureError(f"{shown}: cannot be opened: {why_not_a_video(path)}")
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    logger.warning("%s", text)
 
 
 def _open_stream(uri: SourceUri, config: SourceConfig) -> Capture:
+    message = (
+        f"{uri.shown}: nobody serves this stream (tried for at most {config.open_timeout_s:g} s); "
+        "check address, port and password, and that the camera is on"
+    )
+    if has_pyav():
+        try:
+            return FFmpegCapture(
+                uri.target, shown=uri.shown, live=True, open_timeout_s=config.open_timeout_s,
+                read_timeout_s=config.read_timeout_s,
+            )  # fmt: skip
+        except (OSError, ValueError) as error:
+            logger.debug("%s: %s", uri.shown, redact(str(error)))
+            raise CaptureError(message) from error
     # UDP loses packets under load and then shows torn frames; FFmpeg takes the option from here
     # only. A user who set the variable knows better.
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
@@ -194,8 +224,4 @@ def _open_stream(uri: SourceUri, config: SourceConfig) -> Capture:
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
         max(1, round(config.read_timeout_s * 1000)),
     ]
-    return _checked(
-        cv2.VideoCapture(uri.target, cv2.CAP_FFMPEG, timeouts),
-        f"{uri.shown}: nobody serves this stream (tried for at most {config.open_timeout_s:g} s); "
-        "check address, port and password, and that the camera is on",
-    )
+    return _checked(cv2.VideoCapture(uri.target, cv2.CAP_FFMPEG, timeouts), message)

@@ -91,6 +91,11 @@ class Source:
         return self._grabber.grabbed
 
     @property
+    def damaged(self) -> int:
+        """Return how many frames were left out since they could not be decoded whole."""
+        return self._grabber.damaged
+
+    @property
     def waiting(self) -> int:
         """Return how many frames and gaps wait to be read."""
         return len(self._grabber.mailbox)

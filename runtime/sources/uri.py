@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from runtime.errors import CaptureError, ConfigError
+from runtime.sources.names import badly_encoded, redact, shown_name
 
 Kind = Literal["camera", "csi", "stream", "http", "file", "images"]
 
@@ -53,10 +54,13 @@ def parse_uri(source: str | int | Path) -> SourceUri:
         ConfigError: The scheme is not known, or the text is empty.
         CaptureError: The file or folder does not exist, or holds nothing to read.
     """
-    text = str(source).strip()
-    if not text:
+    text = str(source)
+    if not text.strip():
         raise ConfigError(f"--source is empty; give {KNOWN}")
-    if re.fullmatch(r"\d{1,4}", text):
+    if not _is_there(text):
+        text = text.strip()  # a name may end with a space, but what was typed seldom does
+    numbered = re.fullmatch(r"\d{1,4}", text) is not None
+    if numbered and (Path(f"/dev/video{int(text)}").exists() or not _is_there(text)):
         return SourceUri(kind="camera", target=text, shown=f"camera {text}")
     scheme, separator, rest = text.partition("://")
     if separator:
@@ -64,22 +68,6 @@ def parse_uri(source: str | int | Path) -> SourceUri:
     if text.startswith("/dev/video"):
         return SourceUri(kind="camera", target=text, shown=f"camera {text}")
     return _parse_path(Path(text))
-
-
-def without_password(address: str) -> str:
-    """Return an address as it may be logged: `rtsp://user:secret@host` loses the secret.
-
-    Raises:
-        ConfigError: It is no address (an IPv6 bracket is not closed).
-    """
-    try:
-        parts = urlsplit(address)
-    except ValueError as error:
-        raise ConfigError(f"--source is no address that can be read: {error}") from error
-    if parts.password is None:
-        return address
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
 
 
 def csi_pipeline(sensor: int, *, size_wh: tuple[int, int], fps: float) -> str:
@@ -121,40 +109,58 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _parse_scheme(text: str, scheme: str, rest: str) -> SourceUri:
+    shown = redact(text)
     if scheme == "v4l2":
         if not rest.startswith("/"):
-            raise ConfigError(f"--source {text}: write the device's path, as in v4l2:///dev/video0")
+            raise ConfigError(
+                f"--source {shown}: write the device's path, as in v4l2:///dev/video0"
+            )
         return SourceUri(kind="camera", target=rest, shown=f"camera {rest}")
     if scheme == "csi":
         if not rest.isdigit():
-            raise ConfigError(f"--source {text}: write the sensor's number, as in csi://0")
-        return SourceUri(kind="csi", target=rest, shown=text)
+            raise ConfigError(f"--source {shown}: write the sensor's number, as in csi://0")
+        return SourceUri(kind="csi", target=rest, shown=shown)
     if scheme == "file":
         return _parse_path(Path(unquote(rest.removeprefix("localhost"))))
     if scheme in STREAM_SCHEMES or scheme in ("http", "https"):
         kind: Kind = "http" if scheme.startswith("http") else "stream"
-        shown = without_password(text)
-        if not urlsplit(text).netloc:
-            raise ConfigError(f"--source {text}: there is no host after {scheme}://")
+        if badly_encoded(text):
+            raise ConfigError(
+                f"--source {shown}: user or password has a character that ends them; write it "
+                "percent-encoded: # as %23, / as %2F, ? as %3F, @ as %40, [ as %5B, ] as %5D"
+            )
+        try:
+            host = urlsplit(text).netloc
+        except ValueError as error:
+            raise ConfigError(f"--source {shown}: no address that can be read: {error}") from error
+        if not host:
+            raise ConfigError(f"--source {shown}: there is no host after {scheme}://")
         return SourceUri(kind=kind, target=text, shown=shown)
-    raise ConfigError(f"--source {text}: {scheme}:// is not known; give {KNOWN}")
+    raise ConfigError(f"--source {shown}: {scheme}:// is not known; give {KNOWN}")
+
+
+def _is_there(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _parse_path(path: Path) -> SourceUri:
     try:
-        return _existing(path.expanduser())
-    except (OSError, RuntimeError) as error:  # a name too long, a closed folder, ~nobody
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CaptureError(f"{str(path)[:80]}: cannot be looked at: {reason}") from error
+        return _existing(path if path.exists() else path.expanduser())
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a closed folder, ~nobody, \0
+        reason = getattr(error, "strerror", None) or error
+        raise CaptureError(f"{shown_name(path)[:80]}: cannot be looked at: {reason}") from error
 
 
 def _existing(path: Path) -> SourceUri:
-    shown = str(path)
+    shown = shown_name(path)
     if path.is_dir():
         if not image_files(path):
             kinds = " ".join(sorted(IMAGE_SUFFIXES))
             raise CaptureError(f"{shown}: the folder holds no image ({kinds})")
-        return SourceUri(kind="images", target=shown, shown=shown)
+        return SourceUri(kind="images", target=str(path), shown=shown)
     if not path.exists():
         pattern = "; for images give their folder" if re.search(r"[*?]|%\d*d", shown) else ""
         raise CaptureError(f"{shown}: no such file or folder{pattern}")
@@ -164,4 +170,4 @@ def _existing(path: Path) -> SourceUri:
         )
     if path.stat().st_size == 0:
         raise CaptureError(f"{shown}: the file is empty (0 bytes); copy or record it again")
-    return SourceUri(kind="file", target=shown, shown=shown)
+    return SourceUri(kind="file", target=str(path), shown=shown)

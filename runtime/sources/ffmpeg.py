@@ -1,0 +1,313 @@
+"""Read video files and network streams through PyAV, whose FFmpeg tells what OpenCV's hides.
+
+OpenCV scales a picture whose size changes, returns memory that was never written for an interlaced
+one (4.13 and later), turns a rotated one in some versions and not in others, and has no word for a
+damaged frame (docs/adr/0028-video-reader.md). Here each frame says what it is. The class has the
+methods of `cv2.VideoCapture` that the project uses, so that a reader of either kind will do.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from runtime.sources.depth import DepthRange, keeps_8_bits
+
+if TYPE_CHECKING:
+    import av
+    from av.filter import Graph
+
+logger = logging.getLogger(__name__)
+
+# Of an interlaced frame both fields become one whole picture; progressive ones pass unchanged.
+DEINTERLACER = ("bwdif", "mode=send_frame:deint=interlaced")
+# FFmpeg's AVFMT_NOTIMESTAMPS: raw streams, whose times are guessed from the place in the file.
+_NO_STAMPS, _RAW_FPS = 0x80, 25.0
+# So many packets in a row without a picture are a stream that cannot be decoded.
+_MOST_WITHOUT_A_FRAME = 500
+_MICROSECONDS = 1_000_000
+
+
+def has_pyav() -> bool:
+    """Tell whether PyAV can be imported."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class FFmpegCapture:
+    """One open video, with the part of `cv2.VideoCapture`'s interface that the project uses.
+
+    Attributes:
+        damaged: Number of frames that could not be decoded whole so far. They are left out.
+        rotation: Degrees that the last frame was turned clockwise, as the file asks for.
+        deinterlaced: Whether frames are interlaced and so pass through `DEINTERLACER`.
+    """
+
+    def __init__(
+        self, target: str, *, shown: str, live: bool = False, open_timeout_s: float | None = None,
+        read_timeout_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """Open a file or an address.
+
+        Args:
+            target: Path or address.
+            shown: The same as it may be shown in a message.
+            live: Decode with the least delay, in place of the highest rate.
+            open_timeout_s: Longest time to open an address.
+            read_timeout_s: Longest time to wait for data.
+
+        Raises:
+            OSError: It cannot be opened.
+            ValueError: It holds no video that can be decoded.
+        """
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        self._container: Any = None
+        self._frames: Iterator[Any] = iter(())
+        self._ready: deque[Any] = deque()
+        self._frame: Any = None
+        self.damaged = 0
+        self.rotation = 0
+        self.deinterlaced = False
+        self._shown = shown
+        self._file: Any = None
+        options = {}
+        if "://" in target:
+            options = {"rtsp_transport": os.environ.get("EDGE_RTSP_TRANSPORT", "tcp")}
+            source: Any = target
+        else:
+            source = self._source(Path(target))
+        try:
+            self._container = av.open(
+                source, options=options, metadata_errors="replace",
+                timeout=(open_timeout_s, read_timeout_s) if open_timeout_s else None,
+            )  # fmt: skip
+        except av.FFmpegError as error:
+            self._close_file()
+            raise OSError(str(error)) from error
+        try:
+            videos = [s for s in self._container.streams.video if not _is_cover(s)]
+            if not videos:
+                raise ValueError("it has no video stream")
+            self._stream: Any = videos[0]
+            self._stream.thread_type = "SLICE" if live else "AUTO"
+            self._base: Fraction | None = self._stream.time_base
+            self._first: int | None = self._stream.start_time
+            self._stampless = bool(self._container.format.flags & _NO_STAMPS)
+            self._grabbed = 0
+            self._frames = self._decode()
+            self._graph: tuple[tuple[Any, ...], Graph] | None = None
+            self._depth: DepthRange | None = None
+            self._converter: Any = VideoReformatter()
+        except BaseException:
+            self.release()
+            raise
+
+    def _source(self, path: Path) -> Any:
+        """Return what PyAV opens: a path, or a file where the name is no valid text."""
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError:
+            self._file = path.open("rb")
+            return self._file
+        # Named as a file, so that `a:b.mp4` is not taken for a protocol.
+        return f"file:{path}"
+
+    def isOpened(self) -> bool:  # noqa: N802  (OpenCV's name)
+        """Tell whether it is open: it is from the beginning until `release`."""
+        return self._container is not None
+
+    def grab(self) -> bool:
+        """Decode the next whole frame; False at the end."""
+        import av
+
+        try:
+            self._frame = next(self._frames, None)
+        except (av.FFmpegError, OSError) as error:
+            logger.debug("%s: %s", self._shown, error)
+            self._frame = None
+        self._grabbed += self._frame is not None
+        return self._frame is not None
+
+    def retrieve(self) -> tuple[bool, Any]:
+        """Return the frame last grabbed as uint8 BGR (H, W, 3), turned as the file asks for."""
+        frame = self._frame
+        if frame is None:
+            return False, None
+        pixels = self._pixels(frame)
+        self.rotation = -round(frame.rotation) % 360
+        quarters = round(frame.rotation / 90) % 4
+        return True, np.ascontiguousarray(np.rot90(pixels, quarters) if quarters else pixels)
+
+    def read(self) -> tuple[bool, Any]:
+        """Grab and retrieve."""
+        return self.retrieve() if self.grab() else (False, None)
+
+    def get(self, prop: int, /) -> float:
+        """Return position (of the frame last grabbed), rate, count or size; 0 if not known."""
+        if self._container is None:
+            return 0.0
+        if prop == cv2.CAP_PROP_POS_MSEC:
+            return self._time_ms()
+        if prop == cv2.CAP_PROP_FPS:
+            rate = self._stream.average_rate or self._stream.guessed_rate
+            return float(rate) if rate else 0.0
+        if prop == cv2.CAP_PROP_FRAME_COUNT:
+            return float(self._stream.frames or self._estimate())
+        if prop == cv2.CAP_PROP_FRAME_WIDTH:
+            return float(self._stream.codec_context.width)
+        if prop == cv2.CAP_PROP_FRAME_HEIGHT:
+            return float(self._stream.codec_context.height)
+        return 0.0
+
+    def set(self, prop: int, value: float, /) -> bool:
+        """Seek by time (lands on a keyframe before it) or by number (lands on the frame)."""
+        fps = self.get(cv2.CAP_PROP_FPS)
+        if prop == cv2.CAP_PROP_POS_MSEC:
+            return self._seek(value / 1000.0)
+        if prop != cv2.CAP_PROP_POS_FRAMES or fps <= 0 or not self._seek(value / fps):
+            return False
+        for frame in self._frames:
+            if self._seconds(frame) * fps > value - 0.5:
+                self._ready.appendleft(frame)
+                return True
+        return False
+
+    def release(self) -> None:
+        """Close it."""
+        container, self._container = self._container, None
+        # FFmpeg's threads must end here, not when Python's collector comes by: in a process that
+        # was forked since, they are gone, and whoever waits for them waits for ever.
+        self._frames = iter(())
+        self._ready.clear()
+        self._frame = self._graph = self._stream = self._converter = None
+        if container is not None:
+            container.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _seek(self, seconds: float) -> bool:
+        import av
+
+        if self._base is None or self._stampless:
+            return False
+        offset = (self._first or 0) + round(seconds / self._base)
+        try:
+            self._container.seek(offset, stream=self._stream, backward=True)
+        except av.FFmpegError:
+            return False
+        self._ready.clear()
+        self._frames = self._decode()
+        self._graph = None
+        return True
+
+    def _estimate(self) -> float:
+        duration, base = self._stream.duration, self._base
+        if duration and base:
+            return round(float(duration * base) * self.get(cv2.CAP_PROP_FPS))
+        whole = self._container.duration
+        return round(whole / _MICROSECONDS * self.get(cv2.CAP_PROP_FPS)) if whole else 0.0
+
+    def _time_ms(self) -> float:
+        if self._frame is None:
+            return 0.0
+        if self._stampless:
+            fps = self.get(cv2.CAP_PROP_FPS) or _RAW_FPS
+            return 1000.0 * (self._grabbed - 1 + self.damaged) / fps
+        seconds = self._seconds(self._frame)
+        return 0.0 if math.isnan(seconds) else seconds * 1000.0  # as OpenCV says it
+
+    def _seconds(self, frame: av.VideoFrame) -> float:
+        """Return the frame's own time after the first; NaN where the file gives none."""
+        # AVI has times of decoding only; those of showing are guessed, and wrong with B-frames.
+        stamp = frame.dts if self._container.format.name == "avi" else frame.pts
+        if stamp is None or frame.time_base is None:
+            return math.nan
+        if self._first is None:
+            self._first = stamp
+        return float((stamp - self._first) * frame.time_base)
+
+    def _decode(self) -> Iterator[Any]:
+        """Yield whole frames, deinterlaced; damaged ones are counted and left out."""
+        import av
+
+        packets = self._container.demux(self._stream)
+        silent = 0
+        while True:
+            while self._ready:
+                yield self._ready.popleft()
+            try:
+                packet = next(packets)
+            except (StopIteration, av.EOFError):
+                return
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                self.damaged += 1
+                frames = []
+            silent = 0 if frames else silent + 1
+            if silent > _MOST_WITHOUT_A_FRAME:
+                return
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.damaged += 1
+                else:
+                    self._ready.extend(self._deinterlace(frame))
+
+    def _deinterlace(self, frame: Any) -> list[Any]:
+        import av
+
+        if not frame.interlaced_frame and self._graph is None:
+            return [frame]
+        key = (frame.width, frame.height, frame.format.name)
+        if self._graph is None or self._graph[0] != key:
+            if not self.deinterlaced:
+                self.deinterlaced = True
+                logger.warning("%s: it is interlaced; deinterlaced by FFmpeg's %s",
+                               self._shown, DEINTERLACER[0])  # fmt: skip
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                graph.add_buffer(width=frame.width, height=frame.height, format=frame.format,
+                                 time_base=frame.time_base),
+                graph.add(*DEINTERLACER),
+                graph.add("buffersink"),
+            ).configure()  # fmt: skip
+            self._graph = (key, graph)
+        graph = self._graph[1]
+        graph.push(frame)
+        found = []
+        while True:
+            try:
+                found.append(graph.pull())
+            except (av.BlockingIOError, av.EOFError):
+                return found
+
+    def _pixels(self, frame: Any) -> Any:
+        if keeps_8_bits(frame.format):
+            # One converter for all frames: a frame's own would be set up anew for each.
+            return self._converter.reformat(frame, format="bgr24").to_ndarray()
+        if self._depth is None:
+            self._depth = DepthRange(self._shown)
+        return self._depth.to_bgr(frame.to_ndarray(format="gray16le"))
+
+
+def _is_cover(stream: Any) -> bool:
+    """Tell whether a stream is a picture that comes with a file, such as a cover."""
+    return "attached_pic" in str(getattr(stream, "disposition", "")).lower()

@@ -1,0 +1,68 @@
+"""Names of files and addresses: how they are shown, and how they reach C++."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from runtime.errors import CaptureError
+
+_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.\-]*://[^\s'\"<>]+", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?P<key>[?&;,]?[\w\-]*(?:pass|pwd|secret|token|key|auth|sig|credential)[\w\-]*=)[^&;\s'\"]+",
+    re.IGNORECASE,
+)
+HIDDEN = "***"
+
+
+def shown_name(path: Path | str) -> str:
+    """Return a name as text that can be printed: bytes of no encoding become escapes."""
+    text = str(path)
+    raw = text.encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def text_for_opencv(path: Path) -> str:
+    """Return a path as OpenCV, and other C++, takes it: absolute, so no protocol begins it.
+
+    Raises:
+        CaptureError: The name's bytes are no UTF-8 text: a `str` cannot carry them to C++.
+    """
+    text = str(path.absolute())
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise CaptureError(
+            f"{shown_name(path)}: the name is no UTF-8 text, which OpenCV needs; rename it"
+        ) from None
+    return text
+
+
+def redact(text: str) -> str:
+    """Return a text with the secrets of the addresses in it hidden.
+
+    A password is what lies between `user:` and the last `@`, also where it has characters that
+    should have been percent-encoded; and the value of a parameter whose name says so.
+    """
+    return _ADDRESS.sub(lambda match: _redact_address(match[0]), text)
+
+
+def _redact_address(address: str) -> str:
+    scheme, _, rest = address.partition("://")
+    head, at, tail = rest.rpartition("@")
+    if at:
+        user, colon, _ = head.partition(":")
+        rest = f"{user}:{HIDDEN}@{tail}" if colon else f"{HIDDEN if '/' in user else user}@{tail}"
+    return f"{scheme}://{_SECRET.sub(lambda found: found['key'] + HIDDEN, rest)}"
+
+
+def badly_encoded(address: str) -> bool:
+    """Tell whether a password in an address has characters that end the host's part early."""
+    _, _, rest = address.partition("://")
+    try:
+        parts = urlsplit(address)
+        port_is_a_number = parts.port is None or parts.port >= 0
+    except ValueError:
+        return "@" in rest
+    return "@" in rest and "@" not in parts.netloc and not port_is_a_number

@@ -1,0 +1,53 @@
+"""Small video files with known pictures: a square that moves over a fixed ground."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+SIZE_WH = (160, 120)
+SQUARE_RGB = (20, 220, 40)
+
+
+def pictures(count: int, size_wh: tuple[int, int] = SIZE_WH) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield RGB pictures; the square's left side is at 8 + 2 * index."""
+    width, height = size_wh
+    ground = np.random.default_rng(0).integers(60, 200, (height // 8, width // 8, 3), np.uint8)
+    for index in range(count):
+        picture = ground.repeat(8, 0).repeat(8, 1).copy()
+        left = 8 + 2 * index
+        picture[40:80, left : left + 24] = SQUARE_RGB
+        yield picture
+
+
+def write_film(
+    path: Path, *, count: int = 30, fps: int = 25, codec: str = "libx264",
+    stamp: Callable[[int], float] | None = None, interlaced: bool = False,
+    size_wh: tuple[int, int] = SIZE_WH, pixels: str = "yuv420p", format: str | None = None,
+    frames: Iterator[Any] | None = None, options: dict[str, str] | None = None,
+) -> Path:  # fmt: skip
+    """Encode pictures; `stamp` gives the time of each in seconds."""
+    settings = {"preset": "ultrafast"} if codec == "libx264" else {}
+    if interlaced:
+        settings["x264-params"] = "tff=1:interlaced=1"
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=fps, options={**settings, **(options or {})})
+        stream.width, stream.height = size_wh
+        stream.pix_fmt = pixels
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index, picture in enumerate(frames or pictures(count, size_wh)):
+            if isinstance(picture, np.ndarray):
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pixels)
+            else:
+                frame = picture
+            frame.time_base = Fraction(1, 1000)
+            frame.pts = round((stamp(index) if stamp else index / fps) * 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
