@@ -181,7 +181,7 @@ def _world() -> ClipDataset:
 
 def _scene(sample: ClipSample, size_wh: tuple[int, int]) -> Scene:
     frames = [as_filmed(frame, size_wh) for frame in sample.frames_rgb]
-    true = np.concatenate([sample.boxes, sample.bystanders]).astype(np.float64)
+    true = np.concatenate([sample.boxes, sample.inactive_persons]).astype(np.float64)
     return frames, true * np.tile(np.array(size_wh, np.float64), 2)
 
 

@@ -179,7 +179,7 @@ def _drawn(count: int) -> Iterator[Scene]:
     for index in range(len(world)):
         sample = world[index]
         size = np.array(sample.size_wh * 2, np.float64)
-        true = np.concatenate([sample.boxes, sample.bystanders]).astype(np.float64)
+        true = np.concatenate([sample.boxes, sample.inactive_persons]).astype(np.float64)
         yield as_filmed(sample.frames_rgb[0], sample.size_wh), true * size
 
 

@@ -125,11 +125,11 @@ def _write_data(named: Path, hidden: Path, model: Path, clips: int, actions: Seq
         folder.mkdir(parents=True, exist_ok=True)
         for number, frame in enumerate(sample.frames_rgb, 1):
             cv2.imwrite(str(folder / f"{number:05d}.png"), frame[:, :, ::-1])
-        does = np.zeros((len(sample.boxes) + len(sample.bystanders), len(names)), bool)
+        does = np.zeros((len(sample.boxes) + len(sample.inactive_persons), len(names)), bool)
         does[: len(sample.boxes)] = sample.labels > 0.5
         for root, table in tables.items():
             table.append(f"{video},{when},,,,,")  # so that there is a keyframe in any case
-            for person, box in enumerate(np.concatenate([sample.boxes, sample.bystanders])):
+            for person, box in enumerate(np.concatenate([sample.boxes, sample.inactive_persons])):
                 said = [str(i + 1) for i in np.flatnonzero(does[person])
                         if root == named or names[i] not in actions]  # fmt: skip
                 corners = ",".join(f"{side:.6f}" for side in box)
@@ -193,7 +193,7 @@ def _who(outputs: Path, clips: int, hidden: Sequence[int]) -> dict[str, float]:
     right: list[float] = []
     for clip in read_outputs(outputs, clips):
         found = predict(*clip.outputs)
-        people = np.concatenate([clip.boxes, clip.bystanders]).astype(np.float64)
+        people = np.concatenate([clip.boxes, clip.inactive_persons]).astype(np.float64)
         does = np.zeros((len(people), clip.labels.shape[1]), bool)
         does[: len(clip.boxes)] = clip.labels > 0.5
         one = np.zeros(max(len(found), len(people)), np.int64)

@@ -63,7 +63,7 @@ class ActionScores:
             sample: The clip; its frames are not kept.
             found: All of the model's tokens with boxes in [0, 1], by falling p(actor).
         """
-        people = np.concatenate([sample.boxes, sample.bystanders]).astype(np.float64)
+        people = np.concatenate([sample.boxes, sample.inactive_persons]).astype(np.float64)
         keys = np.zeros(len(found), np.int64)
         overlaps = find_overlaps(
             keys, found.xyxy.astype(np.float64), np.zeros(len(people), np.int64), people, iou=_IOU
@@ -99,7 +99,7 @@ class ActionScores:
         states[~sample.label_mask[:, self._of_data]] = _UNKNOWN
         # Where the clip is silent about some action, so it may be about its bystanders.
         silent = not sample.label_mask.all()
-        beside = np.full((len(sample.bystanders), len(self.names)),
+        beside = np.full((len(sample.inactive_persons), len(self.names)),
                          _UNKNOWN if silent else _NOT_DONE, np.int8)  # fmt: skip
         return np.concatenate([states, beside])
 

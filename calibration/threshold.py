@@ -89,7 +89,7 @@ def fit_threshold(
         actions.update(sample, found)
         labels = np.ones((len(sample.boxes), 1), np.float32)
         anybody = replace(found, actions=np.zeros((len(found), 1), np.float32))
-        metrics.add(sample.boxes, labels, sample.bystanders, anybody,
+        metrics.add(sample.boxes, labels, sample.inactive_persons, anybody,
                     ignore=sample.ignore, ignored=sample.ignored)  # fmt: skip
         if progress is not None:
             progress("fitting the threshold", index + 1, len(dataset))

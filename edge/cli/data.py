@@ -176,7 +176,7 @@ def preview(argv: Sequence[str]) -> int:
         write_video(path, samples, names, period_s=options.shape.period_s,
                     overwrite=options.overwrite)  # fmt: skip
     print(f"{options.data}: clips {options.start} to {last - 1}, {seen.actors} actors, "
-          f"{seen.bystanders} bystanders (grey)"
+          f"{seen.inactive_persons} bystanders (grey)"
           + (f", {seen.ignored} ignored (grey)" if people is not None else ""))  # fmt: skip
     print(f"written to {path}")
     return EXIT_OK
@@ -187,12 +187,12 @@ class _Tally:
     """Counts people while samples pass by."""
 
     actors: int = 0
-    bystanders: int = 0
+    inactive_persons: int = 0
     ignored: int = 0
 
     def watch(self, samples: Iterator[ClipSample]) -> Iterator[ClipSample]:
         for sample in samples:
             self.actors += len(sample.boxes)
-            self.bystanders += len(sample.bystanders)
+            self.inactive_persons += len(sample.inactive_persons)
             self.ignored += len(sample.ignored)
             yield sample

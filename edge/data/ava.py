@@ -55,7 +55,7 @@ def open_ava(
     folders = [folder for folder in (root, root / "annotations") if folder.is_dir()]
     path = find_file(folders, f"ava_{part}_v*", (".csv", ".csv.gz", ".tsv", ".tsv.gz"))
     classes = read_classes(folders)
-    rules = TableRules(num_labels=NUM_LABELS, whole_seconds=True, bystanders=False)
+    rules = TableRules(num_labels=NUM_LABELS, whole_seconds=True, inactive_persons=False)
     table = read_table(path, rules, report.problems)
     if strict:
         report.refuse_wrong_rows(f"edge data check ava:{root}:{part}")

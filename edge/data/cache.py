@@ -176,34 +176,34 @@ class DiskCache(Wrapped):
 
     def _read(self, index: int) -> ClipSample:
         slot = self._truth[index]
-        actors, bystanders = (int(count) for count in slot["counts"])
+        actors, inactive_persons = (int(count) for count in slot["counts"])
         frames: npt.NDArray[np.uint8] = np.array(self._frames[index])
         return ClipSample(
             frames_rgb=frames,
             boxes=np.array(slot["boxes"][:actors]),
             labels=np.array(slot["labels"][:actors]),
-            bystanders=np.array(slot["bystanders"][:bystanders]),
+            inactive_persons=np.array(slot["bystanders"][:inactive_persons]),
             clip_id=bytes(slot["clip_id"]).decode(),
             size_wh=(int(slot["size_wh"][0]), int(slot["size_wh"][1])),
         )
 
     def _write(self, index: int, sample: ClipSample) -> None:
         name = sample.clip_id.encode()
-        actors, bystanders = len(sample.boxes), len(sample.bystanders)
+        actors, inactive_persons = len(sample.boxes), len(sample.inactive_persons)
         if len(name) > LONGEST_ID or b"\0" in name:
             return  # made anew each time
         if without_frames(self.dataset, index) is not None:
-            actors = bystanders = 0  # their truth is not read from here
-        elif max(actors, bystanders) > MOST_PEOPLE or not sample.label_mask.all():
+            actors = inactive_persons = 0  # their truth is not read from here
+        elif max(actors, inactive_persons) > MOST_PEOPLE or not sample.label_mask.all():
             return
         elif len(sample.ignored):
             return  # only data sets whose truth is known without the frames have them
         slot = np.zeros((), self._slot)
-        slot["counts"] = actors, bystanders
+        slot["counts"] = actors, inactive_persons
         slot["size_wh"] = sample.size_wh
         slot["boxes"][:actors] = sample.boxes[:actors]
         slot["labels"][:actors] = sample.labels[:actors]
-        slot["bystanders"][:bystanders] = sample.bystanders[:bystanders]
+        slot["bystanders"][:inactive_persons] = sample.inactive_persons[:inactive_persons]
         slot["clip_id"] = name
         self._frames[index] = sample.frames_rgb
         self._truth[index] = slot

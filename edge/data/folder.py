@@ -52,7 +52,7 @@ def open_folder(
     """
     names, ids = read_classes(root, report)
     path = table_path(root, part, named=named)
-    rules = TableRules(num_labels=max(ids), whole_seconds=False, bystanders=True)
+    rules = TableRules(num_labels=max(ids), whole_seconds=False, inactive_persons=True)
     table = read_table(path, rules, report.problems)
     base = first_folder(root, MEDIA_FOLDERS)
     if base is None:

@@ -48,7 +48,7 @@ def _annotate(image: Image, sample: ClipSample, class_names: Sequence[str]) -> N
     """Draw boxes, then labels, so that no box crosses a label."""
     frame_wh = (image.shape[1], image.shape[0])
     drawn: list[tuple[Rect, tuple[int, int, int], str]] = []
-    for people, text in ((sample.bystanders, _BYSTANDER), (sample.ignored, _IGNORED)):
+    for people, text in ((sample.inactive_persons, _BYSTANDER), (sample.ignored, _IGNORED)):
         drawn += [(_pixels(box, frame_wh), NEUTRAL, text) for box in people]
     for box, row in zip(sample.boxes, sample.labels, strict=True):
         actions = np.flatnonzero(row).tolist()

@@ -80,7 +80,7 @@ class DataReport:
         videos: Videos that give clips.
         keyframes: Clips.
         actors: People with an action, over all clips.
-        bystanders: People without one.
+        inactive_persons: People without one.
         lost_keyframes: Clips left out because their video is.
         lost_boxes: Boxes of which nothing lies in the frame.
         per_class: How often each action occurs, by its name.
@@ -94,7 +94,7 @@ class DataReport:
     videos: int = 0
     keyframes: int = 0
     actors: int = 0
-    bystanders: int = 0
+    inactive_persons: int = 0
     lost_keyframes: int = 0
     lost_boxes: int = 0
     per_class: dict[str, int] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class DataReport:
         counts = [
             ("videos", self.videos), ("videos left out", len(self.skipped)),
             ("clips", self.keyframes), ("clips left out", self.lost_keyframes),
-            ("actors", self.actors), ("bystanders", self.bystanders), ("tubes", self.tubes),
+            ("actors", self.actors), ("bystanders", self.inactive_persons), ("tubes", self.tubes),
             ("boxes outside the frame", self.lost_boxes), ("faults of rows", len(self.problems)),
         ]  # fmt: skip
         lines = markdown_table([["what", "count"], *([n, str(v)] for n, v in counts)])
@@ -161,11 +161,12 @@ class DataReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it for a JSON file."""
-        plain = ("name", "videos", "keyframes", "actors", "bystanders", "tubes", "lost_keyframes",
-                 "lost_boxes", "per_class", "notes")  # fmt: skip
+        plain = ("name", "videos", "keyframes", "actors", "tubes", "lost_keyframes", "lost_boxes",
+                 "per_class", "notes")  # fmt: skip
         return {
             "good": self.good,
             **{name: getattr(self, name) for name in plain},
+            "bystanders": self.inactive_persons,
             "wrong": len(self.problems),
             "problems": [problem.as_dict() for problem in self.problems],
             "skipped": [problem.as_dict() for problem in self.skipped],

@@ -185,16 +185,16 @@ class AddPersonClass(Wrapped):
 
 def _with_everybody(sample: ClipSample) -> ClipSample:
     """Put the bystanders behind the actors; that they do none of the actions is known."""
-    more = len(sample.bystanders)
+    more = len(sample.inactive_persons)
     labels = np.pad(sample.labels, ((0, more), (0, 1)))
     labels[:, -1] = 1.0
     return replace(
         sample,
-        boxes=np.concatenate([sample.boxes, sample.bystanders]),
+        boxes=np.concatenate([sample.boxes, sample.inactive_persons]),
         labels=labels,
         label_mask=np.pad(sample.label_mask, ((0, more), (0, 1)), constant_values=True),
         bag_id=np.pad(sample.bag_id, ((0, more), (0, 1)), constant_values=-1),
-        bystanders=np.zeros((0, 4), np.float32),
+        inactive_persons=np.zeros((0, 4), np.float32),
     )
 
 

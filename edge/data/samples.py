@@ -31,8 +31,9 @@ class ClipSample:
         frames_rgb: uint8 RGB of shape (T, H, W, 3), at the network's size.
         boxes: float32 (M, 4), xyxy in [0, 1]: the people who act.
         labels: float32 (M, C), 1 for each action that the person does.
-        bystanders: float32 (K, 4), xyxy in [0, 1]: people who do none of the actions. They are
-            never targets; reports count how often a model takes them for actors.
+        inactive_persons: float32 (K, 4), xyxy in [0, 1]: people who do none of the actions. They
+            are never targets; reports, which call them bystanders, count how often a model takes
+            them for actors.
         ignored: float32 (I, 4), xyxy in [0, 1]: people of whom the annotation does not speak. They
             are neither targets nor background: who finds them is neither right nor wrong.
         clip_id: Stable name, unique within the data set.
@@ -50,7 +51,7 @@ class ClipSample:
     frames_rgb: U8
     boxes: F32
     labels: F32
-    bystanders: F32
+    inactive_persons: F32
     clip_id: str
     size_wh: tuple[int, int]
     label_mask: Bools = field(default_factory=lambda: np.ones(0, bool))

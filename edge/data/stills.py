@@ -122,7 +122,7 @@ class StillClips:
             frames_rgb=frames,
             boxes=through(boxes[seen], window),
             labels=np.ones((people, 1), np.float32),
-            bystanders=np.zeros((0, 4), np.float32),
+            inactive_persons=np.zeros((0, 4), np.float32),
             clip_id=self._names[still] + (f"@{number}" if number else ""),
             size_wh=(width, height),
         )

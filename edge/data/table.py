@@ -43,12 +43,12 @@ class TableRules:
     Attributes:
         num_labels: Labels run from 1 to this.
         whole_seconds: Whether time stamps are whole, as AVA's are.
-        bystanders: Whether a row may have a box without a label.
+        inactive_persons: Whether a row may have a box without a label.
     """
 
     num_labels: int
     whole_seconds: bool = False
-    bystanders: bool = True
+    inactive_persons: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +247,7 @@ def why_wrong_box(cells: Sequence[str]) -> tuple[str, str] | None:
 def _why_wrong_label(cell: str, rules: TableRules) -> tuple[str, str] | None:
     span = f"a whole number from 1 to {rules.num_labels}"
     if not cell.strip():
-        return None if rules.bystanders else ("no label", span)
+        return None if rules.inactive_persons else ("no label", span)
     value = _number(cell)
     if value is None or value != math.floor(value) or not 1 <= value <= rules.num_labels:
         return f"label {_cell(cell)}", span

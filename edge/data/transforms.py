@@ -92,7 +92,7 @@ def flip(sample: ClipSample, pairs: Sequence[tuple[int, int]] = ()) -> ClipSampl
         # Eight times as fast as NumPy, which copies a turned picture byte by byte.
         frames_rgb=np.stack([cv2.flip(frame, 1) for frame in sample.frames_rgb]),
         boxes=_mirrored(sample.boxes),
-        bystanders=_mirrored(sample.bystanders),
+        inactive_persons=_mirrored(sample.inactive_persons),
         ignored=_mirrored(sample.ignored),
         labels=np.ascontiguousarray(sample.labels[:, order]),
         label_mask=np.ascontiguousarray(sample.label_mask[:, order]),
@@ -138,7 +138,7 @@ def crop(
     rows, columns = sample.frames_rgb.shape[1:3]
     height, width = height or rows, width or columns
     boxes, stays = _seen_through(sample.boxes, window, (columns, rows), keep)
-    bystanders, _ = _seen_through(sample.bystanders, window, (columns, rows), keep)
+    inactive_persons, _ = _seen_through(sample.inactive_persons, window, (columns, rows), keep)
     # Of whom nothing is known, nothing is known of an arm either.
     ignored, _ = _seen_through(sample.ignored, window, (columns, rows), 0.0)
     size_wh = (
@@ -152,7 +152,7 @@ def crop(
         labels=sample.labels[stays],
         label_mask=sample.label_mask[stays],
         bag_id=_whole_bags(sample.bag_id, stays),
-        bystanders=bystanders,
+        inactive_persons=inactive_persons,
         ignored=ignored,
         size_wh=size_wh,
     )
@@ -268,7 +268,7 @@ def mosaic(
         parts.append(replace(
             part,
             boxes=(part.boxes * scale + corner).astype(np.float32),
-            bystanders=(part.bystanders * scale + corner).astype(np.float32),
+            inactive_persons=(part.inactive_persons * scale + corner).astype(np.float32),
             ignored=(part.ignored * scale + corner).astype(np.float32),
         ))  # fmt: skip
     return replace(
@@ -278,7 +278,7 @@ def mosaic(
         labels=np.concatenate([part.labels for part in parts]),
         label_mask=np.concatenate([part.label_mask for part in parts]),
         bag_id=_bags_side_by_side([part.bag_id for part in parts]),
-        bystanders=np.concatenate([part.bystanders for part in parts]),
+        inactive_persons=np.concatenate([part.inactive_persons for part in parts]),
         ignored=np.concatenate([part.ignored for part in parts]),
         clip_id="+".join(sample.clip_id for sample in samples),
     )

@@ -155,7 +155,7 @@ class VideoClips:
         clips, report = self._clips, self.report
         acts = np.diff(clips.label_start) > 0
         report.videos, report.keyframes = len(np.unique(clips.video)), len(clips)
-        report.actors, report.bystanders = int(acts.sum()), int((~acts).sum())
+        report.actors, report.inactive_persons = int(acts.sum()), int((~acts).sum())
         report.tubes = len(self._tubes)
         counts = np.bincount(clips.labels, minlength=len(self.class_names))
         report.per_class = dict(zip(self.class_names, counts.tolist(), strict=True))
@@ -229,13 +229,16 @@ class VideoClips:
         actors, behind the others: whether they act is unknown.
         """
         index = self._checked(index)
-        boxes, labels, bystanders = self._clips.people(index, len(self.class_names))
+        boxes, labels, inactive_persons = self._clips.people(index, len(self.class_names))
         said, video = self.video_labels, self._names[self._clips.video[index]]
         if said is not None and said.somebody_acts(video):
-            nothing = np.zeros((len(bystanders), labels.shape[1]), np.float32)
-            boxes, labels = np.concatenate([boxes, bystanders]), np.concatenate([labels, nothing])
-            bystanders = bystanders[:0]
-        return boxes, labels, bystanders
+            nothing = np.zeros((len(inactive_persons), labels.shape[1]), np.float32)
+            boxes, labels = (
+                np.concatenate([boxes, inactive_persons]),
+                np.concatenate([labels, nothing]),
+            )
+            inactive_persons = inactive_persons[:0]
+        return boxes, labels, inactive_persons
 
     def __getitem__(self, index: int) -> ClipSample:
         """Read clip `index`.
@@ -259,13 +262,13 @@ class VideoClips:
     def without_frames(self, index: int) -> ClipSample:
         """Return clip `index` with black frames: its truth is known without decoding."""
         place, shape = self.where(index), self.shape
-        boxes, labels, bystanders = self.truth(index)
+        boxes, labels, inactive_persons = self.truth(index)
         mark = f"{place.frame:06d}" if self._by_frame else f"{place.timestamp:010.3f}"
         sample = ClipSample(
             frames_rgb=np.zeros(shape.frames_shape, np.uint8),
             boxes=boxes,
             labels=labels,
-            bystanders=bystanders,
+            inactive_persons=inactive_persons,
             clip_id=f"{place.video}/{mark}",
             size_wh=self._sizes_wh[place.video],
         )

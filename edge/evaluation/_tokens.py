@@ -57,7 +57,7 @@ def join(
     found: Sequence[Detections],
     boxes: Sequence[F32],
     labels: Sequence[F32],
-    bystanders: Sequence[F32],
+    inactive_persons: Sequence[F32],
     ignore: Sequence[F32],
     *,
     num_classes: int,
@@ -69,7 +69,7 @@ def join(
         found: Tokens of each clip.
         boxes: Actors of each clip, (M, 4).
         labels: What they do, (M, C).
-        bystanders: Those who do nothing, (K, 4).
+        inactive_persons: Those who do nothing, (K, 4).
         ignore: Those of whom it is not known whether they act, (U, 4).
         num_classes: C.
         iou: Least overlap.
@@ -85,7 +85,7 @@ def join(
     hit = np.zeros(len(clip), dtype=bool)
     hit[token] = first_claims(token, truth, places(np.argsort(-actor, kind="stable")))
     on_bystander, on_ignored = (
-        _touches(clip, xyxy, beside, iou) for beside in (bystanders, ignore)
+        _touches(clip, xyxy, beside, iou) for beside in (inactive_persons, ignore)
     )
     return Tokens(
         clip=clip,

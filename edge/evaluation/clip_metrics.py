@@ -109,7 +109,7 @@ class ClipMetrics:
         self._found: list[Detections] = []
         self._boxes: list[F32] = []
         self._labels: list[F32] = []
-        self._bystanders: list[F32] = []
+        self._inactive_persons: list[F32] = []
         self._ignore: list[F32] = []
         self._ignored: list[F32] = []
         self._cached: Tokens | None = None
@@ -130,12 +130,12 @@ class ClipMetrics:
             ConfigError: The number of classes differs.
         """
         self.add(
-            sample.boxes, sample.labels, sample.bystanders, detections,
+            sample.boxes, sample.labels, sample.inactive_persons, detections,
             ignore=sample.ignore, ignored=sample.ignored,
         )  # fmt: skip
 
     def add(
-        self, boxes: F32, labels: F32, bystanders: F32, detections: Detections,
+        self, boxes: F32, labels: F32, inactive_persons: F32, detections: Detections,
         ignore: Bools | None = None, ignored: F32 | None = None,
     ) -> None:  # fmt: skip
         """Add one clip by its truth: boxes (M, 4), labels (M, C), bystanders (K, 4).
@@ -156,7 +156,7 @@ class ClipMetrics:
         self._boxes.append(boxes[acts])
         self._labels.append(labels[acts])
         self._ignore.append(boxes[~acts])
-        self._bystanders.append(bystanders)
+        self._inactive_persons.append(inactive_persons)
         self._ignored.append(np.zeros((0, 4), np.float32) if ignored is None else ignored)
         self._cached = self._frames = None
 
@@ -290,7 +290,7 @@ class ClipMetrics:
         return {
             "clips": len(self),
             "actors": actors.num_truth,
-            "bystanders": sum(map(len, self._bystanders)),
+            "bystanders": sum(map(len, self._inactive_persons)),
             "undecided": sum(map(len, self._ignore)),
             "ignored": sum(map(len, self._ignored)),
             "iou": self.iou,
@@ -327,7 +327,7 @@ class ClipMetrics:
                 self._found,
                 self._boxes,
                 self._labels,
-                self._bystanders,
+                self._inactive_persons,
                 [np.concatenate(two) for two in zip(self._ignore, self._ignored, strict=True)],
                 num_classes=len(self.class_names),
                 iou=self.iou,

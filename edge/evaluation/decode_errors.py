@@ -69,7 +69,7 @@ def read_clip(dataset: ClipDataset, index: int) -> ReadClip:
         frames_rgb=np.zeros((0, 0, 0, 3), np.uint8),
         boxes=nobody,
         labels=np.zeros((0, len(dataset.class_names)), np.float32),
-        bystanders=nobody,
+        inactive_persons=nobody,
         clip_id=f"clip {index}",
         size_wh=(1, 1),
     )

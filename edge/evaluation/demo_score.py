@@ -77,7 +77,7 @@ def score_demo(
         frame = truth[index]
         boxes = np.array([d["xyxy"] for d in result["detections"]], np.float64).reshape(-1, 4)
         actors = np.array([box for box, _ in frame.actors], np.float64).reshape(-1, 4)
-        others = np.array(frame.bystanders, np.float64).reshape(-1, 4)
+        others = np.array(frame.inactive_persons, np.float64).reshape(-1, 4)
         pairs = _pairs(iou_matrix(boxes, actors * scale))
         named = sum(
             _likeliest(result["detections"][box]["actions"], actions) in frame.actors[actor][1]

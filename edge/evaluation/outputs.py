@@ -59,7 +59,7 @@ class ClipOutputs:
         size_wh: Width and height of the original frame, px.
         boxes: (M, 4) the people who act.
         labels: (M, C) what they do.
-        bystanders: (K, 4) the people who do none of the actions.
+        inactive_persons: (K, 4) the people who do none of the actions.
         outputs: The model's answer; no token where the clip cannot be decoded.
         why: Why it cannot be decoded; empty where it can.
         has_truth: Whether its truth is known; it is where the clip can be decoded.
@@ -72,7 +72,7 @@ class ClipOutputs:
     size_wh: tuple[int, int]
     boxes: F32
     labels: F32
-    bystanders: F32
+    inactive_persons: F32
     outputs: Outputs
     why: str = ""
     has_truth: bool = True
@@ -84,7 +84,7 @@ def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
     """Return what identifies a run of this model over these clips."""
     read = read_clip(dataset, 0)
     first = read.sample
-    content = (first.frames_rgb, first.boxes, first.labels, first.bystanders)
+    content = (first.frames_rgb, first.boxes, first.labels, first.inactive_persons)
     arrays = [np.ascontiguousarray(array).tobytes() for array in content]
     return RunState(
         model_sha256=predictor.sha256,
@@ -198,10 +198,10 @@ def write_part(
         "clip_id": np.array([sample.clip_id for sample in samples]),
         "size_wh": np.array([sample.size_wh for sample in samples]),
         "num_boxes": np.array([len(sample.boxes) for sample in samples]),
-        "num_bystanders": np.array([len(sample.bystanders) for sample in samples]),
+        "num_bystanders": np.array([len(sample.inactive_persons) for sample in samples]),
         "boxes": np.concatenate([sample.boxes for sample in samples]),
         "labels": np.concatenate([sample.labels for sample in samples]),
-        "bystanders": np.concatenate([sample.bystanders for sample in samples]),
+        "bystanders": np.concatenate([sample.inactive_persons for sample in samples]),
         "undecided": np.concatenate([sample.ignore for sample in samples]),
         "num_ignored": np.array([len(sample.ignored) for sample in samples]),
         "ignored": np.concatenate([sample.ignored for sample in samples]),
@@ -256,14 +256,14 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
         for index, clip_id, (
             width,
             height,
-        ), boxes, labels, bystanders, reason, known, open_, ignored in rows:
+        ), boxes, labels, inactive_persons, reason, known, open_, ignored in rows:
             yield ClipOutputs(
                 index=index,
                 clip_id=clip_id,
                 size_wh=(width, height),
                 boxes=boxes,
                 labels=labels,
-                bystanders=bystanders,
+                inactive_persons=inactive_persons,
                 outputs=nothing if reason else next(answers),
                 why=reason,
                 has_truth=known,

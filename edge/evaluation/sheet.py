@@ -88,7 +88,7 @@ def _tile(tile: Tile, class_names: Sequence[str]) -> Image:
     size = (round(key.shape[1] * scale), round(key.shape[0] * scale))
     true = cv2.resize(key, size, interpolation=cv2.INTER_CUBIC)
     said = true.copy()
-    marks = [(box, _GREY, "bystander", 1) for box in tile.sample.bystanders]
+    marks = [(box, _GREY, "bystander", 1) for box in tile.sample.inactive_persons]
     for box, labels, found in zip(tile.sample.boxes, tile.sample.labels, tile.found, strict=True):
         names = _names(np.flatnonzero(labels > 0.5).tolist(), class_names)
         marks.append((box, _WHITE, names if found else f"missed: {names}", 2))

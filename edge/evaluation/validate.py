@@ -143,7 +143,9 @@ def validate(
     videos = VideoScores.of(dataset)
     metrics = ClipMetrics(dataset.class_names, video_level=video_level_classes(dataset))
     for clip, detections in zip(clips, found, strict=True):
-        metrics.add(clip.boxes, clip.labels, clip.bystanders, detections, clip.ignore, clip.ignored)
+        metrics.add(
+            clip.boxes, clip.labels, clip.inactive_persons, detections, clip.ignore, clip.ignored
+        )
         place = None if videos is None else place_of(_source(dataset), clip.index)
         if videos is not None and place is not None:
             videos.add(place, detections)

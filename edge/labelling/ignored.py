@@ -140,7 +140,7 @@ class Ignoring(Wrapped):
         # By its name: another clip may stand in for one that cannot be decoded.
         video, _, frame = sample.clip_id.rpartition("/")
         seen = self._people.at(video, self._time_of(video, int(frame)))
-        known: npt.NDArray[np.float32] = np.concatenate([sample.boxes, sample.bystanders])
+        known: npt.NDArray[np.float32] = np.concatenate([sample.boxes, sample.inactive_persons])
         return replace(sample, ignored=beside_actors(seen, known))
 
     def _time_of(self, video: str, frame: int) -> float:

@@ -223,7 +223,8 @@ def _has_block(folder: Path, block: int) -> bool:
     return (folder / f"{block:05d}.npy").is_file() and (folder / f"{block:05d}.npz").is_file()
 
 
-_ROWS = ("boxes", "labels", "label_mask", "bag_id", "bystanders", "ignored")
+_ROWS = ("boxes", "labels", "label_mask", "bag_id", "inactive_persons", "ignored")
+_FORMER_NAMES = {"inactive_persons": "bystanders"}  # of arrays in the files
 
 
 def write_block(folder: Path, block: int, features: I8, samples: Sequence[ClipSample]) -> None:
@@ -234,8 +235,9 @@ def write_block(folder: Path, block: int, features: I8, samples: Sequence[ClipSa
         "clip_id": np.array([sample.clip_id for sample in samples]),
         "size_wh": np.array([sample.size_wh for sample in samples], np.int32),
     }
-    for name in _ROWS:
-        rows = [np.asarray(getattr(sample, name)) for sample in samples]
+    for attribute in _ROWS:
+        name = _FORMER_NAMES.get(attribute, attribute)
+        rows = [np.asarray(getattr(sample, attribute)) for sample in samples]
         tables[name] = np.concatenate(rows)
         tables[f"{name}_end"] = np.cumsum([len(one) for one in rows])
     for suffix, save in (("npz", tables), ("npy", features)):
@@ -264,7 +266,7 @@ def _sample_of(truth: dict[str, Any], row: int, classes: int) -> ClipSample:
         frames_rgb=np.empty((0, 0, 0, 3), np.uint8),
         boxes=part("boxes").astype(np.float32),
         labels=part("labels").astype(np.float32).reshape(-1, classes),
-        bystanders=part("bystanders").astype(np.float32),
+        inactive_persons=part("bystanders").astype(np.float32),
         ignored=part("ignored").astype(np.float32),
         clip_id=str(truth["clip_id"][row]),
         size_wh=(int(truth["size_wh"][row][0]), int(truth["size_wh"][row][1])),

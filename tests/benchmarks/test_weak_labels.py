@@ -44,7 +44,7 @@ def test_what_is_hidden_is_known_of_clips_only(model: Path, tmp_path: Path) -> N
         drawn, known, doubted = world[index], whole[index], part[index]
         assert np.array_equal(known.frames_rgb, drawn.frames_rgb)
         assert known.labels.sum() == drawn.labels.sum()
-        assert len(known.bystanders) == len(drawn.bystanders)
+        assert len(known.inactive_persons) == len(drawn.inactive_persons)
         assert not doubted.labels[:, columns].any()
         does = drawn.labels[:, columns].any(axis=0)
         assert (labels.state(f"{index:06d}")[columns] == does).all()

@@ -38,7 +38,7 @@ class NoiseClips:
             labels=np.eye(len(self.class_names), dtype=np.float32)[
                 random.integers(0, len(self.class_names), len(boxes))
             ],
-            bystanders=np.zeros((0, 4), np.float32),
+            inactive_persons=np.zeros((0, 4), np.float32),
             clip_id=f"noise-{index}",
             size_wh=(shape.width, shape.height),
         )

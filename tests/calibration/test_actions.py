@@ -41,7 +41,7 @@ def clip(
         frames_rgb=np.zeros((0, 0, 0, 3), np.uint8),
         boxes=np.array(places, np.float32).reshape(-1, 4),
         labels=np.array(labels, np.float32).reshape(-1, 2),
-        bystanders=np.array([RIGHT][: int(bystander)], np.float32).reshape(-1, 4),
+        inactive_persons=np.array([RIGHT][: int(bystander)], np.float32).reshape(-1, 4),
         clip_id="c",
         size_wh=(8, 8),
         label_mask=np.array(known or [(True, True)] * len(labels), bool).reshape(-1, 2),
@@ -171,7 +171,7 @@ class Bright(Clips):
         frames = np.full((2, 8, 8, 3), 5 * index, np.uint8)
         return ClipSample(
             frames_rgb=frames, boxes=sample.boxes, labels=sample.labels, clip_id=str(index),
-            bystanders=sample.bystanders, size_wh=(8, 8),
+            inactive_persons=sample.inactive_persons, size_wh=(8, 8),
         )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ class Labelled:
             frames_rgb=np.full((2, 8, 8, 3), index, np.uint8),
             boxes=box.reshape(-1, 4),
             labels=np.ones((self.actors, 2), np.float32),
-            bystanders=np.zeros((0, 4), np.float32),
+            inactive_persons=np.zeros((0, 4), np.float32),
             clip_id=str(index),
             size_wh=(8, 8),
         )

@@ -43,7 +43,7 @@ class MovingSquares:
             frames_rgb=frames,
             boxes=boxes.astype(np.float32),
             labels=labels.astype(np.float32),
-            bystanders=np.zeros((0, 4), np.float32),
+            inactive_persons=np.zeros((0, 4), np.float32),
             clip_id=f"squares-{self.seed}-{index}",
             size_wh=(shape.width, shape.height),
         )

@@ -33,14 +33,14 @@ class Odd(Counting):
         sample = super().__getitem__(index)
         if index == 0:
             many = np.zeros((MOST_PEOPLE + 1, 4), np.float32)
-            return replace(sample, bystanders=many)
+            return replace(sample, inactive_persons=many)
         if index == 1:
             return replace(sample, ignored=np.ones((1, 4), np.float32))
         return replace(sample, clip_id="x" * (LONGEST_ID + 1))
 
 
 def same(a: ClipSample, b: ClipSample) -> bool:
-    arrays = ("frames_rgb", "boxes", "labels", "bystanders")
+    arrays = ("frames_rgb", "boxes", "labels", "inactive_persons")
     return (a.clip_id, a.size_wh) == (b.clip_id, b.size_wh) and all(
         np.array_equal(getattr(a, n), getattr(b, n)) and getattr(a, n).dtype == getattr(b, n).dtype
         for n in arrays
@@ -92,7 +92,7 @@ def test_what_has_no_room_is_made_anew(tmp_path: Path) -> None:
     source = Odd(SHAPE, length=3)
     clips = cached(source, tmp_path / "kept")
     for _ in range(2):
-        assert len(clips[0].bystanders) == MOST_PEOPLE + 1
+        assert len(clips[0].inactive_persons) == MOST_PEOPLE + 1
         assert len(clips[1].ignored) == 1
         assert len(clips[2].clip_id) == LONGEST_ID + 1
     assert source.made == 6

@@ -149,7 +149,7 @@ def test_truth_is_drawn_on_the_keyframe_only_in_the_original_aspect() -> None:
         frames_rgb=np.full((3, 32, 32, 3), 90, np.uint8),
         boxes=np.array([[0.1, 0.1, 0.4, 0.9]], np.float32),
         labels=np.array([[0, 1]], np.float32),
-        bystanders=np.array([[0.6, 0.2, 0.9, 0.95]], np.float32),
+        inactive_persons=np.array([[0.6, 0.2, 0.9, 0.95]], np.float32),
         clip_id="grey",
         size_wh=(640, 320),
     )

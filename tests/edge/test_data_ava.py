@@ -70,7 +70,7 @@ def test_people_of_a_keyframe_have_all_their_actions(ava: Path) -> None:
     np.testing.assert_allclose(first.boxes, [[0.1, 0.1, 0.5, 0.9]] * 2)
     assert first.labels.tolist() == [[1, 1, 0], [1, 0, 0]]
     # Label 2 is one of the 20 classes that are not evaluated.
-    np.testing.assert_allclose(first.bystanders, [[0.6, 0.1, 0.9, 0.9]])
+    np.testing.assert_allclose(first.inactive_persons, [[0.6, 0.1, 0.9, 0.9]])
     places = [place_of(clips, index) for index in range(len(clips))]
     assert [(p.video, p.frame, p.timestamp) for p in places if p is not None] == [
         ("movie", 20, 902.0),
@@ -106,7 +106,7 @@ def test_seconds_that_were_looked_at_count_though_nobody_is_in_them(ava: Path) -
     assert [(p.video, p.timestamp) for p in places if p is not None] == [
         ("movie", 902.0), ("movie", 904.0), ("pictures", 902.0), ("pictures", 903.0),
     ]  # fmt: skip
-    assert len(clips[1].boxes) == len(clips[1].bystanders) == 0
+    assert len(clips[1].boxes) == len(clips[1].inactive_persons) == 0
     assert len(open_dataset(f"ava:{ava}:train", SHAPE)) == 3
 
 

@@ -87,7 +87,7 @@ def test_a_folder_gives_clips_with_their_truth(data: Path) -> None:
     both = clips[1]
     np.testing.assert_allclose(both.boxes, [[0.1, 0.1, 0.5, 0.9]])
     assert both.labels.tolist() == [[1, 1]]
-    np.testing.assert_allclose(both.bystanders, [[0.6, 0.2, 0.9, 0.9]])
+    np.testing.assert_allclose(both.inactive_persons, [[0.6, 0.2, 0.9, 0.9]])
     assert both.size_wh == (64, 48)
     nobody = clips[2]
     assert nobody.boxes.shape == (0, 4)

@@ -18,12 +18,12 @@ from runtime.errors import ConfigError, SinkError
 Box = tuple[float, float, float, float]
 
 
-def frame(actors: dict[Box, str], bystanders: tuple[Box, ...] = ()) -> VideoFrame:
+def frame(actors: dict[Box, str], inactive_persons: tuple[Box, ...] = ()) -> VideoFrame:
     return VideoFrame(
         image_bgr=np.zeros((0, 0, 3), np.uint8),
         t=0.0,
         actors=tuple((box, (name, "clap")) for box, name in actors.items()),
-        bystanders=bystanders,
+        inactive_persons=inactive_persons,
     )
 
 

@@ -68,7 +68,7 @@ class Videos:
         return ClipSample(
             frames_rgb=frames, boxes=box / np.float32([*SIZE_WH, *SIZE_WH]) if acts else box[:0],
             labels=np.eye(2, dtype=np.float32)[[video]][: int(acts)],
-            bystanders=np.zeros((0, 4), np.float32), clip_id=f"{'ab'[video]}/{frame}",
+            inactive_persons=np.zeros((0, 4), np.float32), clip_id=f"{'ab'[video]}/{frame}",
             size_wh=SIZE_WH,
         )  # fmt: skip
 

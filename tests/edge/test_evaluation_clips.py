@@ -26,13 +26,14 @@ def floats(rows: object, width: int) -> np.ndarray:
 
 
 def sample(
-    people: list[tuple[tuple[float, ...], set[str]]], bystanders: tuple[tuple[float, ...], ...] = ()
+    people: list[tuple[tuple[float, ...], set[str]]],
+    inactive_persons: tuple[tuple[float, ...], ...] = (),
 ) -> ClipSample:
     return ClipSample(
         frames_rgb=np.zeros((2, 8, 8, 3), np.uint8),
         boxes=floats([box for box, _ in people], 4),
         labels=floats([[name in doing for name in NAMES] for _, doing in people], 3),
-        bystanders=floats(bystanders, 4),
+        inactive_persons=floats(inactive_persons, 4),
         clip_id="clip",
         size_wh=(8, 8),
     )

@@ -124,7 +124,7 @@ def test_truth_without_frames_is_that_of_the_clip(data: Path) -> None:
         whole, blank = dataset[3], without_frames(dataset, 3)
         assert blank is not None
         assert (blank.clip_id, blank.size_wh) == (whole.clip_id, whole.size_wh)
-        for name in ("boxes", "labels", "bystanders"):
+        for name in ("boxes", "labels", "inactive_persons"):
             np.testing.assert_array_equal(getattr(blank, name), getattr(whole, name))
     drawn = open_dataset("synthetic-val:2", SHAPE)
     assert without_frames(RepeatKeyframe(drawn), 0) is None

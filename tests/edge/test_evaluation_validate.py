@@ -52,7 +52,7 @@ class Drawn:
             frames_rgb=frames,
             boxes=box,
             labels=np.array([[name == NAMES[action] for name in self.class_names]], np.float32),
-            bystanders=np.array([[0.9, 0.0, 1.0, 0.2]], np.float32)[: index % 2],
+            inactive_persons=np.array([[0.9, 0.0, 1.0, 0.2]], np.float32)[: index % 2],
             clip_id=f"drawn/{index}",
             size_wh=(48, 32),
         )

@@ -25,7 +25,7 @@ class WithIdle(MovingSquares):
     """Squares that move, and two places where somebody does nothing."""
 
     def __getitem__(self, index: int) -> ClipSample:
-        return replace(super().__getitem__(index), bystanders=IDLE)
+        return replace(super().__getitem__(index), inactive_persons=IDLE)
 
 
 class Film(MovingSquares):
@@ -44,7 +44,7 @@ def test_who_does_nothing_is_a_person_and_does_none_of_the_actions() -> None:
         assert np.array_equal(after.labels[:actors, :2], before.labels)
         assert not after.labels[actors:, :2].any()
         assert after.labels[:, 2].all()
-        assert len(after.bystanders) == 0
+        assert len(after.inactive_persons) == 0
         assert after.label_mask.all()
         assert np.array_equal(after.frames_rgb, before.frames_rgb)
 
@@ -81,15 +81,15 @@ def test_persons_of_its_own_are_refused() -> None:
 def test_the_flag_is_for_the_drawn_world() -> None:
     word = "synthetic-train:16"
     silent = open_training(TrainOptions.of(data=word), SHAPE)
-    everyone = open_training(TrainOptions.of(data=word, bystanders="actors"), SHAPE)
+    everyone = open_training(TrainOptions.of(data=word, inactive_persons="actors"), SHAPE)
     assert everyone.class_names == (*silent.class_names, "person")
-    idle = [len(silent[index].bystanders) for index in range(16)]
+    idle = [len(silent[index].inactive_persons) for index in range(16)]
     assert sum(idle) > 0
     for index in range(16):
         assert len(everyone[index].boxes) == len(silent[index].boxes) + idle[index]
 
 
 def test_the_flag_without_drawn_clips_is_refused_before_anything_is_opened() -> None:
-    options = TrainOptions.of(data="mine:train*3+synthetic-film", bystanders="actors")
+    options = TrainOptions.of(data="mine:train*3+synthetic-film", inactive_persons="actors")
     with pytest.raises(ConfigError, match="--bystanders actors is about drawn clips"):
         open_training(options, SHAPE)

@@ -58,7 +58,7 @@ def test_a_clip_is_the_data_sets_own_with_features_in_place_of_frames(kept):
         other = by_name[sample.clip_id]
         np.testing.assert_array_equal(sample.boxes, other.boxes)
         np.testing.assert_array_equal(sample.labels, other.labels)
-        np.testing.assert_array_equal(sample.bystanders, other.bystanders)
+        np.testing.assert_array_equal(sample.inactive_persons, other.inactive_persons)
         assert sample.size_wh == other.size_wh
         assert sample.features.shape == (kept.about.bytes_per_clip,)
 

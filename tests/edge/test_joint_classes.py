@@ -46,7 +46,7 @@ class Said:
             frames_rgb=np.zeros((2, 32, 32, 3), np.uint8),
             boxes=np.tile(np.array([0.1, 0.1, 0.4, 0.9], np.float32), (len(people), 1)),
             labels=labels.reshape(len(people), len(names)),
-            bystanders=np.zeros((0, 4), np.float32),
+            inactive_persons=np.zeros((0, 4), np.float32),
             clip_id="clip",
             size_wh=(32, 32),
             **masks(known.reshape(len(people), len(names))),
@@ -115,14 +115,14 @@ def test_bystanders_who_are_taught_as_persons_do_nothing_else() -> None:
     class Idle(Said):
         def __getitem__(self, index: int) -> ClipSample:
             box = np.array([[0.5, 0.5, 0.6, 0.9]], np.float32)
-            return replace(self.sample, bystanders=box)
+            return replace(self.sample, inactive_persons=box)
 
     silent = RemapClasses(Idle(CLASS_NAMES, ["1" + "0" * 17]), "synthetic-train", JOINT)[0]
     taught = RemapClasses(
         AddPersonClass(Idle(CLASS_NAMES, ["1" + "0" * 17])), "synthetic-train", JOINT
     )
     person = JOINT_CLASSES.index("person")
-    assert len(silent.boxes) == len(silent.bystanders) == 1
+    assert len(silent.boxes) == len(silent.inactive_persons) == 1
     assert len(taught[0].boxes) == 2
     assert taught[0].labels[1].sum() == taught[0].labels[1, person] == 1.0
     assert taught[0].label_mask[1].all()

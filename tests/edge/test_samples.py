@@ -27,7 +27,7 @@ class Counting:
             frames_rgb=frames,
             boxes=np.array([[0.1, 0.1, 0.5, 0.9]], np.float32),
             labels=np.array([[1, 0]], np.float32),
-            bystanders=np.zeros((0, 4), np.float32),
+            inactive_persons=np.zeros((0, 4), np.float32),
             clip_id=f"counting/{index}",
             size_wh=(60, 40),
         )

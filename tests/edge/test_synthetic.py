@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def digest(sample: ClipSample) -> str:
     """Return one hash of everything in a sample."""
-    parts = (sample.frames_rgb, sample.boxes, sample.labels, sample.bystanders)
+    parts = (sample.frames_rgb, sample.boxes, sample.labels, sample.inactive_persons)
     content = b"".join(p.tobytes() for p in parts) + sample.clip_id.encode()
     return hashlib.sha256(content).hexdigest()
 
@@ -94,12 +94,12 @@ def test_samples_are_what_the_contract_says(clips: list[ClipSample]) -> None:
     for clip in clips:
         assert clip.frames_rgb.shape == (8, 96, 96, 3)
         assert clip.frames_rgb.dtype == np.uint8
-        assert clip.boxes.dtype == clip.labels.dtype == clip.bystanders.dtype == np.float32
+        assert clip.boxes.dtype == clip.labels.dtype == clip.inactive_persons.dtype == np.float32
         assert clip.labels.shape == (len(clip.boxes), len(CLASS_NAMES))
-        assert clip.bystanders.shape[1:] == clip.boxes.shape[1:] == (4,)
+        assert clip.inactive_persons.shape[1:] == clip.boxes.shape[1:] == (4,)
         assert set(np.unique(clip.labels)) <= {0.0, 1.0}
         assert (clip.labels.sum(axis=1) >= 1).all()
-        boxes = np.concatenate([clip.boxes, clip.bystanders])
+        boxes = np.concatenate([clip.boxes, clip.inactive_persons])
         assert ((boxes >= 0) & (boxes <= 1)).all()
         tall = boxes[:, 3] - boxes[:, 1]
         assert ((tall >= MIN_HEIGHT - 1e-6) & (tall <= MAX_HEIGHT + 1e-6)).all()
@@ -109,11 +109,11 @@ def test_samples_are_what_the_contract_says(clips: list[ClipSample]) -> None:
 
 
 def test_scenes_hold_none_to_six_people_small_and_large(clips: list[ClipSample]) -> None:
-    counts = [len(c.boxes) + len(c.bystanders) for c in clips]
+    counts = [len(c.boxes) + len(c.inactive_persons) for c in clips]
     assert min(counts) == 0
     assert max(counts) >= 4
     assert max(counts) <= 6
-    boxes = np.concatenate([np.concatenate([c.boxes, c.bystanders]) for c in clips])
+    boxes = np.concatenate([np.concatenate([c.boxes, c.inactive_persons]) for c in clips])
     tall = boxes[:, 3] - boxes[:, 1]
     assert tall.min() < 0.16
     assert tall.max() > 0.7
@@ -128,11 +128,11 @@ def test_frames_change_and_are_no_flat_pictures(clips: list[ClipSample]) -> None
 def test_classes_and_roles_are_balanced() -> None:
     dataset = SyntheticClips("train", SHAPE, length=3000)
     labels: Counter[str] = Counter()
-    people = bystanders = 0
+    people = inactive_persons = 0
     for index in range(len(dataset)):
         for person in dataset.scene(index).people:
             people += 1
-            bystanders += not person.role.labels
+            inactive_persons += not person.role.labels
             labels.update(person.role.labels)
     total = sum(labels.values())
     assert set(labels) == set(CLASS_NAMES)
@@ -142,7 +142,7 @@ def test_classes_and_roles_are_balanced() -> None:
         assert 0.035 < labels[name] / total < 0.085, name
     for a, b in TIME_PAIRS:
         assert labels[a] == pytest.approx(labels[b], rel=0.2)
-    assert 0.25 < bystanders / people < 0.35
+    assert 0.25 < inactive_persons / people < 0.35
 
 
 def alone(scene: Scene, person: int) -> tuple[Scene, Scene]:

@@ -11,7 +11,7 @@ import pytest
 from edge.data.synthetic import CLASS_NAMES, TIME_PAIRS, SyntheticClips
 from edge.data.synthetic.actions import TWIN
 from edge.data.synthetic.appearance import draw_stature
-from edge.data.synthetic.casting import _ROLES, Role, cast_actor, cast_bystander
+from edge.data.synthetic.casting import _ROLES, Role, cast_actor, cast_inactive
 from edge.data.synthetic.pose import CHANNELS, Ch, standing
 from edge.data.synthetic.render import render
 from edge.data.synthetic.seeds import Dice
@@ -112,7 +112,7 @@ def test_figures_are_finite_and_keep_their_bones() -> None:
     t = np.linspace(-1.2, 1.2, 25)
     for seed in range(80):
         dice = Dice(seed, 6)
-        role = cast_bystander(dice) if seed % 3 == 0 else cast_actor(dice)
+        role = cast_inactive(dice) if seed % 3 == 0 else cast_actor(dice)
         stature = draw_stature(dice, x=1.0, y=5.0, heading=0.3 * seed)
         rows = solve([stature], poses(role, t)[None])
         assert rows.shape == (1, 25, ROWS, 3)
@@ -150,7 +150,7 @@ def test_forward_is_where_the_face_looks_and_left_is_left() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_bystanders_hold_their_pose(seed: int) -> None:
     moved = [
-        np.ptp(poses(cast_bystander(Dice(100 * seed + i, 9)), WANTED), axis=0) for i in range(40)
+        np.ptp(poses(cast_inactive(Dice(100 * seed + i, 9)), WANTED), axis=0) for i in range(40)
     ]
     everything = np.max(moved, axis=0)
     everything[Ch.HEAD_YAW] = 0.0  # they may look around

@@ -25,7 +25,7 @@ def test_a_video_shows_people_who_act_and_one_who_does_not() -> None:
     labels = {label for f in frames for _, names in f.actors for label in names}
     assert len(labels) >= 4
     assert labels <= set(CLASS_NAMES)
-    assert np.mean([len(f.bystanders) >= 1 for f in frames]) > 0.8
+    assert np.mean([len(f.inactive_persons) >= 1 for f in frames]) > 0.8
     boxes = np.array([box for f in frames for box, _ in f.actors])
     assert ((boxes >= 0) & (boxes <= 1)).all()
     assert (boxes[:, 2:] > boxes[:, :2]).all()

@@ -48,7 +48,7 @@ def drawn(
     labels = np.array([[1, 0, 1]], np.float32)
     return ClipSample(
         frames_rgb=frames, boxes=box if actor else NOBODY, labels=labels if actor else labels[:0],
-        bystanders=NOBODY if actor else box, clip_id=name, size_wh=(640, 480),
+        inactive_persons=NOBODY if actor else box, clip_id=name, size_wh=(640, 480),
     )  # fmt: skip
 
 
@@ -142,10 +142,10 @@ def test_a_window_moves_boxes_as_it_moves_pixels(
 def test_bystanders_go_the_same_way_and_are_dropped_by_the_same_rule() -> None:
     sample = drawn((10, 10, 30, 30), actor=False)
     window = Window(x=20, y=0, width=44, height=48)
-    assert crop(sample, window, keep=0.5).bystanders.tolist() == [
+    assert crop(sample, window, keep=0.5).inactive_persons.tolist() == [
         pytest.approx([0, 10 / 48, 10 / 44, 30 / 48])
     ]
-    assert len(crop(sample, window, keep=0.51).bystanders) == 0
+    assert len(crop(sample, window, keep=0.51).inactive_persons) == 0
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ class Rectangles:
 
 
 def same(a: ClipSample, b: ClipSample) -> bool:
-    arrays = ("frames_rgb", "boxes", "labels", "bystanders")
+    arrays = ("frames_rgb", "boxes", "labels", "inactive_persons")
     return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays) and (
         a.clip_id == b.clip_id
     )

@@ -48,7 +48,7 @@ class Numbered:
             frames_rgb=nothing if frames is None else frames,
             boxes=np.array([[0.2, 0.2, 0.6, 0.8]], np.float32),
             labels=np.eye(2, dtype=np.float32)[[index % 2]],
-            bystanders=np.zeros((0, 4), np.float32),
+            inactive_persons=np.zeros((0, 4), np.float32),
             clip_id=f"numbered/{index}",
             size_wh=(4, 4),
         )

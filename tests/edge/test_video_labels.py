@@ -55,12 +55,12 @@ def test_what_is_known_of_whom(data: Path) -> None:
     at = {name.split("/")[0]: clips[i] for name, i in by_video(clips).items() if "0.5" in name}
     yes, no, silent, named = (at[name] for name in ("yes", "no", "silent", "named"))
     # Nobody knows whether the one without a label acts, so they are no bystander.
-    assert (len(yes.boxes), len(yes.bystanders)) == (2, 0)
+    assert (len(yes.boxes), len(yes.inactive_persons)) == (2, 0)
     assert yes.labels.tolist() == [[1, 0, 0], [0, 0, 0]]
     assert codes(yes).tolist() == [[KNOWN, SOMEBODY, UNKNOWN]] * 2
-    assert (len(no.boxes), len(no.bystanders)) == (1, 1)
+    assert (len(no.boxes), len(no.inactive_persons)) == (1, 1)
     assert codes(no).tolist() == [[KNOWN, KNOWN, KNOWN]]
-    assert (len(silent.boxes), len(silent.bystanders)) == (1, 1)
+    assert (len(silent.boxes), len(silent.inactive_persons)) == (1, 1)
     assert codes(silent).tolist() == [[KNOWN, UNKNOWN, UNKNOWN]]
     # A label of a person's own wins, and answers the video's row for all others.
     order = named.labels[:, 2].argsort()[::-1]
@@ -139,7 +139,7 @@ def test_kept_clips_have_the_labels_of_today(data: Path, tmp_path: Path) -> None
     for index, sample in enumerate(before):
         now, wanted = after[index], plain[index]
         assert np.array_equal(now.frames_rgb, sample.frames_rgb)
-        for name in ("boxes", "labels", "bystanders", "label_mask", "bag_id"):
+        for name in ("boxes", "labels", "inactive_persons", "label_mask", "bag_id"):
             assert np.array_equal(getattr(now, name), getattr(wanted, name))
     blank = without_frames(after, 0)
     assert blank is not None

@@ -204,8 +204,8 @@ class InVideos(Drawn):
         codes[:, 2] = SOMEBODY if index % 3 == 2 else KNOWN
         return ClipSample(
             frames_rgb=sample.frames_rgb, boxes=sample.boxes, labels=labels,
-            bystanders=sample.bystanders, clip_id=sample.clip_id, size_wh=sample.size_wh,
-            **masks(codes),
+            inactive_persons=sample.inactive_persons, clip_id=sample.clip_id,
+            size_wh=sample.size_wh, **masks(codes),
         )  # fmt: skip
 
 

@@ -248,7 +248,7 @@ def cast_actor(dice: Dice, actions: Collection[str] = ()) -> Role:
     return _ROLES[name](dice)
 
 
-def cast_bystander(dice: Dice) -> Role:
+def cast_inactive(dice: Dice) -> Role:
     """Draw somebody who does none of the actions, but is alive.
 
     Some hold the very pose of an action (bent down, in the middle of a step, on the ground): that

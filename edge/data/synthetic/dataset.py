@@ -127,12 +127,12 @@ class SyntheticClips:
         """Render a scene and tell the truth about its keyframe."""
         rendered = render(scene, self._wanted, self.shape.keyframe_index)
         boxes: list[tuple[float, float, float, float]] = []
-        bystanders: list[tuple[float, float, float, float]] = []
+        inactive_persons: list[tuple[float, float, float, float]] = []
         rows: list[list[float]] = []
         for seen in rendered.seen:
             labels = scene.people[seen.person].role.labels
             if not labels:
-                bystanders.append(seen.box)
+                inactive_persons.append(seen.box)
                 continue
             boxes.append(seen.box)
             row = [0.0] * len(CLASS_NAMES)
@@ -143,7 +143,7 @@ class SyntheticClips:
             frames_rgb=rendered.frames_rgb,
             boxes=np.array(boxes, np.float32).reshape(-1, 4),
             labels=np.array(rows, np.float32).reshape(-1, len(CLASS_NAMES)),
-            bystanders=np.array(bystanders, np.float32).reshape(-1, 4),
+            inactive_persons=np.array(inactive_persons, np.float32).reshape(-1, 4),
             clip_id=clip_id,
             size_wh=scene.size_wh,
         )

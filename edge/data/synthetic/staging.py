@@ -8,7 +8,7 @@ from collections.abc import Collection
 from edge.data.synthetic.actions import TWIN
 from edge.data.synthetic.appearance import draw_look, draw_stature
 from edge.data.synthetic.camera import Camera, CameraPath
-from edge.data.synthetic.casting import cast_actor, cast_bystander
+from edge.data.synthetic.casting import cast_actor, cast_inactive
 from edge.data.synthetic.degrade import draw_degradation
 from edge.data.synthetic.furnishing import furnish, seats
 from edge.data.synthetic.motions.gestures import Wave
@@ -95,7 +95,7 @@ def _draw_people(
     people: list[Person] = []
     taken: list[tuple[float, float, float, float]] = []
     for index in range(count):
-        role = cast_bystander(dice) if dice.chance(_BYSTANDER) else cast_actor(dice, actions)
+        role = cast_inactive(dice) if dice.chance(_BYSTANDER) else cast_actor(dice, actions)
         spot = None
         for _ in range(_TRIES):
             own = share if index == 0 else dice.log_uniform(

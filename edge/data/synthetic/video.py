@@ -44,13 +44,13 @@ class VideoFrame:
         image_bgr: uint8 (H, W, 3).
         t: Its time, seconds from the first.
         actors: Boxes, xyxy in [0, 1], and actions of those who act.
-        bystanders: Boxes of those who do not act at this moment.
+        inactive_persons: Boxes of those who do not act at this moment.
     """
 
     image_bgr: Image
     t: float
     actors: tuple[tuple[Box, tuple[str, ...]], ...]
-    bystanders: tuple[Box, ...]
+    inactive_persons: tuple[Box, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class _Film:
                 image_bgr=cv2.cvtColor(frame, cv2.COLOR_RGB2BGR),
                 t=now,
                 actors=tuple((box, labels) for box, labels in acts if labels),
-                bystanders=tuple(box for box, labels in acts if not labels),
+                inactive_persons=tuple(box for box, labels in acts if not labels),
             )
 
 

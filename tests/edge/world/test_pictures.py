@@ -44,7 +44,7 @@ def _same_libraries() -> None:
 
 
 def _of_clip(clip: ClipSample) -> str:
-    return _checksum(clip.frames_rgb, clip.boxes, clip.labels, clip.bystanders, clip.size_wh)
+    return _checksum(clip.frames_rgb, clip.boxes, clip.labels, clip.inactive_persons, clip.size_wh)
 
 
 @pytest.mark.parametrize(
@@ -73,5 +73,5 @@ def test_clips_are_those_of_this_version(
 )
 def test_a_video_is_that_of_this_version(seed: int, expected: str) -> None:
     frames = render_video(seed, 4.0, (320, 180), 10.0)
-    parts = (_checksum(f.image_bgr, f.t, f.actors, f.bystanders) for f in frames)
+    parts = (_checksum(f.image_bgr, f.t, f.actors, f.inactive_persons) for f in frames)
     assert _checksum(*parts) == expected
