@@ -24,7 +24,7 @@ from edge.training.config import TrainOptions
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, to_flat
-from tests.edge.test_training_parts import TINY
+from tests.edge.tiny import TINY
 
 
 def labels_of(source: dict[str, str], present: dict[str, bool]) -> VideoLabels:

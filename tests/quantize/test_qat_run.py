@@ -23,7 +23,7 @@ from edge.training.logs import read_log
 from quantize import qat
 from runtime.errors import ConfigError
 from tests.edge.moving_squares import MovingSquares
-from tests.edge.test_training_parts import TINY
+from tests.edge.tiny import TINY
 from tests.export.conftest import stem_model
 
 torch.set_num_threads(1)

@@ -51,10 +51,10 @@ def test_counts_are_those_of_the_boxes() -> None:
         result(0, (NOWHERE, "run")),
         result(1, (LEFT, "run"), (RIGHT, "run"), (TOP, "run"), (LEFT, "wave")),
     ]
-    verdict = score_demo(results, truth, (100, 50))
-    assert (verdict.keyframes, verdict.actors, verdict.found, verdict.named) == (2, 2, 2, 1)
-    assert (verdict.bystanders, verdict.disturbed, verdict.elsewhere) == (1, 1, 2)
-    assert "found 2 (100%)" in "\n".join(verdict.lines())
+    score = score_demo(results, truth, (100, 50))
+    assert (score.keyframes, score.actors, score.found, score.named) == (2, 2, 2, 1)
+    assert (score.bystanders, score.disturbed, score.elsewhere) == (1, 1, 2)
+    assert "found 2 (100%)" in "\n".join(score.lines())
 
 
 def test_a_model_may_know_actions_that_the_video_does_not_show() -> None:
@@ -66,14 +66,14 @@ def test_a_model_may_know_actions_that_the_video_does_not_show() -> None:
 
 def test_a_box_that_overlaps_by_less_than_half_is_on_nobody() -> None:
     half = (0.1, 0.0, 0.3, 1.0)  # a third of the union
-    verdict = score_demo([result(0, (half, "run"))], [frame({LEFT: "run"})], (100, 50))
-    assert (verdict.found, verdict.elsewhere) == (0, 1)
+    score = score_demo([result(0, (half, "run"))], [frame({LEFT: "run"})], (100, 50))
+    assert (score.found, score.elsewhere) == (0, 1)
 
 
 def test_nobody_acts_and_nothing_is_said() -> None:
-    verdict = score_demo([result(0)], [frame({})], (100, 50))
-    assert verdict.actors == verdict.elsewhere == 0
-    assert "%" not in verdict.lines()[1]
+    score = score_demo([result(0)], [frame({})], (100, 50))
+    assert score.actors == score.elsewhere == 0
+    assert "%" not in score.lines()[1]
 
 
 def test_a_frame_that_is_not_there_is_an_error() -> None:

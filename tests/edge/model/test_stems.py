@@ -20,9 +20,9 @@ from edge.model.stem_weights import (
 from edge.model.stems import TAP_STRIDES, FrameStem
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 MOVENET = SHARED / "pretrained" / "movenet_lightning_192.onnx"
-RELEASED = Path(__file__).resolve().parents[2] / "weights" / "stems"
+RELEASED = Path(__file__).resolve().parents[3] / "weights" / "stems"
 
 torch.set_num_threads(1)
 

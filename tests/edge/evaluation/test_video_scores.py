@@ -19,8 +19,8 @@ from edge.evaluation.predictors import Predictor
 from edge.evaluation.validate import ValReport, validate
 from edge.evaluation.video_scores import VideoScores, best_threshold, table_of
 from runtime.decode import Detections
+from tests.edge.evaluation.test_validate import NAMES, SHAPE, Drawn, predictor
 from tests.edge.partial_labels import KNOWN, SOMEBODY, masks
-from tests.edge.test_evaluation_validate import NAMES, SHAPE, Drawn, predictor
 
 CLASSES = ("walk", "fight")
 

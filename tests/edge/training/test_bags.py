@@ -15,7 +15,7 @@ from edge.training.matcher import Matches
 from edge.training.targets import ClipTarget, PackedTargets, pack
 from runtime.errors import ConfigError
 from tests.edge.partial_labels import KNOWN, SOMEBODY, UNKNOWN
-from tests.edge.test_criterion import CLASSES, CPU, outputs_of, people_of
+from tests.edge.training.test_criterion import CLASSES, CPU, outputs_of, people_of
 
 torch.set_num_threads(1)
 

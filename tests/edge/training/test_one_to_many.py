@@ -22,7 +22,7 @@ from edge.training.one_to_many import MOST_TOKENS, OneToManyHeads, OneToManyMatc
 from edge.training.targets import ClipTarget, pack
 from runtime.errors import ConfigError
 from tests.edge.moving_squares import MovingSquares
-from tests.edge.test_training_parts import TINY
+from tests.edge.tiny import TINY
 
 torch.set_num_threads(1)
 

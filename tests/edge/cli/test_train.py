@@ -19,7 +19,7 @@ from edge.training.config import TrainOptions
 from edge.training.run_folder import CONFIG_FILE, kept_flags
 from runtime.errors import ConfigError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
 # The smallest variant on a few clips of the benchmark world.
 FLAGS = (

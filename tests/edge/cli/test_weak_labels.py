@@ -9,7 +9,7 @@ import pytest
 
 from edge.cli import main
 from edge.training.logs import read_log
-from tests.edge.test_cli_train import FLAGS, train
+from tests.edge.cli.test_train import FLAGS, train
 from tests.edge.test_data_folder import write_video
 
 

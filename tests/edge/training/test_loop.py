@@ -30,7 +30,7 @@ from runtime.errors import ArtifactError, ConfigError, TrainingError
 from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
 from tests.edge.partial_labels import KNOWN, SOMEBODY, masks
-from tests.edge.test_training_parts import TINY
+from tests.edge.tiny import TINY
 
 torch.set_num_threads(1)
 

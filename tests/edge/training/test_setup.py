@@ -1,0 +1,80 @@
+"""Parts of a run from its flags: the input picture and first weights."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge.data.registry import open_dataset
+from edge.model.checkpoint import save_checkpoint
+from edge.model.variants import build_model
+from edge.training.config import TrainOptions
+from edge.training.initial import load_weights
+from edge.training.setup import build_parts
+from runtime.errors import ConfigError
+from tests.edge.tiny import SHAPE
+
+torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "size"),
+    [
+        ("pico-scratch", None, (128, 128)),
+        ("pico-scratch", "64", (64, 64)),
+        ("pico-scratch", "32,48", (32, 48)),
+        ("pico", None, (192, 192)),
+        ("pico", "32,96", (32, 96)),
+    ],
+)
+def test_the_input_picture_may_be_another(
+    model: str, words: str | None, size: tuple[int, int]
+) -> None:
+    stem = None if model.endswith("scratch") else "random"
+    parts = build_parts(
+        TrainOptions.of(model=model, data="synthetic-train:4", imgsz=words, stem_weights=stem)
+    )
+    config = parts.model.config
+    assert (config.height, config.width) == size
+    assert parts.data[0].frames_rgb.shape == (8, *size, 3)
+
+
+def test_weights_go_to_another_picture(tmp_path: Path) -> None:
+    path = tmp_path / "small.pt"
+    small, data = build_model("pico-scratch", num_classes=18, seed=3), "synthetic-train:4"
+    names = open_dataset(data, SHAPE).class_names
+    save_checkpoint(path, small, class_names=names, trained=True)
+    other = build_parts(
+        TrainOptions.of(model="pico-scratch", data=data, init=str(path), imgsz="160")
+    )
+    assert other.model.config.height == 160
+    mine, theirs = other.model.state_dict(), small.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("large", "--imgsz is 'large', expected a side in px or height,width"),
+        ("1,2,3", "--imgsz is '1,2,3'"),
+        ("0", "--imgsz is 0, expected sides above 0"),
+        ("100", "height must be a multiple of 16, got 100"),
+    ],
+)
+def test_an_impossible_picture_is_one_sentence(words: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        build_parts(TrainOptions.of(model="pico-scratch", data="synthetic-train:4", imgsz=words))
+
+
+def test_weights_that_are_bound_to_their_picture_are_refused_at_another(tmp_path: Path) -> None:
+    shape: dict[str, object] = {"num_frames": 4, "embed_dim": 8, "width": 64}
+    small = build_model("small", num_classes=18, seed=0, height=64, **shape)
+    path = tmp_path / "small.pt"
+    names = open_dataset("synthetic-train:1", SHAPE).class_names
+    save_checkpoint(path, small, class_names=names, trained=True)
+    other = build_model("small", num_classes=18, height=96, **shape)
+    with pytest.raises(ConfigError, match=r"pictures of 64x64 alone, .*96x64"):
+        load_weights(other, str(path), names)
