@@ -42,7 +42,7 @@ class OpenProgram(Protocol):
 
 
 EXTRA = "export"
-INSTALL = "pip install 'bmvit-edge[export]'"
+INSTALL = "pip install '.[export]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

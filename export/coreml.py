@@ -72,7 +72,7 @@ class CoreMLTarget:
         if importlib.util.find_spec("coremltools") is None:
             raise BackendUnavailableError(
                 f"target {self.name} needs coremltools, not installed here; run: "
-                "pip install 'bmvit-edge[export,coreml]'"
+                "pip install '.[export,coreml]'"
             )
 
     @property

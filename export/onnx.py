@@ -54,7 +54,7 @@ class OnnxTarget:
             extra = "onnx" if set(missing) <= set(_ONNX) else "export,onnx"
             raise BackendUnavailableError(
                 f"target {self.name} needs {', '.join(missing)}, not installed here; run: "
-                f"pip install 'bmvit-edge[{extra}]'"
+                f"pip install '.[{extra}]'"
             )
 
     @property

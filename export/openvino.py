@@ -53,7 +53,7 @@ class OpenVinoTarget:
         if missing:
             raise BackendUnavailableError(
                 f"target {self.name} needs {', '.join(missing)}, not installed here; run: "
-                "pip install 'bmvit-edge[export,openvino]'"
+                "pip install '.[export,openvino]'"
             )
 
     @property

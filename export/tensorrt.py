@@ -60,7 +60,7 @@ class TensorRTTarget:
         if lacking:
             raise BackendUnavailableError(
                 f"target {self.name} needs {', '.join(lacking)}, not installed here (pip install "
-                f"'bmvit-edge[export,tensorrt]', beside CUDA); {OTHER_WAY}"
+                f"'.[export,tensorrt]', beside CUDA); {OTHER_WAY}"
             )
         import torch
 

@@ -25,6 +25,7 @@ def option(
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
     aliases: Sequence[str] = (),
+    positional: bool = False,
     former: str | None = None,
     refused: str | None = None,
     least: float | None = None,
@@ -40,6 +41,7 @@ def option(
         choices: Allowed words.
         metavar: How its value is called in the help.
         aliases: Further spellings, with their dashes.
+        positional: The value may also stand alone, without the flag.
         former: The field's name in older versions: still read, not shown.
         refused: Why this flag does not exist here; giving it is then an error with this sentence.
         least: Smallest value, for `check_options`.
@@ -52,6 +54,7 @@ def option(
         "choices": choices,
         "metavar": metavar,
         "aliases": tuple(aliases),
+        "positional": positional,
         "former": former,
         "refused": refused,
         "least": least,

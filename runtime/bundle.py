@@ -26,6 +26,7 @@ from runtime.bundle_spec import (
     content_digest,
 )
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
+from runtime.model_files import what_is
 
 # A bundle holds compact models; a zip that claims more than this is hostile or a mistake.
 MAX_UNPACKED_BYTES = 4 << 30
@@ -56,6 +57,8 @@ class Bundle:
             return cls(path=path, folder=path, spec=_read_spec(path, path))
         if not path.exists():
             raise ArtifactError(f"no bundle at {path}; make one with `edge export`")
+        if (kind := what_is(path)) is not None:
+            raise ArtifactError(f"{path} is {kind}")
         if not zipfile.is_zipfile(path):
             raise ArtifactError(
                 f"{path} is neither a bundle folder nor the zip of one; a single program file "

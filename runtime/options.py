@@ -45,6 +45,22 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Flags of tools that people come from, and what they are called here, where the verb has it.
+ELSEWHERE = {
+    "--lr": ("--lr0",), "--learning-rate": ("--lr0",), "--batch-size": ("--batch",),
+    "--num-workers": ("--workers",), "--amp": ("--precision bf16",),
+    "--half": ("--precision bf16", "--targets vulkan-fp16"), "--fp16": ("--targets vulkan-fp16",),
+    "--bf16": ("--precision bf16",), "--int8": ("--targets xnnpack-int8", "--artifact"),
+    "--weights": ("--init", "--model"), "--pretrained": ("--init",), "--ckpt": ("--model",),
+    "--img": ("--imgsz",), "--img-size": ("--imgsz",), "--input-size": ("--imgsz",),
+    "--conf-thres": ("--conf",), "--threshold": ("--conf",), "--score-thr": ("--conf",),
+    "--project": ("--out",), "--output": ("--out", "--save"), "--name": ("--out",),
+    "--exist-ok": ("--overwrite",), "--input": ("--source",), "--video": ("--source",),
+    "--view-img": ("--show",), "--save-txt": ("--save-json",), "--threads": ("--num-threads",),
+    "--gpu": ("--device cuda",), "--format": ("--targets",), "--data-root": ("--data",),
+}  # fmt: skip
+_ALONE = "alone_"  # before the name of an option whose value stood without its flag
+
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -93,14 +109,34 @@ class OptionParser(argparse.ArgumentParser):
         for word in argv:
             name = word.split("=")[0]
             if name.startswith("--") and name != "--" and name not in self.flags():
-                self.error(f"unknown flag {name!r}.{did_you_mean(name, self.flags())}")
+                self.error(f"unknown flag {name!r}.{self._instead(name)}")
         values, unknown = self.parse_known_args(list(argv))
         if unknown:
             self.error(f"unknown argument {unknown[0]!r}")
+        found = {name: _frozen(value) for name, value in vars(values).items()}
+        for leaf in leaves(kind):
+            if leaf.spec.metadata["positional"]:
+                self._settle(found, leaf.spec)
         try:
-            return from_flat(kind, {k: _frozen(v) for k, v in vars(values).items()})
+            return from_flat(kind, found)
         except ConfigError as error:
             self.error(str(error))
+
+    def _instead(self, name: str) -> str:
+        """Return what a flag of another tool is called here, or the nearest flag."""
+        for ours in ELSEWHERE.get(name, ()):
+            if ours.split()[0] in self.flags():
+                return f" Use {ours!r}"
+        return did_you_mean(name, self.flags())
+
+    def _settle(self, found: dict[str, Any], spec: dataclasses.Field[Any]) -> None:
+        """Take the value that stood alone for the flag's, unless there are both or neither."""
+        flag, alone = found[spec.name], found.pop(_ALONE + spec.name)
+        if flag is not None and alone is not None:
+            self.error(f"both {alone!r} and {flag_of(spec.name)} {flag}; give one")
+        found[spec.name] = alone if flag is None else flag
+        if found[spec.name] is None:
+            self.error(f"the following arguments are required: {flag_of(spec.name)}")
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
@@ -108,20 +144,23 @@ def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
     for leaf in leaves(kind):
         spec, meta = leaf.spec, leaf.spec.metadata
         names = [flag_of(spec.name), *meta["aliases"]]
+        if meta["positional"]:
+            parser.add_argument(_ALONE + spec.name, nargs="?", help=argparse.SUPPRESS)
         if meta["refused"]:
             parser.add_argument(
                 *names, dest=spec.name, action=_Refuse, sentence=meta["refused"], nargs="?",
                 help=argparse.SUPPRESS,
             )  # fmt: skip
             continue
-        required = spec.default is dataclasses.MISSING
+        required = spec.default is dataclasses.MISSING and not meta["positional"]
         # argparse puts values into help texts at each %; ours are plain sentences.
         sentence = str(meta["help"]).replace("%", "%%")
         settings: dict[str, Any] = {"dest": spec.name, "help": sentence}
         if required:
             settings["required"] = True
         else:
-            settings["default"] = spec.default
+            missing = spec.default is dataclasses.MISSING
+            settings["default"] = None if missing else spec.default
         if leaf.hint is bool:
             settings["action"] = argparse.BooleanOptionalAction if spec.default else "store_true"
         else:

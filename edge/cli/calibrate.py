@@ -59,7 +59,7 @@ def require_export_extra() -> None:
     if missing:
         raise BackendUnavailableError(
             f"this verb needs {', '.join(missing)}, not installed here; "
-            "run: pip install 'bmvit-edge[export]'"
+            "run: pip install '.[export]'"
         )
     # torchao registers a constant in a way that torch warns of, and misses libraries for GPUs that
     # nothing here uses; no user can do anything about either.

@@ -77,8 +77,7 @@ def _require_train_extra() -> None:
     missing = [p for p in ("torch", "scipy") if not importlib.util.find_spec(p)]
     if missing:
         raise BackendUnavailableError(
-            f"training needs {', '.join(missing)}, not installed here; "
-            "run: pip install 'bmvit-edge[train]'"
+            f"training needs {', '.join(missing)}, not installed here; run: pip install '.[train]'"
         )
 
 

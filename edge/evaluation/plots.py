@@ -31,7 +31,7 @@ def check_matplotlib() -> None:
 
     if importlib.util.find_spec("matplotlib") is None:
         raise BackendUnavailableError(
-            "plots need matplotlib, not installed here; run: pip install 'bmvit-edge[val]', or "
+            "plots need matplotlib, not installed here; run: pip install '.[val]', or "
             "pass --no-plots"
         )
 

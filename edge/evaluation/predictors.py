@@ -145,7 +145,7 @@ def _checkpoint(path: Path, choice: ModelChoice) -> Predictor:
     except ImportError as error:
         raise BackendUnavailableError(
             f"{path} is a checkpoint, which needs torch ({error}); run: "
-            "pip install 'bmvit-edge[train]', or evaluate a bundle"
+            "pip install '.[train]', or evaluate a bundle"
         ) from error
     checkpoint = load_checkpoint(path)
     if choice.num_threads:

@@ -14,7 +14,7 @@ def _needed(name: str) -> Any:
     except ImportError as error:
         package = name.split(".")[0]
         raise BackendUnavailableError(
-            f"edge label needs {package}, which is not installed: pip install 'bmvit-edge[label]'"
+            f"edge label needs {package}, which is not installed: pip install '.[label]'"
         ) from error
 
 

@@ -95,8 +95,7 @@ def _keras_layers(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
         from onnx import numpy_helper
     except ImportError:
         raise BackendUnavailableError(
-            "reading an ONNX file needs onnx, not installed here; run: "
-            "pip install 'bmvit-edge[onnx]'"
+            "reading an ONNX file needs onnx, not installed here; run: pip install '.[onnx]'"
         ) from None
     if not path.is_file():
         raise ArtifactError(f"no pretrained network at {path}, expected an ONNX file")

@@ -127,7 +127,7 @@ def start_processes(device: str, precision: str) -> Processes:
     except ImportError as error:
         raise BackendUnavailableError(
             f"torchrun started {world_size} processes, which needs lightning-fabric ({error}); "
-            "run: pip install 'bmvit-edge[train]', or start one process without torchrun"
+            "run: pip install '.[train]', or start one process without torchrun"
         ) from error
     return FabricProcesses(chosen.type, precision)
 

@@ -172,7 +172,7 @@ def _torch() -> Finding:
     if len(found) == 3:
         return OK, f"{', '.join(found)}: export works here"
     have = ", ".join(found) or "none of them"
-    return OK, f"{have}: running needs none; export needs `pip install 'bmvit-edge[export]'`"
+    return OK, f"{have}: running needs none; export needs `pip install '.[export]'`"
 
 
 CHECKS: dict[str, Callable[[], Finding]] = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.artifact_table import action_table, artifact_table
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.bundle_spec import FED
 from runtime.cli import say
+from runtime.model_files import what_is
 from runtime.options import OptionParser, option
 
 
@@ -29,7 +31,11 @@ def main(argv: Sequence[str]) -> int:
     if argv and not argv[0].startswith("-"):
         argv.insert(0, "--model")
     options = parser.parse_into(InfoOptions, argv)
-    with Bundle.load(options.model) as bundle:
+    path = Path(options.model)
+    if path.is_file() and (kind := what_is(path)) is not None:
+        say(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {kind}")
+        return 0
+    with Bundle.load(path) as bundle:
         bundle.verify()
         if options.json:
             say(json.dumps(bundle.spec.to_dict()))

@@ -40,6 +40,7 @@ class RunOptions:
     source: str = option(
         dataclasses.MISSING,
         "0, v4l2:///dev/video0, csi://0, rtsp://..., a video file, or a folder of images",
+        positional=True,
     )
     model: str = option(str(DEFAULT_BUNDLE), "bundle folder or zip", metavar="BUNDLE")
     artifact: str | None = option(None, "which artifact of the bundle; else the best that runs")

@@ -409,7 +409,7 @@ def test_a_missing_extra_is_one_sentence(
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert run() == EXIT_FAILED
-    assert "needs onnxruntime, which is not installed: pip install 'bmvit-edge[label]'" in (
+    assert "needs onnxruntime, which is not installed: pip install '.[label]'" in (
         capsys.readouterr().err
     )
 

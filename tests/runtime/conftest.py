@@ -51,7 +51,7 @@ def whole_program(tmp_path_factory: pytest.TempPathFactory) -> TinyProgram:
 def _export(folder: Path, *options: str) -> TinyProgram:
     for package in ("torch", "executorch"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed (pip install 'bmvit-edge[export]')")
+            pytest.skip(f"{package} is not installed (pip install '.[export]')")
     program, record = folder / "tiny.pte", folder / "tiny.npz"
     done = subprocess.run(
         [sys.executable, str(MAKE_TINY_PROGRAM), str(program), str(record), *options],

@@ -24,7 +24,7 @@ from runtime.options import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    source: str = option(dataclasses.MISSING, "where frames come from")
+    source: str = option(dataclasses.MISSING, "where frames come from", positional=True)
     conf: float | None = option(None, "threshold")
     num_threads: int = option(2, "threads", aliases=("--threads",))
     targets: tuple[str, ...] = option(("xnnpack-int8",), "targets")
@@ -48,6 +48,11 @@ def test_flags_become_typed_fields() -> None:
     assert options == Options(source="0", conf=0.5, targets=("a", "b"), verify=False)
 
 
+def test_a_value_may_stand_alone() -> None:
+    assert parse("film.mp4", "--conf", "0.5") == parse("--conf", "0.5", "--source", "film.mp4")
+    assert parse("--save", "film.mp4").source == "film.mp4"
+
+
 def test_an_alias_is_the_same_flag() -> None:
     assert parse("--source", "0", "--threads", "7").num_threads == 7
 
@@ -60,7 +65,12 @@ def test_an_alias_is_the_same_flag() -> None:
             ["--source", "0", "--conff", "1"], r"'--conff'\. Did you mean '--conf'", id="typo"
         ),
         pytest.param(["--source", "0", "--con", "1"], "unknown flag '--con'", id="abbreviation"),
-        pytest.param(["--source", "0", "extra"], "unknown argument 'extra'", id="loose word"),
+        pytest.param(["--source", "0", "extra"], "both 'extra' and --source 0", id="two sources"),
+        pytest.param(["0", "extra"], "unknown argument 'extra'", id="loose word"),
+        pytest.param(
+            ["0", "--int8"], "unknown flag '--int8'. Use '--targets xnnpack-int8'", id="elsewhere"
+        ),
+        pytest.param(["0", "--lr", "1"], "unknown flag '--lr'", id="elsewhere, not here"),
         pytest.param(["--source", "0", "--conf", "seven"], "invalid float", id="no number"),
         pytest.param(["--source", "0", "--conf", "7"], "--conf is 7, expected 0..1", id="range"),
         pytest.param(
