@@ -1,1 +1,15 @@
-"""The model, how it learns, and the command line. Importing it does not import torch."""
+"""The model, how it learns and is measured, and the command line.
+
+Importing it does not import torch; `edge.model` does.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+__all__ = ["__version__"]
+
+try:
+    __version__ = importlib.metadata.version("bmvit-edge")
+except importlib.metadata.PackageNotFoundError:
+    __version__ = "0+source"

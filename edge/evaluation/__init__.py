@@ -1,13 +1,14 @@
 """How good a model is: frame-mAP and video-mAP as published, actors at a threshold, reports.
 
-NumPy only. `frames.evaluate_frames` takes boxes as columns, `video.evaluate_tubes` tubes,
-`clips.ClipMetrics` clips and triplets; `linking.link_boxes` makes tubes of boxes.
+NumPy only. `evaluate_frames` takes boxes as columns, `evaluate_tubes` tubes, `Evaluator` a data
+set and a model; `link_boxes` makes tubes of boxes.
 """
 
 from __future__ import annotations
 
 from edge.data.annotations import BoxTable, Tube
 from edge.evaluation.clip_metrics import AtThreshold, ClipMetrics, predict
+from edge.evaluation.evaluator import Evaluator, by_engine
 from edge.evaluation.frames import FrameMetrics, evaluate_frames
 from edge.evaluation.linking import TubeConfig, link_boxes
 from edge.evaluation.protocols import PROTOCOLS
@@ -18,11 +19,13 @@ __all__ = [
     "AtThreshold",
     "BoxTable",
     "ClipMetrics",
+    "Evaluator",
     "FoundTube",
     "FrameMetrics",
     "Tube",
     "TubeConfig",
     "VideoMetrics",
+    "by_engine",
     "evaluate_frames",
     "evaluate_tubes",
     "link_boxes",

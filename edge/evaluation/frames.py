@@ -85,6 +85,19 @@ def evaluate_frames(
 
     Raises:
         ConfigError: Detections have no scores, or a label is out of range.
+
+    Example:
+        One frame with one person of class 0; the second detection is a duplicate.
+
+        >>> import numpy as np
+        >>> box = np.array([[0.1, 0.1, 0.5, 0.9]])
+        >>> one, two = np.zeros(1, np.int64), np.zeros(2, np.int64)
+        >>> truth = BoxTable(frame=one, label=one, xyxy=box)
+        >>> scores = np.array([0.9, 0.4])
+        >>> found = BoxTable(frame=two, label=two, xyxy=np.repeat(box, 2, axis=0), score=scores)
+        >>> metrics = evaluate_frames(found, truth, num_classes=1)
+        >>> metrics.mean_ap
+        1.0
     """
     if detections.score is None:
         raise ConfigError("the detections have no scores")

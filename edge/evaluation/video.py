@@ -91,6 +91,18 @@ def evaluate_tubes(
 
     Raises:
         ConfigError: A label or an overlap is out of range.
+
+    Example:
+        A tube that covers three quarters of the true one.
+
+        >>> import numpy as np
+        >>> boxes = np.tile(np.array([10, 10, 50, 90], np.float32), (8, 1))
+        >>> frames = np.arange(8)
+        >>> truth = Tube(video="a", label=0, frames=frames, boxes=boxes)
+        >>> found = FoundTube(video="a", label=0, frames=frames[:6], boxes=boxes[:6], score=0.8)
+        >>> metrics = evaluate_tubes([found], [truth], num_classes=1)
+        >>> metrics.mean_ap(0.5), round(metrics.mean_ap_many, 2)
+        (1.0, 0.6)
     """
     for name, tubes in (("found", found), ("true", ground_truth)):
         bad = [tube for tube in tubes if tube.label >= num_classes]

@@ -99,6 +99,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         ArtifactError: The file is missing, broken, or asks to run code.
         ArtifactMismatchError: It is whole, but of another program, schema or model.
+
+    Example:
+        >>> import tempfile
+        >>> from edge.model.variants import build_model
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = build_model("pico", num_classes=2, seed=0)
+        ...     names = ("sit down", "fall")
+        ...     save_checkpoint(f"{folder}/model.pt", model, class_names=names, trained=False)
+        ...     checkpoint = load_checkpoint(f"{folder}/model.pt")
+        >>> checkpoint.class_names
+        ('sit down', 'fall')
     """
     path = Path(path)
     payload = read_torch_file(path)

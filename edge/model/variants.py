@@ -82,6 +82,14 @@ def build_model(
 
     Raises:
         ConfigError: The name or an option is unknown, or the values do not fit together.
+
+    Example:
+        >>> import torch
+        >>> model = build_model("pico", num_classes=4, seed=0).eval()
+        >>> with torch.inference_mode():
+        ...     outputs = model(torch.zeros(model.config.clip_shape))
+        >>> {name: tuple(value.shape) for name, value in outputs.items()}
+        {'pred_boxes': (1, 144, 4), 'pred_actor': (1, 144), 'pred_actions': (1, 144, 4)}
     """
     overrides["num_classes"] = num_classes
     if token_selection is not None:
