@@ -34,7 +34,7 @@ clip = np.random.default_rng(0).standard_normal(bundle.spec.clip.input_shape).as
 first, times = 0, []
 for _ in range(120):
     start = time.perf_counter()
-    engine.run(clip, first)
+    engine(clip, first)
     times.append((time.perf_counter() - start) * 1e3)
     first += stride
 times = times[20:]

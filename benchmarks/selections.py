@@ -156,7 +156,7 @@ def _times(options: SelectionOptions) -> dict[str, list[float]]:
         for name, engine in engines.items():
             for _ in range(20):
                 start = time.perf_counter()
-                engine.run(clip)
+                engine(clip)
                 if turn:  # the first turn warms up
                     times[name].append((time.perf_counter() - start) * 1e3)
     return times

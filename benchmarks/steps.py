@@ -38,7 +38,7 @@ clip = np.random.default_rng(0).standard_normal(engine.input_shape).astype(np.fl
 first, times = 0, []
 while len(times) < 20 or sum(times[10:]) < budget:
     start = time.perf_counter()
-    engine.run(clip, first)
+    engine(clip, first)
     times.append((time.perf_counter() - start) * 1e3)
     first += stride
 print(json.dumps({"ms": times[10:], "stems": engine.stem_runs / len(times)}))
@@ -59,7 +59,7 @@ worst, clips = 0.0, 0
 for index in range(frames + 24 * stride):
     buffer.push(render_frame(index * 4 / 30))
     if buffer.full and (index + 1 - frames) % stride == 0:
-        pairs = zip(whole.run(buffer.clip()), steps.run(buffer.clip(), buffer.first))
+        pairs = zip(whole(buffer.clip()), steps(buffer.clip(), buffer.first))
         worst, clips = max(worst, *(float(abs(a - b).max()) for a, b in pairs)), clips + 1
 print(json.dumps({"max_abs": worst, "clips": clips, "shares": steps.shares_steps}))
 """

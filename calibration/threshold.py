@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from edge.evaluation.operating_point import best_f1, short_curve
 from runtime.bundle_spec import ActionThreshold, Threshold
 from runtime.errors import CalibrationError
 from runtime.preprocess import normalize
-from runtime.types import ClipSpec
+from runtime.types import ClipModel, ClipSpec
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -33,13 +32,6 @@ TOKENS_PER_CLIP = 3.0
 """What the quantile rule aims at; neighbours rise together, and at one, many clips have none."""
 
 _OVERFLOW = 4.0
-
-
-class Engine(Protocol):
-    """What runs one clip: a `runtime.engine.LoadedEngine`, or a model in torch behind a wrapper."""
-
-    def run(self, clip: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return pred_boxes (N, 4), pred_actor (N,) and pred_actions (N, C) of (1, T, 3, H, W)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +50,7 @@ class FittedThreshold:
 
 
 def fit_threshold(
-    engine: Engine,
+    engine: ClipModel,
     dataset: ClipDataset,
     config: ClipSpec,
     *,
@@ -85,7 +77,7 @@ def fit_threshold(
     """
     metrics, actions = ClipMetrics(("actor",)), ActionScores(dataset, class_names)
     for index, sample in decodable_clips(dataset):
-        found = predict(*engine.run(normalize(sample.frames_rgb, config)))
+        found = predict(*engine(normalize(sample.frames_rgb, config)).of(0))
         actions.update(sample, found)
         labels = np.ones((len(sample.boxes), 1), np.float32)
         anybody = replace(found, actions=np.zeros((len(found), 1), np.float32))

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from export.base import Outputs
 from runtime.decode import Detections, decode
 from runtime.tubes import iou_matrix
+from runtime.types import Outputs
 
 MATCH_IOU = 0.5
 

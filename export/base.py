@@ -7,16 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from runtime.types import ClipModel, Floats
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
 
-Floats = npt.NDArray[np.float32]
 Precision = Literal["fp32", "fp16", "int8"]
-Outputs = tuple[Floats, Floats, Floats]
-"""pred_boxes (1, N, 4), pred_actor (1, N), pred_actions (1, N, C)."""
 
 
 Progress = Callable[[str, int, int], None]
@@ -28,8 +24,8 @@ class OpenProgram(Protocol):
 
     def __call__(
         self, program: bytes, *, name: str, stride: int = 0
-    ) -> AbstractContextManager[Callable[[Floats], Outputs]]:
-        """Load a program; the value runs one clip (1, T, 3, H, W).
+    ) -> AbstractContextManager[ClipModel]:
+        """Load a program.
 
         Args:
             program: The file's content.
@@ -79,7 +75,7 @@ class Lowered:
 
     program: bytes
     delegation: Delegation | None
-    simulate: Callable[[Floats], Outputs]
+    simulate: ClipModel
     made_with: dict[str, str] = field(default_factory=dict)
     methods: dict[str, Delegation] = field(default_factory=dict)
     finish: Callable[[Mapping[str, object]], bytes] | None = None

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from export.base import Outputs
 from runtime.bundle import Bundle
 from runtime.bundle_spec import (
     BUNDLE_FILE,
@@ -26,6 +25,7 @@ from runtime.bundle_spec import (
     GoldenClip,
 )
 from runtime.errors import ConfigError, ExportError
+from runtime.types import Outputs
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from export.base import Floats, Progress
+from export.base import Progress
+from runtime.types import Floats
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViTConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +11,10 @@ from edge.data.samples import ClipDataset, decodable_clips
 from edge.data.subset import EvenSubset
 from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict
-from export.base import Floats, OpenProgram, Outputs, Progress
+from export.base import OpenProgram, Progress
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
-from runtime.types import ClipSpec
+from runtime.types import ClipModel, ClipSpec
 
 SIMULATED_CLIPS = 100
 """Labelled clips at most for a program that torch stands in for: its float16 takes up to seconds a
@@ -96,7 +95,7 @@ class Judge:
         *,
         class_names: tuple[str, ...],
         data: str,
-        truth: Callable[[Floats], Outputs],
+        truth: ClipModel,
     ) -> None:
         """Keep the clips.
 
@@ -166,7 +165,7 @@ class Judge:
     def _answered(
         self,
         clips: ClipDataset,
-        run: Callable[[Floats], Outputs],
+        run: ClipModel,
         step: str,
         progress: Progress | None,
         actions: ActionScores | None = None,

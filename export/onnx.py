@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.base import Lowered, OpenProgram, Precision, Progress, Target
 from export.verify import opened_by
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines.onnx import OnnxProgram
 from runtime.errors import BackendUnavailableError, EdgeError, ExportError
+from runtime.types import Floats
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule

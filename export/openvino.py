@@ -18,11 +18,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.base import Lowered, OpenProgram, Precision, Progress, Target
 from export.verify import opened_by
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines.openvino import GRAPH, WEIGHTS, OpenVinoProgram
 from runtime.errors import BackendUnavailableError, ExportError
+from runtime.types import Floats
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.data.registry import open_dataset
 from edge.data.remap import judged
-from export.base import INSTALL, Floats, Outputs, Progress, Target
+from export.base import INSTALL, Progress, Target
 from export.bundle_writer import check_destination, program_facts, write_bundle
 from export.clips import Frames, deployment_clips, engine_clips
 from export.judge import Judge
@@ -26,6 +26,7 @@ from runtime.errors import (
     EdgeError,
     ExportError,
 )
+from runtime.types import ClipModel
 
 if TYPE_CHECKING:
     from edge.model.checkpoint import Checkpoint
@@ -196,9 +197,7 @@ def _trained_weights(checkpoint: Checkpoint, path: Path) -> Weights:
     return _weights(path, other, "quantization-aware")
 
 
-def _judge(
-    checkpoint: Checkpoint, val_data: str, val_clips: int, truth: Callable[[Floats], Outputs]
-) -> Judge:
+def _judge(checkpoint: Checkpoint, val_data: str, val_clips: int, truth: ClipModel) -> Judge:
 
     from edge.data.cache import MemoryCache
 

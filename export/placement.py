@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.base import Floats, Lowered, OpenProgram, Outputs, Progress
+from export.base import Lowered, OpenProgram, Progress
 from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
+from runtime.types import ClipModel, Floats, Outputs
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
@@ -121,7 +122,7 @@ def cost_line(
     without: Lowered,
     lowered: Lowered,
     clips: Sequence[Floats],
-    truth: Callable[[Floats], Outputs],
+    truth: ClipModel,
     engine: OpenProgram,
 ) -> str:
     """Say what layers in float32 cost and bring.

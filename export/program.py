@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from export.base import Floats, Outputs, Progress
+from export.base import Progress
 from export.rewrite import cancel_permutes, rewrite_for_export
 from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ExportError, UnsupportedOpError
+from runtime.types import ClipModel, Floats, Outputs
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
@@ -153,25 +154,24 @@ def three_dimensional_ops(graph_module: GraphModule) -> list[str]:
     return sorted(set(found))
 
 
-def float_outputs(model: BMViT) -> Callable[[Floats], Outputs]:
+def float_outputs(model: BMViT) -> ClipModel:
     """Return the float model as a function of the engine's clip: the truth that parity means."""
 
-    def run(clip: Floats) -> Outputs:
+    def run(clips: Floats) -> Outputs:
         with torch.no_grad():
-            found = model(torch.from_numpy(clip).transpose(1, 2))
-        boxes, actor, actions = (found[name].numpy() for name in OUTPUTS)
-        return boxes, actor, actions
+            found = model(torch.from_numpy(clips).transpose(1, 2))
+        return Outputs(*(found[name].numpy() for name in OUTPUTS))
 
     return run
 
 
-def graph_outputs(graph_module: nn.Module) -> Callable[[Floats], Outputs]:
+def graph_outputs(graph_module: nn.Module) -> ClipModel:
     """Return an exported graph as a function of the engine's clip."""
 
-    def run(clip: Floats) -> Outputs:
+    def run(clips: Floats) -> Outputs:
         with torch.no_grad():
-            boxes, actor, actions = graph_module(torch.from_numpy(clip))
-        return boxes.numpy(), actor.numpy(), actions.numpy()
+            found = graph_module(torch.from_numpy(clips))
+        return Outputs(*(tensor.numpy() for tensor in found))
 
     return run
 

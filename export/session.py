@@ -12,13 +12,14 @@ import numpy as np
 
 from calibration.threshold import quantile_threshold
 from export.agreement import match_detections
-from export.base import Delegation, Floats, Lowered, Outputs, Precision, Progress, Target
+from export.base import Delegation, Lowered, Precision, Progress, Target
 from export.bundle_writer import Part
 from export.judge import Judge, Judged, choose_better
 from export.placement import FloatLayers, cost_line
 from export.verify import Verified, run_program, simulated, verify_program
 from runtime.bundle_spec import Artifact
 from runtime.errors import CalibrationError, ExportError
+from runtime.types import ClipModel, Floats, Outputs
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
@@ -46,7 +47,7 @@ class Weights:
     name: str
     how: str
     model: BMViT
-    truth: Callable[[Floats], Outputs]
+    truth: ClipModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.base import Lowered, OpenProgram, Precision, Progress, Target
 from export.verify import opened_by
 from runtime.engines.tensorrt import TensorRTProgram, missing
 from runtime.errors import BackendUnavailableError, ExportError
+from runtime.types import Floats
 
 if TYPE_CHECKING:
     import torch

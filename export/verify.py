@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from export.base import Floats, OpenProgram, Outputs, Precision, Progress
+from export.base import OpenProgram, Precision, Progress
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines.base import Program
 from runtime.errors import ArtifactError, BackendUnavailableError, ExportError
+from runtime.types import ClipModel, Floats, Outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +99,8 @@ def verify_program(
     *,
     name: str,
     precision: Precision,
-    truth: Callable[[Floats], Outputs],
-    simulate: Callable[[Floats], Outputs],
+    truth: ClipModel,
+    simulate: ClipModel,
     in_steps: bool = False,
     engine: OpenProgram | None = None,
     progress: Progress | None = None,
@@ -199,15 +200,13 @@ def opened_by(load: Callable[[Path, int], Program], engine: str) -> OpenProgram:
     """
 
     @contextmanager
-    def open_file(
-        program: bytes, *, name: str, stride: int = 0
-    ) -> Iterator[Callable[[Floats], Outputs]]:
+    def open_file(program: bytes, *, name: str, stride: int = 0) -> Iterator[ClipModel]:
         with tempfile.TemporaryDirectory(prefix="bmvit-verify-") as folder:
             path = Path(folder) / name
             path.write_bytes(program)
             try:
                 loaded = load(path, stride)
-                yield lambda clip: cast(Outputs, loaded.run(np.ascontiguousarray(clip)))
+                yield lambda clips: loaded(np.ascontiguousarray(clips))
             except ArtifactError as error:
                 reason = str(error).replace(f"{folder}/", "")
                 raise ExportError(
@@ -225,7 +224,7 @@ def _load_native(path: Path, stride: int) -> Program:
 open_program = opened_by(_load_native, "the runtime")
 
 
-def simulated(simulate: Callable[[Floats], Outputs]) -> OpenProgram:
+def simulated(simulate: ClipModel) -> OpenProgram:
     """Return what stands in for an engine that is not on this machine: the lowered graph in torch.
 
     Whoever uses it says so: the artifact's `parity` then has `ran: false`.
@@ -235,9 +234,7 @@ def simulated(simulate: Callable[[Floats], Outputs]) -> OpenProgram:
     """
 
     @contextmanager
-    def open_graph(
-        program: bytes, *, name: str, stride: int = 0
-    ) -> Iterator[Callable[[Floats], Outputs]]:
+    def open_graph(program: bytes, *, name: str, stride: int = 0) -> Iterator[ClipModel]:
         yield simulate
 
     return open_graph
@@ -259,13 +256,12 @@ def native_engine() -> Any:
     return Engine
 
 
-def _collect(run: Callable[[Floats], Outputs], clips: Sequence[Floats]) -> Outputs:
+def _collect(run: ClipModel, clips: Sequence[Floats]) -> Outputs:
     return _stack([run(clip) for clip in clips])
 
 
 def _stack(rows: list[Outputs]) -> Outputs:
-    boxes, actor, actions = (np.concatenate([row[i] for row in rows]) for i in range(3))
-    return boxes, actor, actions
+    return Outputs(*(np.concatenate([row[i] for row in rows]) for i in range(3)))
 
 
 def _errors(

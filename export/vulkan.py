@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.base import Lowered, OpenProgram, Precision, Progress, Target
 from export.executorch_program import check_executorch, lower_methods, made_with, quiet_delegate
 from runtime.errors import BackendUnavailableError
+from runtime.types import Floats
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT

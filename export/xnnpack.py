@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from export.base import Floats, Lowered, OpenProgram, Precision, Progress, Target
+from export.base import Lowered, OpenProgram, Precision, Progress, Target
 from export.executorch_program import check_executorch, lower_methods, made_with
 from export.verify import native_engine, open_program
+from runtime.types import Floats
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT

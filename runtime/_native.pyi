@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.types import Outputs
+
 class Engine:
     def __init__(self, path: str, num_threads: int = 0, stride: int = 0) -> None: ...
-    def run(
-        self, clip: npt.NDArray[np.float32], first: int = -1
-    ) -> tuple[npt.NDArray[np.float32], ...]: ...
+    def __call__(self, clips: npt.NDArray[np.float32], /, first: int = -1) -> Outputs: ...
     @property
     def shares_steps(self) -> bool: ...
     @property

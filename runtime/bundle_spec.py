@@ -16,7 +16,7 @@ from typing import Any
 
 from runtime._schema import check_fields
 from runtime.errors import ArtifactError, ArtifactMismatchError
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 SCHEMA_VERSION = 1
 
@@ -31,7 +31,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 # What a program gives, in this order: boxes as cxcywh of the frame, and two kinds of logits.
-OUTPUTS = ("pred_boxes", "pred_actor", "pred_actions")
+OUTPUTS = Outputs._fields
 
 
 DEFAULT_ACTION_CONF = 0.5

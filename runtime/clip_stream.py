@@ -213,7 +213,7 @@ class ClipStream:
             self._profile.dropped_clips += max(0, due - 1) if self._source.live else 0
         self._decided_at, self._skipped = self._filled, 0
         start = time.perf_counter()
-        boxes, actor, actions = self._engine.run(self._buffer.clip(), self._buffer.first)
+        boxes, actor, actions = self._engine(self._buffer.clip(), self._buffer.first).of(0)
         ran = time.perf_counter()
         height, width = frame.image_bgr.shape[:2]
         xyxy, scores, action_scores, token = self._decode(

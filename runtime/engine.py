@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines import ENGINES, Program
@@ -28,6 +27,7 @@ from runtime.errors import (
     ConfigError,
 )
 from runtime.preprocess import normalize
+from runtime.types import Floats, Outputs
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Floats = npt.NDArray[np.float32]
 # Faster first; a precision that is not listed comes last.
 PRECISIONS = ("int8", "fp16", "bf16", "fp32")
 MAX_THREADS = 256  # that of runtime/native/engine.cc
@@ -45,7 +44,7 @@ MAX_THREADS = 256  # that of runtime/native/engine.cc
 class LoadedEngine:
     """A program that runs here, and why it was chosen.
 
-    Thread safety: `run` may be called from several threads; the calls follow one another.
+    A `ClipModel` like its program. Calls from several threads follow one another.
     """
 
     artifact: Artifact
@@ -58,23 +57,19 @@ class LoadedEngine:
         """Threads that compute."""
         return self.program.num_threads
 
-    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, Floats, Floats]:
+    def __call__(self, clips: Floats, /, first: int = -1) -> Outputs:
         """Run one clip.
 
         Args:
-            clip: (1, T, 3, H, W) float32, C-contiguous.
+            clips: (1, T, 3, H, W) float32, C-contiguous.
             first: Serial number of its first sample, from the clip buffer, so that an engine
                 loaded with a stride computes only what is new; -1 for a clip from elsewhere.
-
-        Returns:
-            pred_boxes (N, 4), pred_actor (N,) and pred_actions (N, C), float32.
 
         Raises:
             ConfigError: The clip has another shape or type.
             ArtifactError: The program failed.
         """
-        boxes, actor, actions = self.program.run(clip, first)
-        return boxes[0], actor[0], actions[0]
+        return self.program(clips, first)
 
 
 def load_engine(
@@ -259,7 +254,7 @@ def golden_errors(bundle: Bundle, artifact: Artifact, program: Program) -> dict[
         )
     clip = normalize(frames, bundle.spec.clip)
     errors: dict[str, float] = {}
-    for name, found, wanted in zip(OUTPUTS, program.run(clip), expected, strict=True):
+    for name, found, wanted in zip(OUTPUTS, program(clip), expected, strict=True):
         if found[0].shape != wanted.shape:
             raise ArtifactMismatchError(
                 f"{artifact.file} gives {name} {found[0].shape}, the golden clip has "

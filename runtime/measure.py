@@ -29,11 +29,11 @@ with Bundle.load(model) as bundle:
     with np.load(bundle.golden_path(), allow_pickle=False) as golden:
         clip = normalize(golden["frames_rgb"], bundle.spec.clip)
     for _ in range(warmup):
-        engine.run(clip)
+        engine(clip)
     times = []
     for _ in range(runs):
         start = time.perf_counter()
-        engine.run(clip)
+        engine(clip)
         times.append((time.perf_counter() - start) * 1e3)
     from runtime.profiling import peak_rss_mb
     found = {"ms": times, "peak_mb": peak_rss_mb(), "threads": engine.num_threads}

@@ -123,11 +123,11 @@ def measure(
     with np.load(opened.golden_path(), allow_pickle=False) as golden:
         clip = normalize(golden["frames_rgb"], opened.spec.clip)
     for _ in range(warmup):
-        program.run(clip)
+        program(clip)
     times = []
     for _ in range(runs):
         start = time.perf_counter()
-        program.run(clip)
+        program(clip)
         times.append((time.perf_counter() - start) * 1e3)
     return {"median_ms": statistics.median(times), "errors": errors}
 

@@ -1,11 +1,18 @@
-"""What every layer shares: what a clip is, from the data to the network."""
+"""What every layer shares: what a clip is, and what maps clips to outputs."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from runtime.errors import ConfigError
+
+Frames = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 MAX_SIZE = 4096
 """Largest height or width of a network's input, pixels."""
@@ -79,3 +86,36 @@ class ClipSpec:
     def input_shape(self) -> tuple[int, int, int, int, int]:
         """Shape (1, T, 3, H, W) of the float32 clip that a program takes."""
         return (1, self.num_frames, 3, self.height, self.width)
+
+
+class Outputs(NamedTuple):
+    """What a network says of clips, with the batch axis B first; `of` gives those of one clip.
+
+    Attributes:
+        pred_boxes: (B, N, 4) float32, cxcywh in [0, 1] of the frame.
+        pred_actor: (B, N) float32, logit that somebody acts there.
+        pred_actions: (B, N, C) float32, logit of each action.
+    """
+
+    pred_boxes: Floats
+    pred_actor: Floats
+    pred_actions: Floats
+
+    def of(self, index: int) -> Outputs:
+        """Return the outputs of one clip, without the batch axis: (N, 4), (N,) and (N, C)."""
+        return Outputs(*(array[index] for array in self))
+
+
+class ClipModel(Protocol):
+    """Clips in, outputs out: a network in torch, a lowered graph, a program in any engine.
+
+    The batch axis is always there. Programs take the one batch size that they were exported with,
+    which is 1; models in torch take any.
+    """
+
+    def __call__(self, clips: Floats, /) -> Outputs:
+        """Run the network.
+
+        Args:
+            clips: (B, T, 3, H, W) float32, C-contiguous; see `runtime.preprocess.normalize`.
+        """

@@ -36,7 +36,7 @@ def load(path: Path, precision: str, threads: int) -> Run:
     engine = Engine(str(path), threads)
 
     def run(clip: Floats) -> tuple[Floats, ...]:
-        return engine.run(clip)
+        return engine(clip)
 
     return run
 

@@ -13,19 +13,16 @@ from typing import Any
 from edge.data.annotations import place_of
 from edge.data.samples import ClipDataset, ClipSample
 from edge.data.video_labels import video_level_classes
-from edge.evaluation.clip_metrics import F32, ClipMetrics, predict
+from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.decode_errors import DecodeErrors, ReadClip, read_clip
 from edge.evaluation.video_scores import VideoScores
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
-from runtime.types import ClipSpec
-
-Outputs = tuple[F32, F32, F32]
-"""pred_boxes (N, 4) cxcywh, pred_actor (N,) logits and pred_actions (N, C) logits of one clip."""
+from runtime.types import ClipModel, ClipSpec, Outputs
 
 RunClips = Callable[[Sequence[ClipSample]], Sequence[Outputs]]
-"""A model: the outputs of each of some clips."""
+"""A model: the outputs of each of some clips, without a batch axis."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -74,14 +71,14 @@ def _run_group(group: Sequence[tuple[int, ReadClip]], run: RunClips) -> Iterator
         yield RunClip(index=index, read=read, outputs=None if read.why else next(outputs))
 
 
-def by_engine(run: Callable[[F32], Outputs], config: ClipSpec) -> RunClips:
-    """Return a model for `Evaluator` from a function that takes one normalised clip.
+def by_engine(model: ClipModel, config: ClipSpec) -> RunClips:
+    """Return a model for `Evaluator` from one that takes normalised clips.
 
     Args:
-        run: Maps a clip (1, T, 3, H, W) float32 to its outputs.
+        model: Run on one clip at a time.
         config: Size and normalisation of the clip.
     """
-    return lambda samples: [run(normalize(sample.frames_rgb, config)) for sample in samples]
+    return lambda samples: [model(normalize(one.frames_rgb, config)).of(0) for one in samples]
 
 
 def class_order(model: Sequence[str], data: Sequence[str], name: str = "the model") -> list[int]:

@@ -6,20 +6,15 @@ instance; a listed one is loaded as the device loads it, with its SHA-256 and se
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from runtime.bundle_spec import BundleSpec
-from runtime.engines.base import Floats
 from runtime.engines.onnx import OnnxProgram
 from runtime.errors import ArtifactMismatchError
+from runtime.types import ClipModel, Floats, Outputs
 
-Outputs = tuple[Floats, Floats, Floats]
 
-
-def open_beside(
-    path: Path, spec: BundleSpec, *, num_threads: int = 0
-) -> Callable[[Floats], Outputs]:
+def open_beside(path: Path, spec: BundleSpec, *, num_threads: int = 0) -> ClipModel:
     """Load a graph, and check that it takes this bundle's clips.
 
     Args:
@@ -28,7 +23,7 @@ def open_beside(
         num_threads: Threads; 0 takes one for each processor.
 
     Returns:
-        Maps a clip (1, T, 3, H, W) to boxes (N, 4), actor logits (N,) and action logits (N, C).
+        The graph, for one clip at a time.
 
     Raises:
         BackendUnavailableError: ONNX Runtime is not installed.
@@ -44,15 +39,15 @@ def open_beside(
         raise ArtifactMismatchError(f"{path} takes {sizes}; its bundle says one clip {wanted}")
     classes = len(spec.class_names)
 
-    def run(clip: Floats) -> Outputs:
-        boxes, actor, actions = arrays = program.run(clip)
-        tokens = actor.shape[-1] if actor.ndim == 2 else -1
+    def run(clips: Floats) -> Outputs:
+        arrays = program(clips)
+        tokens = arrays.pred_actor.shape[-1] if arrays.pred_actor.ndim == 2 else -1
         expected = [(1, tokens, 4), (1, tokens), (1, tokens, classes)]
         if [array.shape for array in arrays] != expected:
             raise ArtifactMismatchError(
                 f"{path} gives {', '.join(str(a.shape) for a in arrays)}, expected (1, N, 4), "
                 f"(1, N), (1, N, {classes})"
             )
-        return boxes[0], actor[0], actions[0]
+        return arrays
 
     return run

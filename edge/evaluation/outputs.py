@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from edge.data.samples import ClipDataset
 from edge.evaluation.decode_errors import ReadClip, read_clip
-from edge.evaluation.predictors import Outputs, Predictor, fingerprint
+from edge.evaluation.predictors import Predictor, fingerprint
 from runtime.errors import ArtifactError, ConfigError
+from runtime.types import Outputs
 
 F32 = npt.NDArray[np.float32]
 
@@ -238,7 +239,7 @@ def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
             np.cumsum(arrays.get("num_ignored", np.zeros(len(why), np.int64)))[:-1],
         )
         predicted = (arrays[name] for name in ("pred_boxes", "pred_actor", "pred_actions"))
-        answers = zip(*predicted, strict=True)
+        answers = itertools.starmap(Outputs, zip(*predicted, strict=True))
         nothing = _no_answer(arrays["labels"].shape[1])
         rows = zip(
             itertools.count(part * PART_CLIPS),
@@ -278,7 +279,7 @@ def _part_file(folder: Path, part: int) -> Path:
 
 def _no_answer(classes: int) -> Outputs:
     """Return the outputs of a model that says nothing."""
-    return (
+    return Outputs(
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
     )  # fmt: skip
 

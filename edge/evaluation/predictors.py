@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from edge.evaluation.options import ModelChoice
 from runtime.bundle import Bundle, file_sha256
@@ -20,14 +19,11 @@ from runtime.bundle_spec import BUNDLE_FILE, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.preprocess import normalize
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Frames, Outputs
 
 if TYPE_CHECKING:
     from edge.model.checkpoint import Checkpoint
 
-Floats = npt.NDArray[np.float32]
-Frames = npt.NDArray[np.uint8]
-Outputs = tuple[Floats, Floats, Floats]
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
 PROGRAMS = (".pte", ".onnx", ".ir", ".engine")
@@ -103,7 +99,7 @@ def _beside(path: Path, spec: BundleSpec, num_threads: int) -> Predictor:
     program = open_beside(path, spec, num_threads=num_threads)
 
     def run(clips: Sequence[Frames]) -> list[Outputs]:
-        return [program(normalize(clip, spec.clip)) for clip in clips]
+        return [program(normalize(clip, spec.clip)).of(0) for clip in clips]
 
     return Predictor(
         name=f"{spec.name}/{path.stem}",
@@ -123,7 +119,7 @@ def _bundle(path: Path, artifact: str | None, num_threads: int) -> Predictor:
         spec = bundle.spec
 
     def run(clips: Sequence[Frames]) -> list[Outputs]:
-        return [engine.run(normalize(clip, spec.clip)) for clip in clips]
+        return [engine(normalize(clip, spec.clip)).of(0) for clip in clips]
 
     return Predictor(
         name=f"{spec.name}/{engine.artifact.stem}",
@@ -181,7 +177,8 @@ def _torch_run(checkpoint: Checkpoint, device: str) -> Callable[[Sequence[Frames
             outputs[name].float().cpu().numpy()
             for name in ("pred_boxes", "pred_actor", "pred_actions")
         )
-        return list(zip(boxes, actor, actions, strict=True))
+        found = Outputs(boxes, actor, actions)
+        return [found.of(index) for index in range(len(clips))]
 
     return run
 

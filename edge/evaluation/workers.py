@@ -21,8 +21,9 @@ from edge.evaluation.decode_errors import DecodeErrors
 from edge.evaluation.evaluator import Progress, class_order, run_clips
 from edge.evaluation.options import ModelChoice
 from edge.evaluation.outputs import PART_CLIPS, missing_parts, part_size, parts_of, write_part
-from edge.evaluation.predictors import Outputs, Predictor, open_predictor
+from edge.evaluation.predictors import Predictor, open_predictor
 from runtime.errors import EdgeError
+from runtime.types import Outputs
 
 
 def compute_outputs(
@@ -109,7 +110,7 @@ class _Worker:
 
     def _answers(self, samples: Sequence[ClipSample]) -> list[Outputs]:
         outputs = self.predictor.run([sample.frames_rgb for sample in samples])
-        return [(boxes, actor, actions[:, self.order]) for boxes, actor, actions in outputs]
+        return [Outputs(boxes, actor, actions[:, self.order]) for boxes, actor, actions in outputs]
 
 
 _worker: _Worker | None = None  # of this process, where it is one of several

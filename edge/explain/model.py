@@ -20,7 +20,7 @@ from runtime.decode import Detections, decode
 from runtime.errors import ArtifactMismatchError, ConfigError
 from runtime.preprocess import normalize
 from runtime.sources import Image
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 if TYPE_CHECKING:
     from edge.explain.attention import LastAttention
@@ -108,7 +108,7 @@ class ExplainableModel:
             actor_map=actor.reshape(self._grid(len(tokens))), attention=attention,
         )  # fmt: skip
 
-    def _run_torch(self, rgb: npt.NDArray[np.uint8]) -> tuple[tuple[F32, F32, F32], LastAttention]:
+    def _run_torch(self, rgb: npt.NDArray[np.uint8]) -> tuple[Outputs, LastAttention]:
         import torch
 
         from edge.explain.attention import run_with_attention
@@ -120,7 +120,7 @@ class ExplainableModel:
             outputs[name][0].float().cpu().numpy()
             for name in ("pred_boxes", "pred_actor", "pred_actions")
         )
-        return (boxes, actor, actions), attention
+        return Outputs(boxes, actor, actions), attention
 
     def _grid(self, tokens: int) -> tuple[int, int, int]:
         """Return slices of tokens, and the rows and columns of each."""

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from edge.data.samples import ClipDataset, ClipSample
-from edge.evaluation.evaluator import Evaluator, Outputs, RunClips
+from edge.evaluation.evaluator import Evaluator, RunClips
 from edge.model.bmvit import BMViTConfig
 from edge.training.targets import Normalize, collate
+from runtime.types import Outputs
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,6 @@ def run_torch(model: nn.Module, config: BMViTConfig, device: torch.device) -> Ru
             outputs[name].float().cpu().numpy().astype(np.float32)
             for name in ("pred_boxes", "pred_actor", "pred_actions")
         )
-        return list(zip(boxes, actor, actions, strict=True))
+        return list(map(Outputs, boxes, actor, actions))
 
     return run

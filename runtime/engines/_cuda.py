@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.engines.base import Floats
 from runtime.errors import ArtifactError
+from runtime.types import Floats
 
 try:
     from cuda.bindings import runtime as cudart

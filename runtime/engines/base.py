@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from runtime.types import ClipModel, Floats, Outputs
 
 if TYPE_CHECKING:
     from runtime.bundle_spec import Artifact
 
-Floats = npt.NDArray[np.float32]
 DEVICES = ("cpu", "cuda")
 
 
-class Program(Protocol):
+class Program(ClipModel, Protocol):
     """A loaded program of any engine."""
 
     @property
@@ -40,7 +38,7 @@ class Program(Protocol):
     def shares_steps(self) -> bool:
         """Whether what clips have in common is computed once."""
 
-    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, ...]:
+    def __call__(self, clips: Floats, /, first: int = -1) -> Outputs:
         """Run one clip; `first` is the serial number of its first sample, -1 if it has none."""
 
 

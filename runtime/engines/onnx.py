@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from runtime.bundle_spec import OUTPUTS
-from runtime.engines.base import EngineKind, Floats, Program
+from runtime.engines.base import EngineKind, Program
 from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.types import Floats, Outputs
 
 INSTALL = "pip install onnxruntime"
 # What ONNX Runtime calls float32 and float16.
@@ -73,18 +74,18 @@ class OnnxProgram:
         self.output_shapes = tuple(outputs[name] for name in self._outputs)
         self.load_ms = (time.perf_counter() - start) * 1e3
 
-    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, ...]:
+    def __call__(self, clips: Floats, /, first: int = -1) -> Outputs:
         """Run one clip (1, T, 3, H, W); whole, whatever clip came before.
 
         Raises:
             ArtifactError: The graph fails.
         """
-        feed = {self._input: np.ascontiguousarray(clip, dtype=self._dtype)}
+        feed = {self._input: np.ascontiguousarray(clips, dtype=self._dtype)}
         try:
             outputs = self._session.run(self._outputs, feed)
         except Exception as error:
             raise ArtifactError(f"{self._path} failed: {_first_line(error)}") from error
-        return tuple(np.asarray(array, dtype=np.float32) for array in outputs)
+        return Outputs(*(np.asarray(array, dtype=np.float32) for array in outputs))
 
     def _check_input(self) -> tuple[int, ...]:
         inputs = self._session.get_inputs()

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from runtime.bundle_spec import OUTPUTS
-from runtime.engines.base import EngineKind, Floats, Program
+from runtime.engines.base import EngineKind, Program
 from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.types import Floats, Outputs
 
 INSTALL = "pip install openvino"
 GRAPH, WEIGHTS = "model.xml", "model.bin"
@@ -68,20 +69,19 @@ class OpenVinoProgram:
             raise ArtifactError(f"{path} does not load in OpenVINO: {_reason(error)}") from error
         self.load_ms = (time.perf_counter() - start) * 1e3
 
-    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, ...]:
+    def __call__(self, clips: Floats, /, first: int = -1) -> Outputs:
         """Run one clip (1, T, 3, H, W); whole, whatever clip came before.
 
         Raises:
             ArtifactError: The model fails.
         """
         try:
-            self._request.infer([np.ascontiguousarray(clip, dtype=np.float32)])
+            self._request.infer([np.ascontiguousarray(clips, dtype=np.float32)])
         except (RuntimeError, TypeError, ValueError) as error:
             raise ArtifactError(f"{self._path} failed: {_reason(error)}") from error
         # Copies: the next clip is written to the same memory.
-        return tuple(
-            np.array(self._request.get_tensor(name).data, dtype=np.float32) for name in OUTPUTS
-        )
+        tensors = (self._request.get_tensor(name).data for name in OUTPUTS)
+        return Outputs(*(np.array(tensor, dtype=np.float32) for tensor in tensors))
 
     def _check(self, model: Any) -> None:
         """Read the shapes, and refuse a model of another kind."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.bundle_spec import OUTPUTS, Artifact
-from runtime.engines.base import EngineKind, Floats, Program
+from runtime.engines.base import EngineKind, Program
 from runtime.errors import (
     ArtifactError,
     ArtifactMismatchError,
@@ -28,6 +28,7 @@ from runtime.errors import (
     ConfigError,
     EdgeError,
 )
+from runtime.types import Floats, Outputs
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -165,7 +166,7 @@ class TensorRTProgram:
         weakref.finalize(self, _release_all, self._graph, buffers, self._stream).atexit = False
         self.load_ms = (time.perf_counter() - start) * 1e3
 
-    def run(self, clip: Floats, first: int = -1) -> tuple[Floats, ...]:
+    def __call__(self, clips: Floats, /, first: int = -1) -> Outputs:
         """Run one clip (1, T, 3, H, W); whole, whatever clip came before.
 
         Raises:
@@ -174,10 +175,12 @@ class TensorRTProgram:
         """
         from runtime.engines._cuda import check, cudart
 
-        if clip.shape != self.input_shape:
-            raise ConfigError(f"a clip is {clip.shape}, {self._path.name} takes {self.input_shape}")
+        if clips.shape != self.input_shape:
+            raise ConfigError(
+                f"a clip is {clips.shape}, {self._path.name} takes {self.input_shape}"
+            )
         with self._lock:
-            self._clip.host[...] = clip
+            self._clip.host[...] = clips
             if self._graph is None:
                 self._enqueue()
             else:
@@ -185,7 +188,7 @@ class TensorRTProgram:
                 check(code, "launching the graph")
             (code,) = cudart.cudaStreamSynchronize(self._stream)
             check(code, f"running {self._path.name}")
-            return tuple(buffer.host.copy() for buffer in self._outputs)
+            return Outputs(*(buffer.host.copy() for buffer in self._outputs))
 
     def _enqueue(self) -> None:
         self._clip.upload(self._stream)

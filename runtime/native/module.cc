@@ -166,7 +166,7 @@ nb::object RunEngine(edge::Engine& self, nb::handle value, std::int64_t first) {
     const nb::gil_scoped_release release;
     self.Run(input, buffers, first);
   }
-  return nb::tuple(arrays);
+  return nb::module_::import_("runtime.types").attr("Outputs")(*nb::tuple(arrays));
 }
 
 nb::tuple DecodeArrays(nb::handle boxes, nb::handle actor, nb::handle actions, double conf,
@@ -247,8 +247,8 @@ NB_MODULE(_native, module) {
   nb::class_<edge::Engine>(module, "Engine", "One ExecuTorch program, loaded and ready to run.")
       .def(nb::init<const std::string&, int, int>(), "path"_a, "num_threads"_a = 0, "stride"_a = 0,
            nb::call_guard<nb::gil_scoped_release>())
-      .def("run", &RunEngine, "clip"_a.none(), "first"_a = edge::Engine::kUnknown,
-           "Run one clip; returns one new float32 array per output.")
+      .def("__call__", &RunEngine, "clips"_a.none(), "first"_a = edge::Engine::kUnknown,
+           "Run one clip; returns `runtime.types.Outputs` of new arrays.")
       .def_prop_ro("shares_steps", &edge::Engine::shares_steps)
       .def_prop_ro("stem_runs", &edge::Engine::stem_runs)
       .def_prop_ro("input_shape", [](const edge::Engine& e) { return ShapeTuple(e.input_shape()); })

@@ -10,7 +10,7 @@ from calibration.threshold import fit_threshold
 from edge.data.samples import ClipSample
 from edge.data.video_labels import VideoLabels
 from runtime.decode import Detections
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 MODEL = ("climb", "walk", "wave")
 
@@ -153,11 +153,11 @@ def test_clips_and_a_model_may_know_different_actions() -> None:
 class Engine:
     """One token on the left whose p(walk) the brightness of the clip says."""
 
-    def run(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __call__(self, frames: np.ndarray) -> Outputs:
         value = round((float(frames[0, 0, 0, 0, 0]) * 0.225 + 0.45) * 255)
         box = np.array([[0.2, 0.5, 0.4, 1.0]], np.float32)
         actions = np.array([[0.0, value / 10 - 5, 5 - value / 10]], np.float32)
-        return box, np.array([2.0], np.float32), actions
+        return Outputs(box[None], np.array([[2.0]], np.float32), actions[None])
 
 
 class Bright(Clips):

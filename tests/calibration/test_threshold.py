@@ -9,7 +9,7 @@ from calibration.threshold import fit_threshold, quantile_threshold
 from edge.data.samples import ClipSample
 from runtime.decode import decode
 from runtime.errors import CalibrationError, DecodeError
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 
 def passing(logits: np.ndarray, conf: float) -> list[int]:
@@ -89,12 +89,13 @@ class Answers:
     def __init__(self, right: list[float], wrong: list[float], where: float = 0.3) -> None:
         self.right, self.wrong, self.where = right, wrong, where
 
-    def run(self, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __call__(self, clip: np.ndarray) -> Outputs:
         assert clip.shape == (1, 2, 3, 8, 8)
         index = round((float(clip[0, 0, 0, 0, 0]) * 0.225 + 0.45) * 255)
         boxes = [[self.where, 0.5, 0.4, 0.8], [0.8, 0.5, 0.2, 0.2]]
         logits = [self.right[index], self.wrong[index]]
-        return np.array(boxes, np.float32), np.array(logits, np.float32), np.zeros((2, 5), "f4")
+        found = np.array(boxes, np.float32), np.array(logits, np.float32), np.zeros((2, 5), "f4")
+        return Outputs(*(array[None] for array in found))
 
 
 def test_the_threshold_parts_hits_from_errors_where_it_can() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from export.agreement import match_detections
-from export.base import Outputs
 from runtime.errors import DecodeError
+from runtime.types import Outputs
 
 
 def outputs(*tokens: tuple[float, float, float, int]) -> Outputs:

@@ -13,11 +13,10 @@ from edge.data.cache import MemoryCache
 from edge.data.samples import ClipSample
 from edge.data.video_labels import VideoLabels
 from export import judge as judging
-from export.base import Floats, Outputs
 from export.judge import Judge
 from export.verify import simulated
 from runtime.errors import ConfigError
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Floats, Outputs
 from tests.edge.moving_squares import MovingSquares
 
 SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=1, fps=10)
@@ -45,15 +44,7 @@ def bright_places(clip: Floats, *, off: float = 0.0) -> Outputs:
     cells = [key[y : y + 12, x : x + 12].mean() for x in (4, 16) for y in (4, 16)]
     actor = np.array(cells, np.float32) / 8 - 4 + off
     actions = np.stack([actor, -actor], axis=1)
-    return boxes[None], actor[None], actions[None]
-
-
-class Engine:
-    """The same answers as `run(clip)` of an engine that has no batch."""
-
-    def run(self, clip: Floats) -> Outputs:
-        boxes, actor, actions = bright_places(clip)
-        return boxes[0], actor[0], actions[0]
+    return Outputs(boxes[None], actor[None], actions[None])
 
 
 @pytest.fixture
@@ -71,7 +62,7 @@ def test_the_threshold_is_the_one_that_edge_calibrate_finds(judge: Judge) -> Non
     found = judge.measure(b"", name="x.pte", engine=simulated(bright_places))
     squares = MovingSquares(SHAPE, length=12)
     names = ("left", "right")
-    assert found.fitted == fit_threshold(Engine(), squares, CONFIG, class_names=names)
+    assert found.fitted == fit_threshold(bright_places, squares, CONFIG, class_names=names)
     assert found.accuracy["clips"] == 12
     assert "simulated" not in found.accuracy
     assert found.accuracy["frame_map_50"] == found.accuracy["float_frame_map_50"]
@@ -88,7 +79,7 @@ def test_actions_get_a_threshold_where_enough_people_are_found(
                   truth=bright_places)  # fmt: skip
     fitted = judge.measure(b"", name="x.pte", engine=simulated(bright_places)).fitted
     assert set(fitted.actions) == {"left", "right"}
-    assert fitted == fit_threshold(Engine(), squares, CONFIG, class_names=names)
+    assert fitted == fit_threshold(bright_places, squares, CONFIG, class_names=names)
 
 
 def test_clips_are_made_once_for_all_artifacts_and_the_float_model(
@@ -128,8 +119,8 @@ def test_a_model_that_knows_more_is_measured_on_the_classes_of_the_clips(
 ) -> None:
     def wider(clip: Floats) -> Outputs:
         boxes, actor, actions = bright_places(clip)
-        return boxes, actor, np.concatenate([actions[..., 1:], actor[..., None] + 9,
-                                             actions[..., :1]], axis=-1)  # fmt: skip
+        others = np.concatenate([actions[..., 1:], actor[..., None] + 9, actions[..., :1]], axis=-1)
+        return Outputs(boxes, actor, others)
 
     wide = Judge(MemoryCache(squares), CONFIG, class_names=("right", "jumps", "left"),
                  data="squares", truth=wider)  # fmt: skip

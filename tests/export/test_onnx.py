@@ -242,7 +242,7 @@ def test_the_devices_runtime_takes_them_where_nothing_faster_is_there(
     golden = np.load(bundled.out / "golden.npz")
     with Bundle.load(bundled.out) as bundle:
         clip = normalize(golden["frames_rgb"], bundle.spec.clip)
-    assert np.allclose(loaded.run(clip)[1], golden["onnx-int8/pred_actor"], atol=1e-5)
+    assert np.allclose(loaded(clip)[1], golden["onnx-int8/pred_actor"], atol=1e-5)
 
 
 def test_the_next_commands_of_an_onnx_bundle_can_be_run(bundled: ExportReport) -> None:

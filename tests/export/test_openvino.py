@@ -127,9 +127,9 @@ def test_the_runtime_takes_them_and_each_answer_is_its_own(bundled: ExportReport
         assert "the fastest of the bundle's openvino programs here: 1 thread" in loaded.reason
         golden = np.load(bundled.out / "golden.npz")["frames_rgb"]
         clip = normalize(golden, bundle.spec.clip)
-    first = loaded.run(clip)
+    first = loaded(clip)
     kept = [output.copy() for output in first]
-    loaded.run(clip * 0.5)
+    loaded(clip * 0.5)
     for output, copy in zip(first, kept, strict=True):
         assert np.array_equal(output, copy), "a later clip does not write over an answer"
 
@@ -234,5 +234,5 @@ def test_a_clip_of_another_size_is_one_sentence(bundled: ExportReport) -> None:
     program = OpenVinoProgram(bundled.out / "openvino-fp32.ir", 1)
     assert program.num_threads == 1
     with pytest.raises(ArtifactError, match="failed: ") as caught:
-        program.run(np.zeros((1, 4, 3, 32, 32), np.float32))
+        program(np.zeros((1, 4, 3, 32, 32), np.float32))
     assert "\n" not in str(caught.value)

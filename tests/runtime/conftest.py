@@ -87,7 +87,7 @@ def _write_golden(folder: Path, stem: str, program: Path) -> bytes:
 
     frames = np.random.default_rng(3).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     clip = normalize(frames, TINY_CLIP)
-    boxes, actor, actions = (o[0] for o in _native.Engine(str(program)).run(clip))
+    boxes, actor, actions = (o[0] for o in _native.Engine(str(program))(clip))
     expected = {"pred_boxes": boxes, "pred_actor": actor, "pred_actions": actions}
     np.savez(
         folder / "golden.npz", frames_rgb=frames, **{f"{stem}/{k}": v for k, v in expected.items()}

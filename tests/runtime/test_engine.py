@@ -36,7 +36,7 @@ def artifacts(folder: Path, **changes: Any) -> tuple[Any, ...]:
 
 
 def test_answers_without_the_batch_dimension(make_bundle: Any, tiny_program: Any) -> None:
-    boxes, actor, actions = load(make_bundle()).run(tiny_program.clip)
+    boxes, actor, actions = load(make_bundle())(tiny_program.clip).of(0)
     for ours, wanted in zip((boxes, actor, actions), tiny_program.outputs, strict=True):
         np.testing.assert_allclose(ours, wanted[0], atol=1e-5)
 
@@ -100,7 +100,7 @@ def test_failed_self_test_names_error_and_tolerance(make_bundle: Any, tiny_progr
         ArtifactMismatchError, match=r"self-test .* is off by 0\.25, 0\.0001 is allowed"
     ):
         load(folder)
-    assert load(folder, self_test=False).run(tiny_program.clip)[1].shape == (4,)
+    assert load(folder, self_test=False)(tiny_program.clip)[1].shape == (1, 4)
 
 
 def damage_golden(folder: Path, content: dict[str, Any]) -> None:

@@ -160,16 +160,16 @@ def test_engine_agrees_with_torch(tiny_program: Any) -> None:
     assert engine.input_shape == tiny_program.clip.shape
     assert engine.output_shapes == tuple(o.shape for o in tiny_program.outputs)
     assert engine.load_ms > 0
-    for ours, torchs in zip(engine.run(tiny_program.clip), tiny_program.outputs, strict=True):
+    for ours, torchs in zip(engine(tiny_program.clip), tiny_program.outputs, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, torchs, atol=1e-5)
 
 
 def test_outputs_are_not_overwritten_by_the_next_run(tiny_program: Any) -> None:
     engine = _native.Engine(str(tiny_program.path))
-    first = engine.run(tiny_program.clip)
+    first = engine(tiny_program.clip)
     kept = [output.copy() for output in first]
-    engine.run(-tiny_program.clip)
+    engine(-tiny_program.clip)
     for output, copy in zip(first, kept, strict=True):
         np.testing.assert_array_equal(output, copy)
 
@@ -180,9 +180,7 @@ def test_engine_runs_the_view_of_a_clip_buffer(tiny_program: Any) -> None:
     for i in range(frames + 2):
         buffer.push(frame(i))
     engine = _native.Engine(str(tiny_program.path))
-    for ours, again in zip(
-        engine.run(buffer.clip()), engine.run(buffer.clip().copy()), strict=True
-    ):
+    for ours, again in zip(engine(buffer.clip()), engine(buffer.clip().copy()), strict=True):
         np.testing.assert_array_equal(ours, again)
 
 
@@ -201,7 +199,7 @@ def test_engine_runs_the_view_of_a_clip_buffer(tiny_program: Any) -> None:
 def test_wrong_clip_is_refused_with_the_shape_expected(tiny_program: Any, change: Any) -> None:
     engine = _native.Engine(str(tiny_program.path))
     with pytest.raises(ConfigError, match=r"expected a clip: a float32 array of \(1, 4, 3, 32, 32"):
-        engine.run(change(tiny_program.clip))
+        engine(change(tiny_program.clip))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.5, 0.999])
@@ -239,13 +237,13 @@ def test_silly_number_of_threads_is_refused(tiny_program: Any, num_threads: int)
 
 def test_number_of_threads_can_be_set_under_a_loaded_engine(tiny_program: Any) -> None:
     first = _native.Engine(str(tiny_program.path))
-    before, expected = first.num_threads, first.run(tiny_program.clip)
+    before, expected = first.num_threads, first(tiny_program.clip)
     try:
         for count in (1, 3, 2):
             engine = _native.Engine(str(tiny_program.path), count)
             assert engine.num_threads == first.num_threads == count
             for one in (first, engine):
-                for output, wanted in zip(one.run(tiny_program.clip), expected, strict=True):
+                for output, wanted in zip(one(tiny_program.clip), expected, strict=True):
                     np.testing.assert_allclose(output, wanted, atol=1e-6)
     finally:
         _native.Engine(str(tiny_program.path), before)
@@ -284,10 +282,10 @@ def run_together(*work: Any, times: int = 40) -> list[BaseException]:
 def test_engines_may_run_together_while_the_pool_changes(tiny_program: Any) -> None:
     path, clip = str(tiny_program.path), tiny_program.clip
     shared, other = _native.Engine(path), _native.Engine(path)
-    before, expected = shared.num_threads, shared.run(clip)
+    before, expected = shared.num_threads, shared(clip)
 
     def check(engine: _native.Engine) -> None:
-        for output, wanted in zip(engine.run(clip), expected, strict=True):
+        for output, wanted in zip(engine(clip), expected, strict=True):
             np.testing.assert_allclose(output, wanted, atol=1e-6)
 
     counts = iter(range(10**6))
@@ -371,7 +369,7 @@ import executorch.kernels.quantized
 from runtime import _native
 record = np.load(sys.argv[2])
 clip = record["clip"]
-ours = _native.Engine(sys.argv[1]).run(clip)
+ours = _native.Engine(sys.argv[1])(clip)
 theirs = Runtime.get().load_program(sys.argv[1]).load_method("forward").execute(
     [torch.from_numpy(clip.copy())])
 assert all(np.allclose(a, b.numpy(), atol=1e-6) for a, b in zip(ours, theirs))

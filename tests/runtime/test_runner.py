@@ -90,7 +90,7 @@ def test_a_result_is_what_the_reference_path_gives(
             for i in range(result.frame - 6, result.frame + 1, 2)
         ]
         clip = np.stack([preprocess_reference(f, config) for f in frames])[None]
-        expected = decode(*runner.engine.run(clip), conf=0.0, size_wh=SIZE)
+        expected = decode(*runner.engine(clip).of(0), conf=0.0, size_wh=SIZE)
         for name in ("xyxy", "actor", "actions", "token"):
             np.testing.assert_array_equal(
                 getattr(result.detections, name), getattr(expected, name), err_msg=name
@@ -334,9 +334,9 @@ class SlowEngine:
         self.artifact = engine.artifact
         self.clips: list[np.ndarray] = []
 
-    def run(self, clip: np.ndarray, first: int) -> Any:
+    def __call__(self, clips: np.ndarray, first: int) -> Any:
         time.sleep(self._seconds)
-        return self._engine.run(clip, first)
+        return self._engine(clips, first)
 
 
 def test_a_slow_engine_drops_clips_and_does_not_lag(runner: ClipRunner) -> None:

@@ -61,7 +61,7 @@ def test_stem_runs_for_new_steps_only(
         if not buffer.full or (index + 1 - FRAMES) % max(1, stride):
             continue
         before = engine.stem_runs
-        assert_equal(engine.run(buffer.clip(), buffer.first), whole.run(buffer.clip()))
+        assert_equal(engine(buffer.clip(), buffer.first), whole(buffer.clip()))
         runs.append(engine.stem_runs - before)
     if not shares:
         assert set(runs) == {0}
@@ -74,7 +74,7 @@ def test_stem_runs_for_new_steps_only(
 def test_clip_without_a_number_is_computed_whole(tiny_program: Any) -> None:
     engine = _native.Engine(str(tiny_program.path), stride=2)
     for _ in range(3):
-        assert_equal(engine.run(tiny_program.clip), tiny_program.outputs)
+        assert_equal(engine(tiny_program.clip), tiny_program.outputs)
     assert engine.stem_runs == 3 * FRAMES // 2
 
 
@@ -84,7 +84,7 @@ def test_nothing_is_shared_across_a_flush(tiny_program: Any, buffer: Any) -> Non
     for seed in range(3):
         for picture in pictures(FRAMES, seed):
             buffer.push(picture)
-        assert_equal(engine.run(buffer.clip(), buffer.first), whole.run(buffer.clip()))
+        assert_equal(engine(buffer.clip(), buffer.first), whole(buffer.clip()))
         buffer.flush()
     assert engine.stem_runs == 3 * FRAMES // 2
 
@@ -96,7 +96,7 @@ def test_nothing_is_shared_between_buffers(tiny_program: Any) -> None:
         buffer = new_buffer()
         for picture in pictures(FRAMES, seed):
             buffer.push(picture)
-        assert_equal(engine.run(buffer.clip(), buffer.first), whole.run(buffer.clip()))
+        assert_equal(engine(buffer.clip(), buffer.first), whole(buffer.clip()))
 
 
 def test_repeated_samples_are_samples(tiny_program: Any, buffer: Any) -> None:
@@ -108,7 +108,7 @@ def test_repeated_samples_are_samples(tiny_program: Any, buffer: Any) -> None:
         else:
             buffer.push(picture)
         if buffer.full:
-            assert_equal(engine.run(buffer.clip(), buffer.first), whole.run(buffer.clip()))
+            assert_equal(engine(buffer.clip(), buffer.first), whole(buffer.clip()))
 
 
 def test_serial_numbers_go_on_after_a_flush(buffer: Any) -> None:
@@ -126,10 +126,10 @@ def test_steps_survive_another_number_of_threads(tiny_program: Any, buffer: Any)
     before = engine.num_threads
     for picture in pictures(FRAMES):
         buffer.push(picture)
-    first = engine.run(buffer.clip(), buffer.first)
+    first = engine(buffer.clip(), buffer.first)
     try:
         _native.Engine(str(tiny_program.path), 1)
-        assert_equal(engine.run(buffer.clip(), buffer.first), first)
+        assert_equal(engine(buffer.clip(), buffer.first), first)
     finally:
         _native.Engine(str(tiny_program.path), before)
     assert engine.stem_runs == FRAMES // 2
@@ -138,7 +138,7 @@ def test_steps_survive_another_number_of_threads(tiny_program: Any, buffer: Any)
 def test_program_without_the_methods_runs_whole(whole_program: Any) -> None:
     engine = _native.Engine(str(whole_program.path), stride=2)
     assert not engine.shares_steps
-    assert_equal(engine.run(whole_program.clip, 0), whole_program.outputs)
+    assert_equal(engine(whole_program.clip, 0), whole_program.outputs)
 
 
 def test_silly_stride_is_refused(tiny_program: Any) -> None:

@@ -17,11 +17,11 @@ from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
 from edge.evaluation.file_reports import evaluate_files
 from edge.evaluation.options import FileOptions, ModelChoice, ReportOptions, ValOptions
-from edge.evaluation.predictors import Outputs, Predictor
+from edge.evaluation.predictors import Predictor
 from edge.evaluation.tube_json import read_found_tubes, write_tubes
 from edge.evaluation.validate import ValReport, validate
 from runtime.errors import CaptureError
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 NAMES = ("walk", "wave")
 SIZE_WH = (200, 100)

@@ -18,12 +18,12 @@ from edge.data.subset import EvenSubset
 from edge.evaluation import decode_errors
 from edge.evaluation import validate as validate_module
 from edge.evaluation.options import ModelChoice, ValOptions
-from edge.evaluation.predictors import Outputs, Predictor
+from edge.evaluation.predictors import Predictor
 from edge.evaluation.validate import ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 SHAPE = ClipSpec(num_frames=4, height=32, width=32, sampling_rate=2, fps=20.0)
 FPS, GOOD, TORN = 20.0, 40, 160

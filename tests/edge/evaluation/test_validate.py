@@ -18,13 +18,13 @@ from edge.evaluation import reports, workers
 from edge.evaluation import validate as validate_module
 from edge.evaluation.ava import evaluate_ava
 from edge.evaluation.options import ModelChoice, ValOptions
-from edge.evaluation.predictors import Outputs, Predictor, open_predictor
+from edge.evaluation.predictors import Predictor, open_predictor
 from edge.evaluation.validate import ValReport, validate
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, ConfigError, EdgeError
 from runtime.preprocess import normalize
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 NAMES = ("walk", "wave", "fall")
 SHAPE = ClipSpec(num_frames=4, height=32, width=48, sampling_rate=4, fps=30.0)
@@ -318,7 +318,7 @@ def test_a_bundle_answers_by_its_shipped_engine() -> None:
         spec, engine = bundle.spec, load_engine(bundle, num_threads=1)
     size = (spec.clip.num_frames, spec.clip.height, spec.clip.width, 3)
     clip = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-    expected = engine.run(normalize(clip, spec.clip))
+    expected = engine(normalize(clip, spec.clip)).of(0)
     program = next(DEFAULT_BUNDLE.glob("*.pte"))
     for model in (DEFAULT_BUNDLE, program):
         found = open_predictor(ModelChoice(model=str(model), num_threads=1))

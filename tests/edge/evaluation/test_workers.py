@@ -17,10 +17,10 @@ from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
 from edge.evaluation.options import ModelChoice, ValOptions
 from edge.evaluation.outputs import PART_CLIPS, STATE_FILE, parts_of
-from edge.evaluation.predictors import Outputs, Predictor
+from edge.evaluation.predictors import Predictor
 from edge.evaluation.validate import compute_share, validate
 from runtime.errors import CaptureError, ConfigError
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Outputs
 
 CLIPS = 75  # five parts, the last one shorter
 SHAPE = ClipSpec(num_frames=2, height=4, width=4, sampling_rate=1, fps=10.0)
