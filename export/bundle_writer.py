@@ -158,7 +158,7 @@ def program_facts(checkpoint: Checkpoint, name: str, artifact: Artifact) -> dict
     far as it is known before the file is written; the rest are the facts that a runner of
     somebody else's would ask for.
     """
-    spec = asdict(_spec(checkpoint, name, [artifact], ""))
+    spec = _spec(checkpoint, name, [artifact], "").to_dict()
     for gone in ("golden", "not_made", "artifacts"):
         del spec[gone]
     kept = ("file", "target", "precision", "conf", "action_thresholds")
