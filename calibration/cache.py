@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 from calibration.clips import CalibrationClips, ClipSource
 from edge.data.registry import names_data_set
 from runtime.errors import CalibrationError
+from runtime.outputs import atomic_file
 from runtime.types import ClipSpec
 
 FORMAT = "bmvit-edge-calibration"
@@ -88,17 +87,10 @@ def save_clips(
         "ranges": ranges or [],
     }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez_compressed(
-                    stream, frames_rgb=clips.frames_rgb, meta=np.array(json.dumps(meta))
-                )
-            Path(part).chmod(0o644)  # mkstemp makes it private; this is an ordinary file
-            Path(part).replace(path)
-        finally:
-            Path(part).unlink(missing_ok=True)
+        with atomic_file(path) as part, part.open("wb") as stream:
+            np.savez_compressed(
+                stream, frames_rgb=clips.frames_rgb, meta=np.array(json.dumps(meta))
+            )
     except OSError as error:
         raise CalibrationError(
             f"cannot write calibration clips to {path}: {error.strerror or error}"

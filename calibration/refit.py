@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from runtime.bundle import Bundle, pack_bundle
 from runtime.bundle_spec import BUNDLE_FILE, Artifact, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, BackendUnavailableError
+from runtime.outputs import write_atomically
 from runtime.types import ClipSpec
 
 
@@ -117,15 +117,9 @@ def _with(artifact: Artifact, fitted: dict[str, FittedThreshold]) -> Artifact:
 def _write(bundle: Bundle, spec: BundleSpec) -> None:
     """Replace `bundle.json` of the folder, or the zip with a new one."""
     target = bundle.folder / BUNDLE_FILE
-    part = target.with_name(target.name + ".part")
     try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(spec.to_json())
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
+        write_atomically(target, spec.to_json())
         if bundle.path != bundle.folder:
             pack_bundle(bundle.folder, bundle.path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ArtifactError(f"cannot write {bundle.path}: {error.strerror or error}") from error

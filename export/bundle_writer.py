@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from runtime.bundle_spec import (
     GoldenClip,
 )
 from runtime.errors import ConfigError, ExportError
+from runtime.outputs import write_atomically
 from runtime.types import Outputs
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _fill(
     not_made: dict[str, str],
 ) -> None:
     for part in parts:
-        _write(folder / part.artifact.file, part.program)
+        write_atomically(folder / part.artifact.file, part.program)
     arrays: dict[str, npt.NDArray[np.generic]] = {"frames_rgb": golden_rgb}
     for part in parts:
         for output, value in zip(OUTPUTS, part.golden, strict=True):
@@ -148,7 +148,7 @@ def _fill(
     spec = replace(
         _spec(checkpoint, name, [part.artifact for part in parts], digest), not_made=not_made
     )
-    _write(folder / BUNDLE_FILE, spec.to_json().encode())
+    write_atomically(folder / BUNDLE_FILE, spec.to_json().encode())
 
 
 def program_facts(checkpoint: Checkpoint, name: str, artifact: Artifact) -> dict[str, object]:
@@ -194,10 +194,3 @@ def _spec(
         artifacts=tuple(artifacts),
         golden=GoldenClip(file=GOLDEN_FILE, sha256=golden_sha256),
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())

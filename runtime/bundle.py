@@ -27,6 +27,7 @@ from runtime.bundle_spec import (
 )
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 from runtime.model_files import what_is
+from runtime.outputs import atomic_file
 
 # A bundle holds compact models; a zip that claims more than this is hostile or a mistake.
 MAX_UNPACKED_BYTES = 4 << 30
@@ -146,15 +147,13 @@ def file_sha256(path: Path) -> str:
 
 
 def pack_bundle(folder: Path, zip_path: Path) -> None:
-    """Write a bundle folder as a zip, to a temporary name first."""
-    part = zip_path.with_name(zip_path.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", compression=zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(folder.iterdir()):
-                archive.write(path, path.name)
-        part.replace(zip_path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write a bundle folder as a zip, whole or not at all."""
+    with (
+        atomic_file(zip_path) as part,
+        zipfile.ZipFile(part, "w", compression=zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
 
 
 def _read_spec(folder: Path, shown: Path) -> BundleSpec:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -43,23 +44,33 @@ def why_in_the_way(path: Path, inputs: Iterable[Path]) -> str | None:
     return None
 
 
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give the name of a new file beside `path`, which takes its place when the block ends.
+
+    The new file has the suffix of `path`, and no other process has its name. After an error it is
+    removed, and `path` is as it was. The folder is made where it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o644)  # mkstemp makes it private; these are ordinary files
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
-    """Write a file whole or not at all, an older one there being replaced; make its folder.
+    """Write a file whole or not at all; see `atomic_file`.
 
     Args:
         path: The file.
         content: Its bytes; a text is written in UTF-8.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private; these are ordinary files
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)

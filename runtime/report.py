@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from runtime.outputs import write_atomically
+
 PACKAGES = (
     "bmvit-edge", "numpy", "opencv-python", "torch", "executorch", "torchao",
     "onnx", "onnxruntime", "openvino", "nncf",
@@ -61,8 +63,8 @@ def write_report(
     lines = [f"# {title}", "", *markdown_table(table), "", *notes]
     lines += [f"Command: `{command}`", "", "Machine: " + _facts_line(facts)]
     text = "\n".join(lines) + "\n"
-    _write(folder / f"{name}.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    _write(folder / f"{name}.md", text)
+    write_atomically(folder / f"{name}.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(folder / f"{name}.md", text)
     return text
 
 
@@ -86,9 +88,3 @@ def _processor() -> str:
         return platform.processor() or "unknown"
     name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
     return name.group(1) if name else platform.machine()
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

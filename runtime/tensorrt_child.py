@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from runtime.engine import golden_errors
 from runtime.engines.tensorrt import Machine, TensorRTProgram, last_error, missing, tensorrt_log
 from runtime.errors import ArtifactError, BackendUnavailableError, ConfigError
 from runtime.options import guarded
+from runtime.outputs import write_atomically
 from runtime.preprocess import normalize
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ def build(
             f"TensorRT built nothing from {Path(onnx).name}: {last_error()}; if memory is short, "
             "lower --workspace or close other programs"
         )
-    _write(Path(engine), bytes(plan))
+    write_atomically(Path(engine), bytes(plan))
     timings = config.get_timing_cache()
     if cache is not None and timings is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        _write(cache, bytes(timings.serialize()))
+        write_atomically(cache, bytes(timings.serialize()))
     return {}
 
 
@@ -133,15 +133,6 @@ def measure(
 
 
 WORK: dict[str, Callable[..., dict[str, Any]]] = {"build": build, "measure": measure}
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

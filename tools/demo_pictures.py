@@ -30,6 +30,7 @@ import numpy as np  # noqa: E402
 from runtime.bundle import DEFAULT_BUNDLE  # noqa: E402
 from runtime.errors import CaptureError, ConfigError, SinkError  # noqa: E402
 from runtime.options import EXIT_OK, OptionParser, guarded, option  # noqa: E402
+from runtime.outputs import write_atomically  # noqa: E402
 from runtime.results import KeyframeResult  # noqa: E402
 from runtime.runner import ClipRunner  # noqa: E402
 from runtime.sinks import draw  # noqa: E402
@@ -142,11 +143,8 @@ def write(path: Path, image: Image) -> None:
     suffix = path.suffix.lower()
     flags = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     _, content = cv2.imencode(suffix, image, flags)
-    part = path.with_name(f"{path.stem}.part{suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.tobytes())
-        part.replace(path)
+        write_atomically(path, content.tobytes())
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 

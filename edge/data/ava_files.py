@@ -22,6 +22,7 @@ import numpy as np
 
 from edge.data.annotations import F64, BoxTable
 from runtime.errors import ConfigError
+from runtime.outputs import atomic_file, write_atomically
 
 Keyframe = tuple[str, int]
 
@@ -110,16 +111,14 @@ def write_rows(path: Path, keyframes: Sequence[Keyframe], boxes: BoxTable) -> No
 
     Numbers have as many digits as it takes to read the same float32 back.
     """
-    part = path.with_name(path.name + ".part")
     columns = [boxes.frame.tolist(), boxes.xyxy.tolist(), boxes.label.tolist()]
     columns.append(itertools.repeat(None) if boxes.score is None else boxes.score.tolist())
-    with part.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         for frame, xyxy, label, score in zip(*columns, strict=False):
             video, timestamp = keyframes[frame]
             row = [video, f"{timestamp:04d}", *(f"{value:.9g}" for value in xyxy), label]
             writer.writerow(row if score is None else [*row, f"{score:.9g}"])
-    part.replace(path)
 
 
 def write_label_map(path: Path, names: Sequence[str], labels: Sequence[int] | None = None) -> None:
@@ -129,9 +128,7 @@ def write_label_map(path: Path, names: Sequence[str], labels: Sequence[int] | No
     items = [
         f'item {{\n  name: "{name}"\n  id: {i}\n}}\n' for i, name in zip(ids, plain, strict=True)
     ]
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(items), encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, "".join(items))
 
 
 def _read(path: Path, *, scores: bool) -> AvaRows:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 import runtime.sources.quiet  # noqa: F401  (FFmpeg would name each encoder that is not here)
 from runtime.errors import SinkError
+from runtime.outputs import atomic_file
 
 
 def write_mp4(
@@ -27,20 +28,15 @@ def write_mp4(
     Raises:
         SinkError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
-    if not writer.isOpened():
-        raise SinkError(f"{path} cannot be written as mp4; check the folder and OpenCV's FFmpeg")
     count = 0
-    try:
-        for frame in frames_bgr:
-            writer.write(frame)
-            count += 1
-    except BaseException:
-        writer.release()
-        part.unlink(missing_ok=True)
-        raise
-    writer.release()
-    part.replace(path)
+    with atomic_file(path) as part:
+        writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
+        if not writer.isOpened():
+            raise SinkError(f"{path} cannot be written as mp4; check its name and OpenCV's FFmpeg")
+        try:
+            for frame in frames_bgr:
+                writer.write(frame)
+                count += 1
+        finally:
+            writer.release()
     return count

@@ -26,12 +26,13 @@ from edge.evaluation.linking import Place, link_boxes
 from edge.evaluation.options import FileOptions, ReportOptions
 from edge.evaluation.plots import check_matplotlib, plot_classes
 from edge.evaluation.protocols import KEYFRAMES, PROTOCOLS, TUBES
-from edge.evaluation.reports import figure, write_csv, write_text
+from edge.evaluation.reports import figure, write_csv
 from edge.evaluation.tube_json import is_tube_file, write_tubes
 from edge.evaluation.tube_results import TubeResults, frames_by_protocol, one_class, tube_results
 from edge.evaluation.tube_truth import is_truth_file, read_found, read_truth
 from edge.evaluation.video import FoundTube
 from runtime.errors import ConfigError
+from runtime.outputs import write_atomically
 from runtime.report import markdown_table
 
 FILES = ("metrics.json", "per_class.csv", "precision_recall.png", "tubes.json.gz")
@@ -204,7 +205,7 @@ def _write(
             what=f"frame-mAP@{options.min_overlap:g}",
         )  # fmt: skip
         files.append("precision_recall.png")
-    write_text(out / "metrics.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(out / "metrics.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     text = [*text, f"wrote {', '.join(files)} to {out}"]
     return FileReport(content=content, per_class=rows, text=text, files=tuple(files))
 

@@ -22,6 +22,7 @@ from edge.data.samples import ClipDataset
 from edge.evaluation.decode_errors import ReadClip, read_clip
 from edge.evaluation.predictors import Predictor, fingerprint
 from runtime.errors import ArtifactError, ConfigError
+from runtime.outputs import atomic_file
 from runtime.types import Outputs
 
 F32 = npt.NDArray[np.float32]
@@ -212,14 +213,8 @@ def write_part(
         "pred_actor": actor,
         "pred_actions": actions,
     }
-    path = _part_file(folder, part)
-    unfinished = _unfinished(path)
-    try:
-        with unfinished.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_file(_part_file(folder, part)) as unfinished, unfinished.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:

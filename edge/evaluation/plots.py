@@ -13,6 +13,7 @@ from edge.evaluation.boxes import I64
 from edge.evaluation.clip_metrics import AtThreshold
 from edge.evaluation.frames import FrameMetrics
 from runtime.errors import BackendUnavailableError
+from runtime.outputs import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,6 +171,5 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png")
-    part.replace(path)
+    with atomic_file(path) as part:
+        figure.savefig(part, format="png")

@@ -20,6 +20,7 @@ from edge.evaluation.frames import evaluate_frames
 from edge.evaluation.outputs import ClipOutputs
 from edge.evaluation.sheet import Tile, write_sheet
 from runtime.decode import Detections
+from runtime.outputs import atomic_file
 
 # Rows a keyframe in detections.csv: the AVA challenge's own tool reads no more than the best 50.
 CSV_ROWS_PER_CLIP = 50
@@ -174,14 +175,5 @@ def _part(part: int, whole: int) -> str:
 
 def write_csv(path: Path, rows: Sequence[Sequence[str]]) -> None:
     """Write rows, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
-    part.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

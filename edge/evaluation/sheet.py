@@ -18,6 +18,7 @@ from edge.data.samples import ClipSample
 from edge.evaluation.boxes import Bools
 from edge.evaluation.clip_metrics import KeptToken, Kind
 from runtime.errors import SinkError
+from runtime.outputs import write_atomically
 from runtime.sinks.draw import FONT, Colour, plain
 
 Image = npt.NDArray[np.uint8]
@@ -75,9 +76,7 @@ def write_sheet(
     done, data = cv2.imencode(path.suffix, sheet)
     if not done:
         raise SinkError(f"a sheet of {sheet.shape[1]}x{sheet.shape[0]} pixels cannot be encoded")
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data.tobytes())
-    part.replace(path)
+    write_atomically(path, data.tobytes())
 
 
 def _tile(tile: Tile, class_names: Sequence[str]) -> Image:

@@ -33,6 +33,7 @@ import numpy.typing as npt
 from edge.data.annotations import Tube
 from edge.evaluation.video import FoundTube
 from runtime.errors import ConfigError
+from runtime.outputs import write_atomically
 
 F32 = npt.NDArray[np.float32]
 
@@ -107,10 +108,8 @@ def write_tubes(path: str | Path, class_names: Sequence[str], tubes: Sequence[Tu
     path = Path(path)
     content = {"class_names": list(class_names), "tubes": [_plain(t, class_names) for t in tubes]}
     text = json.dumps(content, ensure_ascii=False).replace('{"video"', '\n{"video"') + "\n"
-    part = path.with_name(path.name + ".part")
     data = text.encode("utf-8")
-    part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    part.replace(path)
+    write_atomically(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def _plain(tube: Tube, class_names: Sequence[str]) -> dict[str, Any]:

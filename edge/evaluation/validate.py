@@ -29,13 +29,13 @@ from edge.evaluation.reports import (
     per_class,
     write_ava,
     write_csv,
-    write_text,
     write_worst,
 )
 from edge.evaluation.tube_json import write_tubes
 from edge.evaluation.video_scores import VideoScores, lines_of_videos, table_of
 from edge.evaluation.workers import compute_outputs
 from runtime.decode import Detections
+from runtime.outputs import write_atomically
 from runtime.report import host_facts, markdown_table
 from runtime.types import ClipSpec
 
@@ -307,7 +307,7 @@ def _write(
     if count and write_worst(out / WORST, dataset, clips, metrics, conf, count):
         files.append(WORST)
     # Last: where it lies, everything else does.
-    write_text(out / "metrics.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(out / "metrics.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return ValReport(
         content=content, per_class=rows, out=out, files=tuple(files), protocols=protocols
     )

@@ -12,6 +12,7 @@ from edge.explain.clips import clips_of
 from edge.explain.model import ExplainableModel
 from edge.explain.picture import Heading, draw_explanation
 from runtime.errors import CaptureError, ConfigError, SinkError
+from runtime.outputs import write_atomically
 from runtime.sources import Image, parse_uri
 
 Progress = Callable[[str, int, int], None]
@@ -103,6 +104,4 @@ def _write(path: Path, image: Image) -> None:
     done, data = cv2.imencode(".png", image)
     if not done:
         raise SinkError(f"a picture of {image.shape[1]}x{image.shape[0]} px cannot be encoded")
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data.tobytes())
-    part.replace(path)
+    write_atomically(path, data.tobytes())

@@ -37,6 +37,6 @@ def test_a_seed_gives_the_same_frame_and_time_moves_it() -> None:
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "demo.part.mp4").mkdir()
     with pytest.raises(SinkError, match="cannot be written as mp4"):
-        write_demo_clip(tmp_path / "demo.mp4", seconds=0.1)
+        write_demo_clip(tmp_path / "demo.txt", seconds=0.1)
+    assert not list(tmp_path.iterdir())

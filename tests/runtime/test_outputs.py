@@ -9,7 +9,7 @@ import pytest
 
 from runtime.cli.run import main
 from runtime.errors import ConfigError
-from runtime.outputs import why_in_the_way, why_no_output, write_atomically
+from runtime.outputs import atomic_file, why_in_the_way, why_no_output, write_atomically
 from runtime.sinks import JsonLinesSink
 
 
@@ -95,3 +95,16 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         write_atomically(path, "\ud800")
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["file.txt"]
+
+
+def _fail_midway(path: Path) -> None:
+    with atomic_file(path) as part:
+        assert (part.parent, part.suffix) == (path.parent, ".png")
+        part.write_bytes(b"half")
+        raise ZeroDivisionError
+
+
+def test_a_file_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        _fail_midway(tmp_path / "picture.png")
+    assert not list(tmp_path.iterdir())
