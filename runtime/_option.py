@@ -121,9 +121,15 @@ def _range(least: float | None, most: float | None, above: float | None) -> str:
 class CommonOptions:
     """Flags that verbs have in common."""
 
-    quiet: bool = option(False, "no progress bar")
     verbose: bool = option(False, "show tracebacks")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongJobOptions(CommonOptions):
+    """The same of verbs that show their progress."""
+
+    quiet: bool = option(False, "no progress bar")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TypeVar
 
 from runtime._option import (
     CommonOptions,
+    LongJobOptions,
     check_options,
     current_names,
     defaults_of,
@@ -38,7 +39,8 @@ from runtime._option import (
 from runtime.errors import ConfigError, EdgeError
 
 __all__ = [
-    "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "CommonOptions", "OptionParser",
+    "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "CommonOptions",
+    "LongJobOptions", "OptionParser",
     "add_flags", "check_options", "config_flags", "current_names", "defaults_of", "did_you_mean",
     "flag_of", "flags_from", "from_flat", "guarded", "option", "parse_share", "section", "to_flat",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,6 +14,9 @@ from runtime.errors import ConfigError
 
 Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+
+Progress = Callable[[str, int, int], None]
+"""Told of a long job: the step in words, how much of it is done, how much there is."""
 
 MAX_SIZE = 4096
 """Largest height or width of a network's input, pixels."""

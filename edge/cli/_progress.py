@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-Progress = Callable[[str, int, int], None]
+from runtime.types import Progress
 
 LINE_EVERY_S = 30.0
 """A step that lasts says so this often in a log."""
@@ -19,7 +19,13 @@ TICK_S = 1.0
 
 
 @contextmanager
-def progress_bar(*, quiet: bool, lines: bool = False) -> Iterator[Progress | None]:
+def progress_bar(
+    *,
+    quiet: bool,
+    lines: bool = False,
+    line_every_s: float = LINE_EVERY_S,
+    tick_s: float = TICK_S,
+) -> Iterator[Progress | None]:
     """Give a callback `(step, done, total)` that moves a bar; None where nobody watches.
 
     The bar's clock moves on by itself: one step may be a minute inside another's code.
@@ -27,14 +33,16 @@ def progress_bar(*, quiet: bool, lines: bool = False) -> Iterator[Progress | Non
     Args:
         quiet: Show nothing.
         lines: Where stderr is no terminal, write a line for each step instead of nothing.
+        line_every_s: How often a step that lasts is said in such lines, seconds.
+        tick_s: How often the clock of a step is looked at, seconds.
     """
     terminal = sys.stderr.isatty()
     if quiet or not (terminal or lines):
         yield None
         return
     if not terminal:
-        steps = StepLines(sys.stderr, every_s=LINE_EVERY_S)
-        with _repeated(steps.tick):
+        steps = StepLines(sys.stderr, every_s=line_every_s)
+        with _repeated(steps.tick, tick_s):
             yield steps
         return
     from tqdm import tqdm
@@ -49,7 +57,7 @@ def progress_bar(*, quiet: bool, lines: bool = False) -> Iterator[Progress | Non
         bar.refresh()
 
     try:
-        with _repeated(bar.refresh):
+        with _repeated(bar.refresh, tick_s):
             yield move
     finally:
         bar.close()
@@ -99,12 +107,12 @@ class StepLines:
 
 
 @contextmanager
-def _repeated(call: Callable[[], object]) -> Iterator[None]:
+def _repeated(call: Callable[[], object], every_s: float) -> Iterator[None]:
     """Call a function again and again, in a thread, for as long as the body runs."""
     ended = threading.Event()
 
     def loop() -> None:
-        while not ended.wait(TICK_S):
+        while not ended.wait(every_s):
             call()
 
     thread = threading.Thread(target=loop, name="progress", daemon=True)

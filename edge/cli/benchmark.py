@@ -12,9 +12,9 @@ from pathlib import Path
 
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.bundle_spec import Artifact
-from runtime.errors import BackendUnavailableError, ConfigError
+from runtime.errors import BackendUnavailableError
 from runtime.measure import ColdStart, Latency, measure_cold_start, measure_latency
-from runtime.options import OptionParser, option
+from runtime.options import CommonOptions, OptionParser, check_options, option, section
 from runtime.report import write_report
 
 
@@ -26,18 +26,14 @@ class BenchmarkOptions:
     artifact: str | None = option(None, "only this artifact; else every one that runs here")
     source: str | None = option(None, "video for the cold start; else a drawn clip")
     num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
-    warmup: int = option(20, "runs before the first that counts")
-    runs: int = option(100, "runs that count")
-    cold_starts: int = option(5, "fresh processes for the cold start")
+    warmup: int = option(20, "runs before the first that counts", least=1)
+    runs: int = option(100, "runs that count", least=1)
+    cold_starts: int = option(5, "fresh processes for the cold start", least=1)
     out: str = option("runs/benchmark", "folder for benchmark.json and benchmark.md")
-    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
-    verbose: bool = option(False, "show tracebacks")
+    common: CommonOptions = section(CommonOptions)
 
     def __post_init__(self) -> None:
-        for name in ("warmup", "runs", "cold_starts"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} is {getattr(self, name)}, expected 1 or more")
+        check_options(self)
 
 
 # Flags that ask for more than the bundle alone: they need the source tree and its `[bench]` extra.

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.errors import ConfigError
-from runtime.options import OptionParser, option
+from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,37 +20,24 @@ class ExplainFlags:
     source: str = option(dataclasses.MISSING, "a video file, a folder of images, a camera or a "
                                               "stream")  # fmt: skip
     out: str = option("runs/explain", "folder for the pictures", metavar="DIR")
-    max_keyframes: int = option(8, "how many pictures at most")
+    max_keyframes: int = option(8, "how many pictures at most", least=1)
     stride: int | None = option(None, "frames from one keyframe to the next, at the model's fps; "
-                                      "else a whole clip", aliases=("--vid-stride",))  # fmt: skip
-    start: float = option(0.0, "seconds from which on keyframes are drawn")
+                                      "else a whole clip", aliases=("--vid-stride",), above=0,
+                                most=1e6)  # fmt: skip
+    start: float = option(0.0, "seconds from which on keyframes are drawn", least=0)
     conf: float | None = option(None, "threshold on p(actor), 0..1; else the artifact's own, or "
-                                      "0.5 for a checkpoint")  # fmt: skip
+                                      "0.5 for a checkpoint", least=0, most=1)  # fmt: skip
     artifact: str | None = option(None, "which program of a bundle, in place of its checkpoint")
     device: str = option("cpu", "device of torch for a checkpoint, such as cuda:0")
-    num_threads: int = option(0, "threads of the engine or of torch; 0 = their choice")
-    fps: float | None = option(None, "frames a second of a folder of images")
+    num_threads: int = option(0, "threads of the engine or of torch; 0 = their choice", least=0)
+    fps: float | None = option(None, "frames a second of a folder of images", above=0, most=1e6)
     overwrite: bool = option(False, "replace the pictures that are in --out")
-    quiet: bool = option(False, "no progress bar")
-    verbose: bool = option(False, "show tracebacks")
-    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
     iou: float | None = option(None, "", refused="there is no NMS and so no IoU threshold; use "
                                                  "--conf, the threshold on p(actor)")  # fmt: skip
+    common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:
-        for name in ("model", "source", "out"):
-            if not getattr(self, name):
-                raise ConfigError(f"--{name} is empty")
-        for name, least in (("max_keyframes", 1), ("num_threads", 0), ("start", 0.0)):
-            if not getattr(self, name) >= least:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} is {getattr(self, name)}, expected {least} or more")
-        for name in ("stride", "fps"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1e6:
-                raise ConfigError(f"--{name} is {value}, expected above 0")
-        if self.conf is not None and not 0.0 <= self.conf <= 1.0:
-            raise ConfigError(f"--conf is {self.conf}, expected a probability between 0 and 1")
+        check_options(self)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,20 +47,20 @@ def main(argv: Sequence[str]) -> int:
     from edge.explain.model import open_model
     from edge.explain.pictures import write_pictures
 
-    subject = open_model(
+    model = open_model(
         flags.model, artifact=flags.artifact, conf=flags.conf, device=flags.device,
         num_threads=flags.num_threads,
     )  # fmt: skip
-    with progress_bar(quiet=flags.quiet) as progress:
+    with progress_bar(quiet=flags.common.quiet) as progress:
         written = write_pictures(
-            subject, flags.source, Path(flags.out), limit=flags.max_keyframes, start=flags.start,
+            model, flags.source, Path(flags.out), limit=flags.max_keyframes, start=flags.start,
             stride=flags.stride, fps=flags.fps, overwrite=flags.overwrite, progress=progress,
         )  # fmt: skip
     for picture in written:
         print(f"{picture.path}: {picture.kept} of {picture.tokens} tokens kept, best p(actor) "
               f"{picture.best:.3f}")  # fmt: skip
-    if subject.no_attention_reason is not None:
-        print(f"note: {subject.no_attention_reason}")
-    if not subject.trained:
+    if model.no_attention_reason is not None:
+        print(f"note: {model.no_attention_reason}")
+    if not model.trained:
         print("note: the weights are untrained: these pictures mean nothing")
     return 0

@@ -14,7 +14,7 @@ from edge.training.config import AugmentOptions, ClipOptions, StartOptions, Trai
 from runtime.errors import ConfigError
 from runtime.options import (
     EXIT_OK,
-    CommonOptions,
+    LongJobOptions,
     OptionParser,
     check_options,
     option,
@@ -44,7 +44,7 @@ class FeatureFlags:
                                     "it", choices=("auto", "fp32", "bf16"))  # fmt: skip
     threads: int = option(1, "threads; 0 for one a core", least=0)
     seed: int = option(0, "of order and changes", least=0)
-    common: CommonOptions = section(CommonOptions)
+    common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import ConfigError
-from runtime.options import EXIT_OK, OptionParser, option
+from runtime.options import (
+    EXIT_OK,
+    CommonOptions,
+    OptionParser,
+    check_options,
+    option,
+    section,
+)
 from runtime.outputs import why_no_output
 
 
@@ -26,13 +33,10 @@ class PretrainedFlags:
                                                "Apache-2.0")  # fmt: skip
     out: str = option(dataclasses.MISSING, "file to write, float16", metavar="STEM.pt")
     overwrite: bool = option(False, "replace the file when it exists")
-    verbose: bool = option(False, "show tracebacks")
-    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+    common: CommonOptions = section(CommonOptions)
 
     def __post_init__(self) -> None:
-        for name in ("weights", "licence", "out"):
-            if not getattr(self, name).strip():
-                raise ConfigError(f"--{name} is empty")
+        check_options(self)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge.evaluation.options import NO_FILE, FileOptions, ModelChoice, ValOptions
 from runtime.errors import ConfigError
 from runtime.options import (
-    CommonOptions,
+    LongJobOptions,
     OptionParser,
     check_options,
     defaults_of,
@@ -47,7 +47,7 @@ class ValFlags:
         None, "", refused="a box counts from an overlap of 0.5, and there is no NMS to set; for "
                           "files of detections there is --min-overlap",
     )  # fmt: skip
-    common: CommonOptions = section(CommonOptions)
+    common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:
         check_options(self)

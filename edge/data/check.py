@@ -17,9 +17,8 @@ from edge.data.video_clips import VideoClips
 from runtime.errors import CaptureError, ConfigError
 from runtime.sources.images import read_image
 from runtime.sources.opencv import count_frames
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Progress
 
-Progress = Callable[[str, int, int], None]
 Look: TypeAlias = tuple[Path, Callable[[], str | None]]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")

@@ -19,12 +19,10 @@ from edge.evaluation.video_scores import VideoScores
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
-from runtime.types import ClipModel, ClipSpec, Outputs
+from runtime.types import ClipModel, ClipSpec, Outputs, Progress
 
 RunClips = Callable[[Sequence[ClipSample]], Sequence[Outputs]]
 """A model: the outputs of each of some clips, without a batch axis."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.decode_errors import content_of, lines_of
-from edge.evaluation.evaluator import Progress, class_order
+from edge.evaluation.evaluator import class_order
 from edge.evaluation.options import ModelChoice, ValOptions
 from edge.evaluation.outputs import ClipOutputs, prepare_folder, read_outputs, state_of
 from edge.evaluation.plots import check_matplotlib, plot_confusion, plot_precision_recall
@@ -37,7 +37,7 @@ from edge.evaluation.workers import compute_outputs
 from runtime.decode import Detections
 from runtime.outputs import write_atomically
 from runtime.report import host_facts, markdown_table
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Progress
 
 TABLES = ("metrics.json", "per_class.csv", "detections.csv", "ground_truth.csv", "classes.pbtxt")
 TUBE_FILE = "tubes.json.gz"

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from edge.data.samples import ClipDataset, ClipSample
 from edge.evaluation.decode_errors import DecodeErrors
-from edge.evaluation.evaluator import Progress, class_order, run_clips
+from edge.evaluation.evaluator import class_order, run_clips
 from edge.evaluation.options import ModelChoice
 from edge.evaluation.outputs import PART_CLIPS, missing_parts, part_size, parts_of, write_part
 from edge.evaluation.predictors import Predictor, open_predictor
 from runtime.errors import EdgeError
-from runtime.types import Outputs
+from runtime.types import Outputs, Progress
 
 
 def compute_outputs(

@@ -105,7 +105,7 @@ class ExplainableModel:
         actor[tokens.token] = tokens.actor
         return Explanation(
             frames=frames, keyframe=keyframe, tokens=tokens, conf=self.conf,
-            actor_map=actor.reshape(self._grid(len(tokens))), attention=attention,
+            actor_map=actor.reshape(self.grid_of(len(tokens))), attention=attention,
         )  # fmt: skip
 
     def _run_torch(self, rgb: npt.NDArray[np.uint8]) -> tuple[Outputs, LastAttention]:
@@ -122,7 +122,7 @@ class ExplainableModel:
         )
         return Outputs(boxes, actor, actions), attention
 
-    def _grid(self, tokens: int) -> tuple[int, int, int]:
+    def grid_of(self, tokens: int) -> tuple[int, int, int]:
         """Return slices of tokens, and the rows and columns of each."""
         for stride in STRIDES:
             rows, columns = self.shape.height // stride, self.shape.width // stride

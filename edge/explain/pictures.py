@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from edge.explain.picture import Heading, draw_explanation
 from runtime.errors import CaptureError, ConfigError, SinkError
 from runtime.outputs import write_atomically
 from runtime.sources import Image, parse_uri
-
-Progress = Callable[[str, int, int], None]
+from runtime.types import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,7 @@ from edge.labelling.store import (
 from edge.labelling.tracks import make_tracks
 from runtime.errors import CaptureError, ConfigError
 from runtime.outputs import write_atomically
-
-Progress = Callable[[str, int, int], None]
+from runtime.types import Progress
 
 VIDEO_LABELS, GROUPS = "video_labels.csv", "groups.csv"
 _WRITTEN = (*ANNOTATIONS, VIDEO_LABELS, GROUPS, "classes.txt", "fps.txt", PAGE, SUMMARY)

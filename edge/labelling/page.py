@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,7 @@ from edge.labelling.track import F64
 from edge.labelling.tracks import Track
 from runtime.errors import CaptureError
 from runtime.outputs import write_atomically
-from runtime.types import ClipSpec
-
-Progress = Callable[[str, int, int], None]
+from runtime.types import ClipSpec, Progress
 
 PAGE = "review.html"
 _SIDE, _FRAME_WIDTH, _QUALITY = 160, 340, 70

@@ -59,7 +59,7 @@ class PairSuppression(nn.Module):
         same = (overlap * _STEEPNESS - FIRST_OVERLAP * _STEEPNESS).clamp(0, 1)
         mine = actor.reshape(batch, tokens, 1)
         fall = same * torch.relu(_across(mine) - mine) * -self.strength
-        return actor + _least(fall).reshape(batch, tokens)
+        return actor + least_of(fall).reshape(batch, tokens)
 
 
 def _across(column: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def _across(column: Tensor) -> Tensor:
     return column.reshape(column.shape[0], 1, column.shape[1])
 
 
-def _least(table: Tensor) -> Tensor:
+def least_of(table: Tensor) -> Tensor:
     """Return the minimum over the last dimension, (B, N, 1): a delegate takes no reduction to it.
 
     The dimension is cut into as many equal parts as its smallest prime factor, and so on.

@@ -16,6 +16,7 @@ from edge.model.compact import CompactConfig
 from edge.model.heads import DetectionHeads
 from edge.model.selection import merge_slices, num_slices, select
 from edge.model.stem_mvit import StemMViTConfig
+from edge.training.taps import Tap
 from runtime.errors import ConfigError
 
 
@@ -36,18 +37,12 @@ class AuxiliaryHeads(nn.Module):
         self.heads = DetectionHeads(
             channels, model.config.num_classes, model.out_grid[1:], model.config.heads, slices
         )
-        self._kept: Tensor | None = None
         blocks = cast(nn.ModuleList, model.backbone.blocks)
-        blocks[block].register_forward_hook(self._keep)
-
-    def _keep(self, module: nn.Module, inputs: object, output: Tensor) -> None:
-        self._kept = output
+        self.tap = Tap(blocks[block], output=True)
 
     def forward(self, batch: int) -> dict[str, Tensor]:
         """Return the outputs for the clips that the model has just seen, named as the model's."""
-        assert self._kept is not None, "the model has not run"
-        features = torch.relu(self.norm(self._kept))  # (B*T', C, H', W')
-        self._kept = None
+        features = torch.relu(self.norm(self.tap.take()))  # (B*T', C, H', W')
         slices = list(features.view(batch, -1, *features.shape[1:]).unbind(1))
         where, what = select(slices, self._selection)
         return named_triplets(self.heads(merge_slices(where), merge_slices(what)), batch)

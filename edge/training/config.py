@@ -16,7 +16,7 @@ from typing import Any, Literal
 from edge.data.augment import AugmentConfig
 from edge.data.registry import is_drawn
 from runtime.errors import ConfigError
-from runtime.options import CommonOptions, check_options, from_flat, option, section, to_flat
+from runtime.options import LongJobOptions, check_options, from_flat, option, section, to_flat
 
 TRAINABLE = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch", "small")
 
@@ -364,7 +364,7 @@ class TrainOptions:
     validation: ValidationOptions = section(ValidationOptions)
     seed: int = option(0, "of weights, order of clips and dropped branches", least=0)
     run: RunOptions = section(RunOptions)
-    common: CommonOptions = section(CommonOptions)
+    common: LongJobOptions = section(LongJobOptions)
 
     @classmethod
     def of(cls, **flags: Any) -> TrainOptions:

@@ -15,8 +15,8 @@ from torch import Tensor
 from edge.model.bmvit import BMViT, BMViTConfig
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou
 from edge.training.config import DistillOptions
-from edge.training.learner import TokenTap
 from edge.training.matcher import HungarianMatcher, Matches
+from edge.training.taps import TokenTap
 from edge.training.targets import PackedTargets
 from runtime.errors import ConfigError
 

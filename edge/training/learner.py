@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-import torch
 from torch import Tensor, nn
 
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from edge.training.aux_heads import AuxiliaryHeads
 from edge.training.one_to_many import OneToManyHeads
+from edge.training.taps import TokenTap
 from runtime.errors import ConfigError
 
 
@@ -52,26 +52,6 @@ class NoWrapper:
         if not isinstance(trained, BMViT):
             raise ConfigError(f"only a BMViT is saved here, got {type(trained).__name__}")
         save_checkpoint(path, trained, class_names=class_names, trained=True, note=note)
-
-
-class TokenTap:
-    """Keeps the features that the heads of a model read, of its newest batch."""
-
-    def __init__(self, model: BMViT) -> None:
-        """Listen at the heads."""
-        self._kept: tuple[Tensor, Tensor] | None = None
-        self.channels = 2 * cast(int, model.backbone.out_channels)
-        model.heads.register_forward_pre_hook(self._keep)
-
-    def _keep(self, module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
-        self._kept = inputs
-
-    def take(self, batch: int) -> Tensor:
-        """Return (B, N, 2C), what box and actor read and what the actions read; then forget it."""
-        assert self._kept is not None, "the model has not run"
-        joined = torch.cat(self._kept, dim=1)  # (B*S, 2C, H, W)
-        self._kept = None
-        return joined.permute(0, 2, 3, 1).reshape(batch, -1, self.channels)
 
 
 class Learner(nn.Module):

@@ -19,6 +19,7 @@ from edge.model.bmvit import BMViT, named_triplets
 from edge.model.heads import DetectionHeads, HeadConfig, reference_logits
 from edge.model.selection import num_slices
 from edge.training.matcher import HungarianMatcher, Matches
+from edge.training.taps import Tap
 from edge.training.targets import PackedTargets
 
 MOST_TOKENS = 8
@@ -44,18 +45,11 @@ class OneToManyHeads(nn.Module):
         )
         # From --init these begin with what the model's own heads know.
         self.heads.load_state_dict(model.heads.state_dict())
-        self._kept: tuple[Tensor, Tensor] | None = None
-        model.heads.register_forward_pre_hook(self._keep)
-
-    def _keep(self, module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
-        self._kept = inputs
+        self.tap = Tap(model.heads)
 
     def forward(self, batch: int) -> dict[str, Tensor]:
         """Return the outputs for the clips that the model has just seen, named as the model's."""
-        assert self._kept is not None, "the model has not run"
-        maps = self.heads(*self._kept)
-        self._kept = None
-        return named_triplets(maps, batch)
+        return named_triplets(self.heads(*self.tap.take()), batch)
 
 
 class OneToManyMatcher:

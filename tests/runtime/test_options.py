@@ -11,7 +11,7 @@ import pytest
 
 from runtime.errors import ArtifactError, ConfigError
 from runtime.options import (
-    CommonOptions,
+    LongJobOptions,
     OptionParser,
     check_options,
     from_flat,
@@ -189,7 +189,7 @@ class Walk:
 
     place: str = option(dataclasses.MISSING, "where to")
     speed: Speed = section(Speed)
-    common: CommonOptions = section(CommonOptions)
+    common: LongJobOptions = section(LongJobOptions)
 
 
 def parse_walk(*argv: str) -> Walk:
@@ -198,7 +198,7 @@ def parse_walk(*argv: str) -> Walk:
 
 def test_options_of_sections_are_flags_beside_the_others() -> None:
     walk = parse_walk("--pace", "2", "--quiet")
-    assert walk == Walk(place="x", speed=Speed(pace=2.0), common=CommonOptions(quiet=True))
+    assert walk == Walk(place="x", speed=Speed(pace=2.0), common=LongJobOptions(quiet=True))
     flat = to_flat(walk)
     assert flat == {"place": "x", "pace": 2.0, "share": 0.5, "quiet": True, "verbose": False,
                     "config": None}  # fmt: skip

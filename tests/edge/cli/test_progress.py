@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from edge.cli import _progress
 from edge.cli._progress import StepLines, progress_bar
 
 
@@ -53,10 +52,8 @@ def test_stderr_that_is_no_terminal(
 
 def test_a_step_inside_foreign_code_goes_on_showing(monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
-    monkeypatch.setattr(_progress, "LINE_EVERY_S", 0.0)
     monkeypatch.setattr(sys, "stderr", log)
-    monkeypatch.setattr(_progress, "TICK_S", 0.01)
-    with progress_bar(quiet=False, lines=True) as progress:
+    with progress_bar(quiet=False, lines=True, line_every_s=0.0, tick_s=0.01) as progress:
         assert progress is not None
         progress("lowering x", 0, 1)
         monkeypatch.setattr(sys, "stderr", io.StringIO())  # as tools of delegates do

@@ -139,8 +139,8 @@ def test_what_is_no_attention_is_refused() -> None:
     with pytest.raises(ConfigError, match="no attention layer"):
         last_layer(torch.nn.Linear(1, 1))
     layer = last_layer(model)
-    forward = layer._attend
-    layer._attend = lambda q, k, v, groups: (torch.softmax(q, -1), forward(q, k, v, groups))[1]
+    forward = layer.attend
+    layer.attend = lambda q, k, v, groups: (torch.softmax(q, -1), forward(q, k, v, groups))[1]
     with pytest.raises(ConfigError, match="softmax 2 times"):
         run_with_attention(model, clip_of(model))
 
@@ -177,9 +177,9 @@ def test_of_all_tokens_of_a_bundle_their_number_tells_the_slices() -> None:
         name="x", class_names=NAMES, shape=shape, trained=True, conf=0.5, no_attention_reason=None,
         model=None, slices=None,
     )  # fmt: skip
-    assert [subject._grid(tokens) for tokens in (48, 96)] == [(2, 4, 6), (4, 4, 6)]
+    assert [subject.grid_of(tokens) for tokens in (48, 96)] == [(2, 4, 6), (4, 4, 6)]
     with pytest.raises(ConfigError, match="7 tokens in some slices"):
-        subject._grid(7)
+        subject.grid_of(7)
 
 
 @pytest.fixture(scope="module")

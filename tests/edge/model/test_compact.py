@@ -135,11 +135,11 @@ def test_drop_path_drops_whole_clips_in_training_only() -> None:
     assert block.drop_path == pytest.approx(0.9)
     ones = torch.ones(64 * 2, 3, 2, 2)
     block.train()
-    dropped = block._drop(ones, 64).view(64, -1)
+    dropped = block.drop(ones, 64).view(64, -1)
     assert set(dropped.unique().round(decimals=3).tolist()) == {0.0, 10.0}
     assert torch.equal(dropped.min(dim=1).values, dropped.max(dim=1).values)
     block.eval()
-    assert torch.equal(block._drop(ones, 64), ones)
+    assert torch.equal(block.drop(ones, 64), ones)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_drop_path_drops_a_clip_in_all_of_its_steps() -> None:
     model = replace(TINY, depths=(2, 1), drop_path=0.9).build().train()
     block = model.blocks[1]
     ones = torch.ones(6 * 4, 16, 4, 6)
-    dropped = block._drop(ones, 6).flatten(1).amax(1).view(6, 4)
+    dropped = block.drop(ones, 6).flatten(1).amax(1).view(6, 4)
     assert torch.equal(dropped, dropped[:, :1].expand(6, 4))
     assert 0 < int((dropped[:, 0] == 0).sum()) < 6
 

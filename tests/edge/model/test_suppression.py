@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edge.model.heads import HeadConfig
-from edge.model.suppression import PairSuppression, _least
+from edge.model.suppression import PairSuppression, least_of
 from edge.model.variants import build_model
 from runtime.errors import ConfigError
 
@@ -59,7 +59,7 @@ def test_the_gradient_reaches_logits_and_not_boxes():
 @pytest.mark.parametrize("size", [1, 2, 3, 14, 49, 392])
 def test_the_minimum_by_parts_is_the_minimum(size):
     table = torch.randn(2, 3, size)
-    torch.testing.assert_close(_least(table), table.amin(2, keepdim=True), rtol=0, atol=0)
+    torch.testing.assert_close(least_of(table), table.amin(2, keepdim=True), rtol=0, atol=0)
 
 
 def test_a_model_has_it_where_its_heads_say_so():

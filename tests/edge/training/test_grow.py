@@ -11,6 +11,7 @@ from torch import nn
 
 from edge.model.bmvit import BMViT
 from edge.model.compact import CompactConfig
+from edge.model.mvit import MViTConfig
 from edge.model.variants import build_model
 from edge.training.grow import grow
 from runtime.errors import ConfigError
@@ -101,7 +102,7 @@ def test_only_compact_models_grow() -> None:
     class Other(nn.Module):
         def __init__(self, model: BMViT) -> None:
             super().__init__()
-            self.config = replace(model.config, backbone=object())  # type: ignore[arg-type]
+            self.config = replace(model.config, backbone=MViTConfig())
 
     with pytest.raises(ConfigError, match="only models without a pretrained stem"):
         grow(trained(), Other(fresh()))  # type: ignore[arg-type]

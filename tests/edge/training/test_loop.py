@@ -252,7 +252,7 @@ def test_early_heads_of_a_single_stage_listen_before_its_last_block() -> None:
     model.backbone.blocks[1].register_forward_hook(lambda m, i, output: seen.append(output))
     heads = AuxiliaryHeads(model)
     found = model(torch.randn(2, *model.config.clip_shape[1:]))
-    assert heads._kept is seen[0]
+    assert heads.tap.kept is seen[0]
     assert {name: value.shape for name, value in heads(2).items()} == {
         name: value.shape for name, value in found.items()
     }
