@@ -16,17 +16,33 @@ if TYPE_CHECKING:
     from runtime.results import KeyframeResult as KeyframeResult
     from runtime.runner import ClipRunner as ClipRunner
     from runtime.sources import SourceConfig as SourceConfig
+    from runtime.types import ClipModel as ClipModel
+    from runtime.types import ClipSpec as ClipSpec
+    from runtime.types import Outputs as Outputs
 
 _HOMES = {
     "Bundle": "runtime.bundle",
+    "ClipModel": "runtime.types",
     "ClipRunner": "runtime.runner",
+    "ClipSpec": "runtime.types",
     "Detections": "runtime.decode",
     "Event": "runtime.results",
     "KeyframeResult": "runtime.results",
+    "Outputs": "runtime.types",
     "SourceConfig": "runtime.sources",
 }
 
-__all__ = ["Bundle", "ClipRunner", "Detections", "Event", "KeyframeResult", "SourceConfig"]
+__all__ = [
+    "Bundle",
+    "ClipModel",
+    "ClipRunner",
+    "ClipSpec",
+    "Detections",
+    "Event",
+    "KeyframeResult",
+    "Outputs",
+    "SourceConfig",
+]
 
 
 def __getattr__(name: str) -> Any:

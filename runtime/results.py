@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from runtime.decode import Detections
+from runtime.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 EventKind = Literal["warming_up", "running", "stale", "gap", "slow_source"]
 
@@ -107,6 +113,32 @@ class KeyframeResult:
         named = zip(self.class_names, scores, each, strict=True)
         kept = [(name, score) for name, score, least in named if score >= least]
         return dict(sorted(kept, key=lambda item: -item[1]))
+
+    def to_supervision(self) -> sv.Detections:
+        """Return the detections as those of the `supervision` package.
+
+        `confidence` is p(actor), `class_id` the most probable action, `data["class_name"]` its
+        name, `data["actions"]` all probabilities (K, C). With tracking `tracker_id` is the person's
+        number, -1 for a second box on somebody.
+
+        Raises:
+            BackendUnavailableError: The package is not installed.
+        """
+        try:
+            import supervision as sv
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"supervision does not import ({error}); run: pip install supervision"
+            ) from error
+        found = self.detections
+        best = found.actions.argmax(axis=1)
+        return sv.Detections(
+            xyxy=found.xyxy,
+            confidence=found.actor,
+            class_id=best,
+            tracker_id=None if self.people is None else np.array(self.people, np.int64),
+            data={"class_name": np.array(self.class_names)[best], "actions": found.actions},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object of the JSON Lines output.

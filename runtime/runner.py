@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.clip_stream import ClipStream, StreamConfig
@@ -72,9 +73,7 @@ class ClipRunner:
             BackendUnavailableError: No artifact of the bundle runs here.
         """
         self._state: ClipStream | None = None
-        for name, value in (("conf", conf), ("action_conf", action_conf)):
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise ConfigError(f"{name} is {value}; it must be from 0 to 1")
+        given = _thresholds(conf, action_conf)
         if num_threads < 0:
             raise ConfigError(f"num_threads is {num_threads}; it must be 0 (all cores) or more")
         self.max_age_ms = max_age_ms
@@ -95,14 +94,11 @@ class ClipRunner:
             raise
         self.stride = stride_samples * self.spec.clip.sampling_rate
         self.config = StreamConfig(
-            conf=self.engine.artifact.conf if conf is None else conf,
-            action_conf=(
-                self.engine.artifact.action_confs(self.spec.class_names)
-                if action_conf is None
-                else action_conf
-            ),
+            conf=self.engine.artifact.conf,
+            action_conf=self.engine.artifact.action_confs(self.spec.class_names),
             stride_samples=stride_samples,
         )
+        self.config = replace(self.config, **given)
         # Here and not above: where it does not import, load_engine has said so in our words.
         from runtime import _native
 
@@ -144,6 +140,8 @@ class ClipRunner:
         self,
         source: str | int | Path,
         *,
+        conf: float | None = None,
+        action_conf: float | None = None,
         config: SourceConfig | None = None,
         on_frame: Callable[[Frame, FrameStatus], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -154,6 +152,8 @@ class ClipRunner:
 
         Args:
             source: Camera, stream, file or folder; see `runtime.sources.open_source`.
+            conf: Threshold on the actor score; None takes the runner's.
+            action_conf: Threshold on each action's probability; None takes the runner's.
             config: How to read it. `max_age_ms` is the runner's, `live_queue` at least a clip.
             on_frame: Called with every frame and what is known of it, before the result that it
                 completes. Without it, frames that no clip wants are not even converted.
@@ -166,9 +166,11 @@ class ClipRunner:
             Results in order of time. Stop iterating to stop the source.
 
         Raises:
+            ConfigError: A threshold is not from 0 to 1.
             CaptureError: The source cannot be opened or read, or gave no keyframe at all.
             CameraLostError: A live source was lost and did not come back.
         """
+        thresholds = replace(self.config, **_thresholds(conf, action_conf))
         clip = self.spec.clip
         config = config or SourceConfig(image_fps=clip.fps)
         config = replace(
@@ -184,7 +186,7 @@ class ClipRunner:
         self.profile = Profile()
         with open_source(source, config, sampler=sampler, opener=opener) as opened:
             self._state = ClipStream(
-                self.spec, self.engine, self._preprocess, opened, sampler, self.config,
+                self.spec, self.engine, self._preprocess, opened, sampler, thresholds,
                 profile=self.profile, on_frame=on_frame, on_event=on_event,
             )  # fmt: skip
             try:
@@ -204,6 +206,15 @@ class ClipRunner:
     def close(self) -> None:
         """Let go of the bundle."""
         self.bundle.close()
+
+
+def _thresholds(conf: float | None, action_conf: float | None) -> dict[str, Any]:
+    """Return those that are given, checked."""
+    given = {"conf": conf, "action_conf": action_conf}
+    for name, value in given.items():
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise ConfigError(f"{name} is {value}; it must be from 0 to 1")
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _restart_at_gaps(

@@ -97,6 +97,17 @@ def test_a_result_is_what_the_reference_path_gives(
             )
 
 
+def test_a_stream_may_have_thresholds_of_its_own(runner: ClipRunner, images: Path) -> None:
+    scores = [s for r in runner.stream(images) for s in r.detections.actor.tolist()]
+    middle = sorted(scores)[len(scores) // 2]
+    kept = [r for r in runner.stream(images, conf=middle, action_conf=1.0)]
+    assert sum(len(r.detections) for r in kept) == sum(score > middle for score in scores)
+    assert all(r.action_conf == 1.0 for r in kept)
+    assert sum(len(r.detections) for r in runner.stream(images)) == len(scores)
+    with pytest.raises(ConfigError, match="conf is 2; it must be from 0 to 1"):
+        next(runner.stream(images, conf=2))
+
+
 @pytest.mark.parametrize(
     ("stride", "frames", "said"),
     [
