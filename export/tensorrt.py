@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from export.base import Lowered, OpenProgram, Precision, Progress, Target
 from export.verify import opened_by
-from runtime.engines.tensorrt import TensorRTProgram, missing
 from runtime.errors import BackendUnavailableError, ExportError
+from runtime.tensorrt.engine import TensorRTProgram, missing
 from runtime.types import Floats
 
 if TYPE_CHECKING:

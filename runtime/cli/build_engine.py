@@ -8,11 +8,11 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from runtime.cli import say
-from runtime.engine_build import BuildSettings, build_engines
-from runtime.engine_choice import PRECISIONS
-from runtime.engines.tensorrt import NOT_RUN
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, did_you_mean, option
+from runtime.tensorrt.build import BuildSettings, build_engines
+from runtime.tensorrt.choice import PRECISIONS
+from runtime.tensorrt.engine import NOT_RUN
 
 
 def default_timing_cache() -> Path:

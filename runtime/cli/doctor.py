@@ -145,8 +145,8 @@ def _jetson() -> Finding:
 
 
 def _tensorrt() -> Finding:
-    from runtime.engines.tensorrt import NOT_RUN, Machine, missing
-    from runtime.trtexec import find_trtexec
+    from runtime.tensorrt.engine import NOT_RUN, Machine, missing
+    from runtime.tensorrt.trtexec import find_trtexec
 
     trtexec = find_trtexec()
     tool = f"; trtexec at {trtexec}" if trtexec else "; no trtexec"

@@ -17,8 +17,8 @@ from export.registry import TARGETS, get_target
 from export.tensorrt import precise_graph
 from export.tensorrt_int8 import FAKE_INT8, paired_graph
 from quantize.schemes import TENSORRT_INT8
-from runtime.engines.tensorrt import missing
 from runtime.errors import BackendUnavailableError, ExportError
+from runtime.tensorrt.engine import missing
 from tests.export.conftest import clips_of, stem_model
 
 pytest.importorskip("torchao", reason="torchao is not installed")

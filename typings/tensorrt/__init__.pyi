@@ -1,6 +1,6 @@
 # What this package uses of TensorRT's Python API, and no more. Written from NVIDIA's documentation;
 # every signature is the same in the bindings of 10.3.0 (JetPack 6) and 11.4.0, as their own
-# docstrings give them. tests/runtime/test_tensorrt_api.py holds code, stubs and wheels together.
+# docstrings give them. tests/runtime/tensorrt/test_engine.py holds code, stubs and wheels together.
 
 from enum import IntEnum
 

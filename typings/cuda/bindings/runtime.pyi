@@ -1,6 +1,6 @@
 # What this package uses of cuda-python's runtime module (12.6.2 and newer; older releases have the
 # same as `cuda.cudart`). Each function gives a tuple, the error first. Checked by importing 12.6.2
-# and 13.4.4, and by tests/runtime/test_tensorrt_api.py.
+# and 13.4.4, and by tests/runtime/tensorrt/test_engine.py.
 
 from enum import IntEnum
 

@@ -23,17 +23,7 @@ from runtime.bundle_spec import OUTPUTS, Artifact
 from runtime.bundle_update import add_artifact, exchange
 from runtime.cli import main
 from runtime.engine import load_engine
-from runtime.engine_build import (
-    BuildSettings,
-    build_engines,
-    check_memory,
-    choose_way,
-    plan,
-    run_child,
-)
-from runtime.engine_build import _why as why
-from runtime.engine_choice import Candidate, choose, record
-from runtime.engines.tensorrt import TENSORRT, Machine, check_machine, missing
+from runtime.engines.tensorrt import TENSORRT
 from runtime.errors import (
     ArtifactError,
     ArtifactMismatchError,
@@ -41,7 +31,18 @@ from runtime.errors import (
     ConfigError,
     EdgeError,
 )
-from runtime.trtexec import build_command, find_trtexec, read_report
+from runtime.tensorrt.build import (
+    BuildSettings,
+    build_engines,
+    check_memory,
+    choose_way,
+    plan,
+    run_child,
+)
+from runtime.tensorrt.build import _why as why
+from runtime.tensorrt.choice import Candidate, choose, record
+from runtime.tensorrt.engine import Machine, check_machine, missing
+from runtime.tensorrt.trtexec import build_command, find_trtexec, read_report
 
 ORIN = Machine(tensorrt="10.3.0", cuda="12.6", gpu="Orin", compute_capability="8.7")
 HERE = missing()
@@ -478,7 +479,7 @@ def test_the_child_says_what_is_not_here() -> None:
 
 
 def test_the_child_imports_no_torch() -> None:
-    code = "import runtime.tensorrt_child, sys; print([m for m in sys.modules if m == 'torch'])"
+    code = "import runtime.tensorrt.child, sys; print([m for m in sys.modules if m == 'torch'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -519,7 +520,7 @@ def test_the_command_refuses_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runtime.engine_build.find_trtexec", lambda: None)
+    monkeypatch.setattr("runtime.tensorrt.build.find_trtexec", lambda: None)
     before = snapshot(onnx_bundle)
     assert main(["build-engine", str(onnx_bundle), *argv]) == code
     error = capsys.readouterr().err

@@ -610,7 +610,7 @@ def test_show_opens_a_window_or_says_that_opencv_has_none() -> None:
         done = subprocess.run(
             [sys.executable, "-c", SHOW],
             capture_output=True, text=True, check=False, timeout=60,
-            env={**os.environ, "DISPLAY": display}, cwd=Path(__file__).parents[2],
+            env={**os.environ, "DISPLAY": display}, cwd=Path(__file__).parents[3],
         )  # fmt: skip
     finally:
         server.kill()

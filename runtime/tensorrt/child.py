@@ -1,4 +1,4 @@
-"""The process that builds an engine, or measures one: `python -m runtime.tensorrt_child JSON`.
+"""The process that builds an engine, or measures one: `python -m runtime.tensorrt.child JSON`.
 
 One process each: a builder takes gigabytes, which end with it, and a device that runs out of memory
 kills it and not its parent. The result is a JSON object on stdout; TensorRT's messages are log
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.bundle import Bundle
 from runtime.engine import golden_errors
-from runtime.engines.tensorrt import Machine, TensorRTProgram, last_error, missing, tensorrt_log
 from runtime.errors import ArtifactError, BackendUnavailableError, ConfigError
 from runtime.options import guarded
 from runtime.outputs import write_atomically
 from runtime.preprocess import normalize
+from runtime.tensorrt.engine import Machine, TensorRTProgram, last_error, missing, tensorrt_log
 
 if TYPE_CHECKING:
     import tensorrt as trt

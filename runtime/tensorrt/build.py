@@ -1,6 +1,6 @@
 """Build TensorRT engines of a bundle's ONNX programs on this device, measure them, keep the best.
 
-The builder and each measurement are processes of their own (`runtime.tensorrt_child`, or trtexec),
+The builder and each measurement are processes of their own (`runtime.tensorrt.child`, or trtexec),
 so nothing here needs TensorRT to be imported, and what decides can be tested without it.
 """
 
@@ -20,15 +20,15 @@ from typing import Any, Literal
 from runtime.bundle import Bundle
 from runtime.bundle_spec import Artifact
 from runtime.bundle_update import add_artifact
-from runtime.engine_choice import PRECISIONS, Candidate, choose, record
-from runtime.engines.tensorrt import NO_PACKAGE, missing
 from runtime.errors import (
     ArtifactError,
     BackendUnavailableError,
     ConfigError,
     EdgeError,
 )
-from runtime.trtexec import Report, build_command, find_trtexec, read_report
+from runtime.tensorrt.choice import PRECISIONS, Candidate, choose, record
+from runtime.tensorrt.engine import NO_PACKAGE, missing
+from runtime.tensorrt.trtexec import Report, build_command, find_trtexec, read_report
 
 Way = Literal["python", "trtexec"]
 # Of the process and of TensorRT's libraries, beside workspace and weights. Not measured here: an
@@ -255,15 +255,15 @@ def _by_trtexec(trtexec: Path, onnx: Path, engine: Path, settings: BuildSettings
 
 
 def run_child(asked: Mapping[str, object]) -> dict[str, Any]:
-    """Let `runtime.tensorrt_child` do something in a process of its own, without torch.
+    """Let `runtime.tensorrt.child` do something in a process of its own, without torch.
 
     Raises:
         ArtifactError: It failed; its own sentence is passed on.
     """
-    home = str(Path(__file__).resolve().parent.parent)
+    home = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-m", "runtime.tensorrt_child", json.dumps(asked)],
+        [sys.executable, "-m", "runtime.tensorrt.child", json.dumps(asked)],
         env={**os.environ, "PYTHONPATH": paths}, check=False, capture_output=True, text=True,
         errors="replace",
     )  # fmt: skip

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+REPOSITORY = Path(__file__).resolve().parents[3]
 WHEELS = Path(os.environ.get("EDGE_CUDA_WHEELS", REPOSITORY.parent / "shared" / "cuda_wheels"))
 STUBS = {
     "trt": REPOSITORY / "typings" / "tensorrt" / "__init__.pyi",
     "cudart": REPOSITORY / "typings" / "cuda" / "bindings" / "runtime.pyi",
 }
 CODE = (
-    "runtime/engines/tensorrt.py",
-    "runtime/engines/_cuda.py",
-    "runtime/tensorrt_child.py",
+    "runtime/tensorrt/engine.py",
+    "runtime/tensorrt/cuda.py",
+    "runtime/tensorrt/child.py",
 )
 # Names of the language, of the typing of stubs, and one that NVIDIA gives to no object.
 OURS = {"__init__", "__iter__", "__next__", "__int__", "__buffer__", "DimsIterator", "__version__"}

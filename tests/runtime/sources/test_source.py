@@ -302,7 +302,7 @@ def test_nothing_but_our_sentence_reaches_stderr(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True, text=True, check=True, env=quiet,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert done.stdout.split() == ["CaptureError"] * 3
     assert done.stderr == ""
