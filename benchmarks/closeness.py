@@ -47,9 +47,9 @@ def run(options: ClosenessOptions) -> str:
     from benchmarks._engines.networks import Network, load_clips, settle
     from edge.model.checkpoint import load_checkpoint
     from edge.model.variants import build_model
-    from export.program import export_graph, head_output_layers
     from export.verify import run_program
     from export.xnnpack import XnnpackTarget
+    from quantize.graph import export_graph, head_output_layers
     from quantize.schemes import XNNPACK_INT8
     from quantize.sensitivity import Closeness, cosine_similarity, group_closeness
 

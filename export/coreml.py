@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from export.base import Lowered, OpenProgram, Precision, Progress, Target
-from export.executorch_program import check_executorch, lower_methods, made_with, quiet_delegate
+from export.executorch import check_executorch, lower_methods, made_with, quiet_delegate
 from runtime.errors import BackendUnavailableError
 from runtime.types import Floats
 
@@ -107,9 +107,8 @@ class CoreMLTarget:
         """
         import torch
 
-        from export.onnx_half import ALL_HALF, half_graph
-        from export.program import Method, export_graph, graph_outputs
-        from quantize._quiet import quiet_tools
+        from export.fp16 import ALL_HALF, half_graph
+        from quantize.graph import Method, export_graph, graph_outputs, quiet_tools
 
         example = torch.from_numpy(clips[0])
         with quiet_tools():

@@ -87,8 +87,8 @@ class OnnxTarget:
         """
         import torch
 
-        from export.program import export_graph, graph_outputs, int8_graph
-        from quantize._quiet import quiet_tools
+        from quantize.graph import export_graph, graph_outputs, quiet_tools
+        from quantize.ptq import int8_graph
 
         with quiet_tools():
             graph = export_graph(model, torch.from_numpy(clips[0]))
@@ -104,7 +104,7 @@ class OnnxTarget:
                     progress=progress,
                 )
             elif self.precision == "fp16":
-                from export.onnx_half import half_graph
+                from export.fp16 import half_graph
 
                 graph = half_graph(graph)
             if progress is not None:

@@ -84,8 +84,8 @@ class OpenVinoTarget:
         """
         import torch
 
-        from export.program import export_graph, graph_outputs, int8_graph
-        from quantize._quiet import quiet_tools
+        from quantize.graph import export_graph, graph_outputs, quiet_tools
+        from quantize.ptq import int8_graph
 
         with quiet_tools():
             graph = export_graph(model, torch.from_numpy(clips[0]))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from edge.data.registry import open_dataset
 from edge.data.remap import judged
 from export.base import INSTALL, Progress, Target
-from export.bundle_writer import check_destination, program_facts, write_bundle
+from export.bundle import check_destination, program_facts, write_bundle
 from export.clips import Frames, deployment_clips, engine_clips
 from export.judge import Judge
-from export.placement import choose_float_layers
 from export.registry import get_target
 from export.report import ArtifactReport, ExportReport
 from export.session import Made, Session, Weights
+from quantize.mixed_precision import choose_float_layers
 from runtime.errors import (
     BackendUnavailableError,
     CalibrationError,
@@ -86,7 +86,9 @@ def export_bundle(
     _check_measuring(chosen, qat_model, val_data, float_layers)
     possible, not_made = _check_environment(chosen)
     from edge.model.checkpoint import load_checkpoint
+    from quantize.graph import keep_freed_memory
 
+    keep_freed_memory()
     checkpoint = load_checkpoint(checkpoint_path)
     trained = None if qat_model is None else _trained_weights(checkpoint, Path(qat_model))
     plain = _weights(Path(checkpoint_path), checkpoint, "post-training")
@@ -166,7 +168,7 @@ def _one_line(error: EdgeError) -> str:
 
 
 def _weights(path: Path, checkpoint: Checkpoint, how: str) -> Weights:
-    from export.program import float_outputs
+    from quantize.graph import float_outputs
 
     model = checkpoint.model.eval()
     return Weights(name=path.name, how=how, model=model, truth=float_outputs(model))

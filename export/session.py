@@ -13,10 +13,11 @@ import numpy as np
 from calibration.threshold import quantile_threshold
 from export.agreement import match_detections
 from export.base import Delegation, Lowered, Precision, Progress, Target
-from export.bundle_writer import Part
+from export.bundle import Part
+from export.cost import cost_line
 from export.judge import Judge, Judged, choose_better
-from export.placement import FloatLayers, cost_line
 from export.verify import Verified, run_program, simulated, verify_program
+from quantize.mixed_precision import FloatLayers
 from runtime.bundle_spec import Artifact
 from runtime.errors import CalibrationError, ExportError
 from runtime.types import ClipModel, Floats, Outputs

@@ -98,8 +98,7 @@ class TensorRTTarget:
         """
         import torch
 
-        from export.program import graph_outputs
-        from quantize._quiet import quiet_tools
+        from quantize.graph import graph_outputs, quiet_tools
 
         with quiet_tools():
             graph = precise_graph(model, clips, self.precision, float_layers, progress)
@@ -142,15 +141,15 @@ def precise_graph(
     """
     import torch
 
-    from export.program import export_graph
+    from quantize.graph import export_graph
 
     graph = export_graph(model, torch.from_numpy(clips[0]))
     if precision == "fp16":
-        from export.onnx_half import half_graph
+        from export.fp16 import half_graph
 
         return half_graph(graph)
-    from export.program import int8_graph
     from export.tensorrt_int8 import paired_graph
+    from quantize.ptq import int8_graph
     from quantize.schemes import TENSORRT_INT8
 
     return paired_graph(

@@ -16,6 +16,8 @@ from typing import Any, cast
 from torch import Tensor
 from torch.fx import Node
 
+from export.quick_lowering import replaced
+
 _KERNEL_DIMS = 4
 
 
@@ -43,21 +45,17 @@ def uneven_padding() -> Iterator[None]:
             found = cast("Tensor | None", param_of(program, one))
             return _without_zeros(found) if one is source and found is not None else found
 
-        node_visitor.get_shape = op_conv2d.get_shape = shape
-        node_visitor.get_param_tensor = param
-        try:
+        with (
+            replaced(node_visitor, "get_shape", shape),
+            replaced(op_conv2d, "get_shape", shape),
+            replaced(node_visitor, "get_param_tensor", param),
+        ):
             define_node(self, node, graph, ids, handle)
-        finally:
-            node_visitor.get_shape = op_conv2d.get_shape = shape_of
-            node_visitor.get_param_tensor = param_of
         convolution = graph.xnodes[-1].xnode_union
         convolution.padding_top = convolution.padding_left = 0
 
-    visitor.define_node = define
-    try:
+    with replaced(visitor, "define_node", define):
         yield
-    finally:
-        visitor.define_node = define_node
 
 
 def _zero_padded(visitor: Any, node: Node, param_of: Any) -> tuple[Node, Node] | None:

@@ -1,8 +1,8 @@
 """ExecuTorch programs for the Vulkan delegate (GPUs of phones and boards), ahead of time.
 
-The graph is the one that every target gets, its batches stacked (`export.one_batch`). float16 is a
-choice of the delegate's, for every value between input and output. int8 is the scheme of XNNPACK:
-each convolution between quantized values becomes one int8 operation of the delegate.
+The graph is the one that every target gets, its batches stacked (`export.batch_to_height`). float16
+is a choice of the delegate's, for every value between input and output. int8 is the scheme of
+XNNPACK: each convolution between quantized values becomes one int8 operation of the delegate.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from export.base import Lowered, OpenProgram, Precision, Progress, Target
-from export.executorch_program import check_executorch, lower_methods, made_with, quiet_delegate
+from export.executorch import check_executorch, lower_methods, made_with, quiet_delegate
 from runtime.errors import BackendUnavailableError
 from runtime.types import Floats
 
@@ -84,9 +84,9 @@ class VulkanTarget:
         """
         import torch
 
-        from export.one_batch import stack_batches
-        from export.program import Method, export_graph, graph_outputs, int8_graph
-        from quantize._quiet import quiet_tools
+        from export.batch_to_height import stack_batches
+        from quantize.graph import Method, export_graph, graph_outputs, quiet_tools
+        from quantize.ptq import int8_graph
 
         example = torch.from_numpy(clips[0])
         with quiet_tools():
@@ -118,7 +118,7 @@ class VulkanTarget:
                     least=self.config.least_share,
                 )
             if self.precision == "fp16":
-                from export.onnx_half import ALL_HALF, half_graph
+                from export.fp16 import ALL_HALF, half_graph
 
                 graph = half_graph(graph, ALL_HALF)
         if progress is not None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from export.base import Lowered, OpenProgram, Precision, Progress, Target
-from export.executorch_program import check_executorch, lower_methods, made_with
+from export.executorch import check_executorch, lower_methods, made_with
 from export.verify import native_engine, open_program
 from runtime.types import Floats
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
-    from export.program import Method
+    from quantize.graph import Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +63,9 @@ class XnnpackTarget:
         """
         import torch
 
-        from export.layout import shortest_layouts
-        from export.program import export_methods, graph_outputs
+        from export.transpose_pass import shortest_layouts
         from export.uneven_padding import uneven_padding
-        from quantize._quiet import quiet_tools
+        from quantize.graph import export_methods, graph_outputs, quiet_tools
 
         with quiet_tools():
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
@@ -101,7 +100,7 @@ class XnnpackTarget:
     ) -> dict[str, Method]:
         import torch
 
-        from export.program import head_output_layers
+        from quantize.graph import head_output_layers
         from quantize.ptq import quantize_with_parts
         from quantize.schemes import XNNPACK_INT8
 

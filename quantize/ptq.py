@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from quantize.graph import head_output_layers
 from quantize.ranges import share_ranges
 from quantize.relu6 import relu6_to_relu
 from quantize.schemes import Scheme, build_quantizer
 from runtime.errors import CalibrationError
+from runtime.types import Floats
+
+if TYPE_CHECKING:
+    from edge.model.bmvit import BMViT
 
 Progress = Callable[[str, int, int], None]
 
@@ -111,3 +116,35 @@ def quantize_with_parts(
         return made
 
     return converted(prepared), [converted(piece) for piece in pieces]
+
+
+def int8_graph(
+    graph: GraphModule,
+    model: BMViT,
+    clips: Sequence[Floats],
+    scheme: Scheme,
+    *,
+    float_layers: frozenset[str] = frozenset(),
+    fold_weights: bool = True,
+    progress: Progress | None = None,
+) -> GraphModule:
+    """Quantize an exported graph; the last layers of the heads stay in float32.
+
+    Args:
+        graph: The exported float graph.
+        model: What it was exported from; names the layers that stay float32.
+        clips: Clips (1, T, 3, H, W) that give the ranges.
+        scheme: What is in int8, and how.
+        float_layers: Further layers that stay float32.
+        fold_weights: As `quantize_static` takes it.
+        progress: Told after each clip.
+    """
+    return quantize_static(
+        graph,
+        (torch.from_numpy(clip) for clip in clips),
+        scheme=scheme,
+        float_names=head_output_layers(model) | float_layers,
+        total=len(clips),
+        progress=progress,
+        fold_weights=fold_weights,
+    )

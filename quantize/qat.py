@@ -22,9 +22,9 @@ from torch.fx import GraphModule, Node
 
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
-from quantize._quiet import quiet_tools
 from quantize.fake import FakeQuantize
 from quantize.folding import folded_weights
+from quantize.graph import quiet_tools
 from quantize.ranges import describe, observed
 from quantize.schemes import XNNPACK_INT8, Scheme, build_quantizer
 from runtime.errors import ConfigError, ExportError

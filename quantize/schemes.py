@@ -99,7 +99,7 @@ def build_quantizer(
         get_symmetric_quantization_config,
     )
 
-    from quantize.joins import FilteredQuantizer
+    from quantize.xnnpack_quantizer import FilteredQuantizer
 
     # "Symmetric" in that function's name is about the weights; its activations are affine.
     config = get_symmetric_quantization_config(is_per_channel=scheme.per_channel_weights)

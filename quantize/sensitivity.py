@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from quantize._quiet import quiet_tools
 from quantize.fake import FakeQuantize, FakeQuantizedPerChannelWeight
+from quantize.graph import quiet_tools
 from quantize.ptq import quantize_static
 from quantize.schemes import Scheme, build_quantizer, module_of
 from runtime.errors import ConfigError

@@ -78,7 +78,7 @@ class Network:
     @cached_property
     def graph(self) -> GraphModule:
         """The exported graph: the device's interface, a clip (1, T, 3, H, W) in."""
-        from export.program import export_graph
+        from quantize.graph import export_graph
 
         if not self.naive:
             assert isinstance(self.model, BMViT)

@@ -31,8 +31,8 @@ def textbook(config: BMViTConfig, clips: Clips) -> Network:
     from edge.model.bmvit import BMViTConfig
     from edge.model.mvit import MViTConfig
     from edge.model.variants import from_config
-    from export.program import DeployedModel
-    from export.rewrite import Conv3dAs2d, MaxPool3dAs2d
+    from quantize.graph import DeployedModel
+    from quantize.rewrite import Conv3dAs2d, MaxPool3dAs2d
 
     backbone = MViTConfig(
         num_frames=config.num_frames,

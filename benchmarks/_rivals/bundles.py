@@ -29,7 +29,7 @@ def bundle_program(network: Network, program: Path, precision: str, out: Path) -
     """
     from edge.model.bmvit import BMViT
     from edge.model.checkpoint import Checkpoint
-    from export.bundle_writer import Part, write_bundle
+    from export.bundle import Part, write_bundle
     from export.clips import drawn_clips
     from export.verify import run_program
     from runtime.bundle_spec import OUTPUTS, Artifact

@@ -88,9 +88,9 @@ def _wrapper(options: TrainOptions) -> TrainingWrapper | None:
     from edge.cli.calibrate import require_export_extra
 
     require_export_extra()
-    from export.program import export_graph, head_output_layers
-    from export.rewrite import rewrite_for_export
+    from quantize.graph import export_graph, head_output_layers
     from quantize.qat import Deployment, QatConfig, QatWrapper
+    from quantize.rewrite import rewrite_for_export
 
     config = QatConfig(
         freeze_ranges=options.qat.qat_freeze_ranges,

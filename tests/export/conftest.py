@@ -13,7 +13,8 @@ from edge.data.demo_clip import write_demo_clip
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from edge.model.variants import build_model
-from export import ExportReport, export_bundle, program
+from export import ExportReport, export_bundle
+from quantize import graph
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -74,6 +75,19 @@ def stem_model(num_classes: int = len(CLASS_NAMES)) -> BMViT:
     return model.eval()
 
 
+def small_model() -> BMViT:
+    """Return a network of one block, the quickest to export."""
+    model = build_model(
+        "nano-scratch", num_classes=2, seed=0, num_frames=4, height=64, width=64,
+        channels=(16,), depths=(1,), head_channels=16, strides=(), kv_strides=(4,), step_stages=0,
+        kv_pairs=False,
+    )  # fmt: skip
+    with torch.no_grad():
+        for head in (model.heads.box, model.heads.actor, model.heads.actions):
+            head.last.weight.mul_(20)
+    return model.eval()
+
+
 def clips_of(model: BMViT, count: int, seed: int = 0) -> list[np.ndarray]:
     """Return clips (1, T, 3, H, W) of smooth noise."""
     config = model.config
@@ -121,7 +135,7 @@ def exported(
 @pytest.fixture
 def whole_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the methods for overlapping clips, which take as long again to lower."""
-    methods = program.export_methods
+    methods = graph.export_methods
     monkeypatch.setattr(
-        program, "export_methods", lambda *given: {"forward": methods(*given)["forward"]}
+        graph, "export_methods", lambda *given: {"forward": methods(*given)["forward"]}
     )

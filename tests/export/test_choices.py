@@ -16,32 +16,18 @@ from edge.cli import main
 from edge.data.samples import ClipSample
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
-from edge.model.variants import build_model
 from export import export_bundle, pipeline
 from export.judge import Judged, choose_better
-from export.placement import choose_float_layers, int8_layers
+from quantize.mixed_precision import choose_float_layers, int8_layers
 from runtime.bundle import Bundle
 from runtime.bundle_spec import Threshold
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
 from runtime.types import ClipSpec
 from tests.edge.moving_squares import MovingSquares
-from tests.export.conftest import clips_of, tiny_model
+from tests.export.conftest import clips_of, small_model, tiny_model
 
 torch.set_num_threads(1)
-
-
-def small_model() -> BMViT:
-    """Return a network of one block, the quickest to export."""
-    model = build_model(
-        "nano-scratch", num_classes=2, seed=0, num_frames=4, height=64, width=64,
-        channels=(16,), depths=(1,), head_channels=16, strides=(), kv_strides=(4,), step_stages=0,
-        kv_pairs=False,
-    )  # fmt: skip
-    with torch.no_grad():
-        for head in (model.heads.box, model.heads.actor, model.heads.actions):
-            head.last.weight.mul_(20)
-    return model.eval()
 
 
 def save(path: Path, model: BMViT) -> Path:

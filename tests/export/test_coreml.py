@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 def test_all_is_in_one_call_in_float16(checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("coremltools", reason="coremltools is not installed here")
-    from export.program import float_outputs
+    from quantize.graph import float_outputs
 
     level = logging.getLogger().level
     model = load_checkpoint(checkpoint).model.eval()
@@ -43,7 +43,7 @@ def test_all_is_in_one_call_in_float16(checkpoint: Path, capfd: pytest.CaptureFi
 @pytest.mark.slow
 def test_a_model_on_a_stem_is_in_one_call(stem_checkpoint: Path) -> None:
     pytest.importorskip("coremltools", reason="coremltools is not installed here")
-    from export.program import float_outputs
+    from quantize.graph import float_outputs
 
     model = load_checkpoint(stem_checkpoint).model.eval()
     (clip,) = clips_of(model, 1)

@@ -22,8 +22,8 @@ from export.onnx_graph import (
     unfolded_nodes,
     unsupported_operators,
 )
-from export.program import float_outputs
 from export.registry import TARGETS, get_target
+from quantize.graph import float_outputs
 from runtime.bundle import Bundle
 from runtime.bundle_spec import OUTPUTS
 from runtime.engine import load_engine

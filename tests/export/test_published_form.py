@@ -9,9 +9,9 @@ import torch
 from edge.model.bmvit import BMViT
 from edge.model.variants import build_model
 from export.onnx_graph import TENSORRT_OPERATORS, count_operators
-from export.program import export_graph, float_outputs, three_dimensional_ops
 from export.registry import get_target
 from export.verify import verify_program
+from quantize.graph import export_graph, float_outputs, three_dimensional_ops
 
 torch.set_num_threads(1)
 

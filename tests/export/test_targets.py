@@ -13,7 +13,7 @@ import pytest
 from edge.cli import main
 from edge.cli.export import ExportOptions
 from export import export_bundle
-from export.onnx_half import ALL_HALF, TENSORRT_HALF
+from export.fp16 import ALL_HALF, TENSORRT_HALF
 from export.registry import ALIASES, TARGETS, get_target
 from export.xnnpack import XnnpackTarget
 from quantize.schemes import TENSORRT_INT8, XNNPACK_INT8

@@ -12,10 +12,11 @@ from torch.fx import GraphModule
 
 from edge.model.bmvit import BMViT
 from edge.model.variants import build_model
-from export.program import export_graph, graph_outputs, int8_graph
 from export.registry import TARGETS, get_target
 from export.tensorrt import precise_graph
 from export.tensorrt_int8 import FAKE_INT8, paired_graph
+from quantize.graph import export_graph, graph_outputs
+from quantize.ptq import int8_graph
 from quantize.schemes import TENSORRT_INT8
 from runtime.errors import BackendUnavailableError, ExportError
 from runtime.tensorrt.engine import missing
@@ -24,7 +25,7 @@ from tests.export.conftest import clips_of, stem_model
 pytest.importorskip("torchao", reason="torchao is not installed")
 pytest.importorskip("executorch", reason="executorch is not installed")
 torch.set_num_threads(1)
-# torch's exporter warns of its own ways, as everywhere here (quantize/_quiet.py).
+# torch's exporter warns of its own ways, as everywhere here (quantize/graph.py).
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -87,7 +87,7 @@ def test_every_target_of_the_registry_can_be_had() -> None:
 
 
 def test_a_missing_package_is_named_with_its_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.executorch_program.PACKAGES", ("torch", "no_such_package"))
+    monkeypatch.setattr("export.executorch.PACKAGES", ("torch", "no_such_package"))
     target = XnnpackTarget(name="xnnpack-int8", precision="int8")
     with pytest.raises(BackendUnavailableError, match=r"no_such_package.*pip install"):
         target.check_packages()
@@ -96,7 +96,7 @@ def test_a_missing_package_is_named_with_its_install(monkeypatch: pytest.MonkeyP
 def test_a_rename_that_fails_leaves_the_older_bundle(
     exported: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from export.bundle_writer import _replace
+    from export.bundle import _replace
 
     older, newer = tmp_path / "older", tmp_path / "newer"
     for folder in (older, newer):

@@ -13,12 +13,11 @@ from torch import nn
 
 from edge.model.checkpoint import load_checkpoint
 from export.base import Lowered, Precision
-from export.executorch_program import lower_methods, quiet_delegate
-from export.one_batch import stack_batches
-from export.program import Method
+from export.batch_to_height import stack_batches
+from export.executorch import lower_methods, quiet_delegate
 from export.registry import TARGETS, get_target
 from export.vulkan import VulkanConfig, VulkanTarget
-from quantize._quiet import quiet_tools
+from quantize.graph import Method, quiet_tools
 from runtime.errors import BackendUnavailableError, PartitionError
 from tests.export.conftest import clips_of
 
@@ -31,7 +30,7 @@ def lower(
     checkpoint: Path, precision: Precision, config: VulkanConfig | None = None
 ) -> tuple[Lowered, list[float]]:
     """Lower the tiny model; the errors are means against the float model."""
-    from export.program import float_outputs
+    from quantize.graph import float_outputs
 
     model = load_checkpoint(checkpoint).model.eval()
     clips = clips_of(model, 3)
@@ -181,7 +180,7 @@ def test_float_takes_all_in_one_call(checkpoint: Path, precision: Precision) -> 
 def test_a_graph_that_is_not_stacked_is_refused_and_what_stayed_outside_is_named(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.one_batch.stack_batches", lambda graph, **_: graph)
+    monkeypatch.setattr("export.batch_to_height.stack_batches", lambda graph, **_: graph)
     with pytest.raises(PartitionError, match=r"took 0\.\d%.*at least 99%.*convolution"):
         lower(checkpoint, "fp32")
 
@@ -197,6 +196,6 @@ def test_it_says_that_it_is_not_run_here() -> None:
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.executorch_program.PACKAGES", ("torch", "no_such_package"))
+    monkeypatch.setattr("export.executorch.PACKAGES", ("torch", "no_such_package"))
     with pytest.raises(BackendUnavailableError, match=r"no_such_package.*bmvit-edge\[export\]"):
         get_target("vulkan-fp16").check_packages()

@@ -23,15 +23,14 @@ from edge.model.bmvit import BMViT
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import build_model
 from edge.training.targets import Normalize, collate
-from export.program import export_graph, head_output_layers
-from export.rewrite import rewrite_for_export
 from quantize import qat
-from quantize._quiet import quiet_tools
 from quantize.fake import FakeQuantizedActivation, FakeQuantizedPerChannelWeight
 from quantize.folding import folded_weights
+from quantize.graph import export_graph, head_output_layers, quiet_tools
 from quantize.ptq import quantize_static
 from quantize.qat import OUTPUTS, Deployment, QatConfig, QatModel, QatWrapper, rounded_places
 from quantize.relu6 import relu6_to_relu
+from quantize.rewrite import rewrite_for_export
 from quantize.schemes import XNNPACK_INT8, build_quantizer
 from runtime.errors import ConfigError, ExportError
 from tests.edge.moving_squares import MovingSquares

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantize._quiet import quiet_tools
+from quantize.graph import quiet_tools
 from quantize.ptq import quantize_with_parts
 from quantize.schemes import XNNPACK_INT8
 from runtime.errors import ExportError

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from export.rewrite import (
+from quantize.rewrite import (
     Conv3dAs2d,
     LayerNormByMatmul,
     MaxPool3dAs2d,

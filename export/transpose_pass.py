@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from export.quick_lowering import replaced
+
 if TYPE_CHECKING:
     from executorch.backends.xnnpack.serialization.xnnpack_graph_schema import XNNGraph, XNode
 
@@ -58,11 +60,8 @@ def shortest_layouts() -> Iterator[None]:
         content: bytes = serialize(shorten(graph), constants)
         return content
 
-    xnnpack_preprocess.serialize_xnnpack_binary = shortened
-    try:
+    with replaced(xnnpack_preprocess, "serialize_xnnpack_binary", shortened):
         yield
-    finally:
-        xnnpack_preprocess.serialize_xnnpack_binary = serialize
 
 
 def shorten(graph: XNNGraph) -> XNNGraph:

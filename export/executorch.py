@@ -17,7 +17,7 @@ from export.base import INSTALL, Delegation
 from runtime.errors import BackendUnavailableError, EdgeError, ExportError
 
 if TYPE_CHECKING:
-    from export.program import Method
+    from quantize.graph import Method
 
 PACKAGES = ("torch", "torchao", "executorch")
 
@@ -80,23 +80,30 @@ def lower_methods(
         ExportError: ExecuTorch or the delegate does not take a graph.
     """
     import torch
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+    from executorch.exir import (
+        EdgeCompileConfig,
+        ExecutorchProgramManager,
+        to_edge_transform_and_lower,
+    )
 
     from export.delegation import MIN_SHARE, check_delegation, measure_delegation
+    from export.quick_lowering import quick_lowering
 
     try:
-        edge = to_edge_transform_and_lower(
-            {key: torch.export.export(m.graph, (m.example,)) for key, m in methods.items()},
-            partitioner={key: [partitioner()] for key in methods},
-            # The validity check knows no quantized operators outside a delegate.
-            compile_config=EdgeCompileConfig(_check_ir_validity=False),
-        )
+        with quick_lowering():
+            edge = to_edge_transform_and_lower(
+                {key: torch.export.export(m.graph, (m.example,)) for key, m in methods.items()},
+                partitioner={key: [partitioner()] for key in methods},
+                # The validity check knows no quantized operators outside a delegate.
+                compile_config=EdgeCompileConfig(_check_ir_validity=False),
+            )
         delegations = {
             key: measure_delegation(edge.exported_program(key).graph_module) for key in methods
         }
         for delegation in delegations.values():
             check_delegation(delegation, least=MIN_SHARE if least is None else least)
-        program = bytes(edge.to_executorch().buffer)
+        with quick_lowering():
+            emitted = edge.to_executorch()
     except EdgeError:
         raise
     except Exception as error:  # ExecuTorch raises AssertionError, RuntimeError and its own kinds
@@ -105,13 +112,13 @@ def lower_methods(
         ) from error
 
     def finish(constants: Mapping[str, object]) -> bytes:
-        # Where to_edge_transform_and_lower keeps its argument `constant_methods`: θ, which is one
-        # of them, is not known before the program has run.
-        edge._config_methods = dict(constants)
-        with quiet_delegate():
-            return bytes(edge.to_executorch().buffer)
+        # θ, which is one of them, is not known before the program has run.
+        again = ExecutorchProgramManager(
+            emitted._execution_programs, dict(constants), None, emitted._named_data
+        )
+        return bytes(again.buffer)
 
-    return Emitted(program=program, delegations=delegations, finish=finish)
+    return Emitted(program=bytes(emitted.buffer), delegations=delegations, finish=finish)
 
 
 @contextmanager

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from export.base import Progress
-from export.rewrite import cancel_permutes, rewrite_for_export
+from quantize.rewrite import cancel_permutes, rewrite_for_export
 from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ExportError, UnsupportedOpError
 from runtime.types import ClipModel, Floats, Outputs
@@ -19,7 +21,28 @@ from runtime.types import ClipModel, Floats, Outputs
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
     from edge.model.compact import CompactMViT
-    from quantize.schemes import Scheme
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+@contextmanager
+def quiet_tools() -> Iterator[None]:
+    """Ignore warnings inside: deprecations of torch and ExecuTorch that no user can act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of tensors that are gone, where glibc manages it.
+
+    glibc gives each large tensor back to the system, and the next one costs page faults again:
+    half of the time of a clip in eager float32.
+    """
+    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class DeployedModel(nn.Module):
@@ -185,37 +208,3 @@ def head_output_layers(model: BMViT) -> frozenset[str]:
         if isinstance(module, TokenMLP):
             names.add(f"model.{name}.layers.{len(module.layers) - 1}")
     return frozenset(names)
-
-
-def int8_graph(
-    graph: GraphModule,
-    model: BMViT,
-    clips: Sequence[Floats],
-    scheme: Scheme,
-    *,
-    float_layers: frozenset[str] = frozenset(),
-    fold_weights: bool = True,
-    progress: Progress | None = None,
-) -> GraphModule:
-    """Quantize an exported graph; the last layers of the heads stay in float32.
-
-    Args:
-        graph: The exported float graph.
-        model: What it was exported from; names the layers that stay float32.
-        clips: Clips (1, T, 3, H, W) that give the ranges.
-        scheme: What is in int8, and how.
-        float_layers: Further layers that stay float32.
-        fold_weights: As `quantize_static` takes it.
-        progress: Told after each clip.
-    """
-    from quantize.ptq import quantize_static
-
-    return quantize_static(
-        graph,
-        (torch.from_numpy(clip) for clip in clips),
-        scheme=scheme,
-        float_names=head_output_layers(model) | float_layers,
-        total=len(clips),
-        progress=progress,
-        fold_weights=fold_weights,
-    )

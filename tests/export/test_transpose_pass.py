@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import with_suppression
 from export import layout
-from export.layout import shortest_steps
+from export.transpose_pass import shortest_steps
 from export.verify import run_program
 
 Shape = tuple[int, ...]
@@ -109,9 +109,8 @@ def test_program_is_shorter_and_answers_the_same(
 ) -> None:
     """Equal bit for bit, with fewer operators."""
     pytest.importorskip("runtime._native", reason="the native runtime is not built here")
-    from export.executorch_program import lower_methods
-    from export.program import Method, export_graph
-    from quantize._quiet import quiet_tools
+    from export.executorch import lower_methods
+    from quantize.graph import Method, export_graph, quiet_tools
     from quantize.ptq import quantize_static
     from quantize.schemes import XNNPACK_INT8
 

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from edge.model.checkpoint import load_checkpoint
-from export.one_batch import stack_batches
-from export.program import export_graph, graph_outputs
-from quantize._quiet import quiet_tools
+from export.batch_to_height import stack_batches
+from quantize.graph import export_graph, graph_outputs, quiet_tools
 from tests.export.conftest import clips_of, stem_model
 
 torch.set_num_threads(1)

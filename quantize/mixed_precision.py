@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from export.base import Lowered, OpenProgram, Progress
-from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
-from runtime.types import ClipModel, Floats, Outputs
+from runtime.types import Floats, Progress
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
 
 _RANKING_CLIPS = 8  # the order of the costs settles after a few
-_RUNS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +67,8 @@ def int8_layers(model: BMViT) -> list[str]:
     """Return the names of the layers of a model that have a weight in int8."""
     from torch import nn
 
-    from export.program import head_output_layers
-    from export.rewrite import rewrite_for_export
+    from quantize.graph import head_output_layers
+    from quantize.rewrite import rewrite_for_export
     from quantize.schemes import XNNPACK_INT8
 
     float_names = head_output_layers(model)
@@ -93,8 +86,7 @@ def _costliest(
 ) -> FloatLayers:
     import torch
 
-    from export.program import export_graph, head_output_layers
-    from quantize._quiet import quiet_tools
+    from quantize.graph import export_graph, head_output_layers, quiet_tools
     from quantize.schemes import XNNPACK_INT8
     from quantize.sensitivity import rank_layers
 
@@ -115,54 +107,3 @@ def _costliest(
     costs = ", ".join(f"{cost.layer.removeprefix('model.')} {cost.cost:.2g}" for cost in worst)
     line = f"kept in float32, by one minus cosine of int8 in that layer alone: {costs}"
     return FloatLayers(names=frozenset(cost.layer for cost in worst), lines=(line,))
-
-
-def cost_line(
-    layers: frozenset[str],
-    without: Lowered,
-    lowered: Lowered,
-    clips: Sequence[Floats],
-    truth: ClipModel,
-    engine: OpenProgram,
-) -> str:
-    """Say what layers in float32 cost and bring.
-
-    Args:
-        layers: Their names.
-        without: The program in which they are in int8.
-        lowered: The program in which they are not.
-        clips: Clips to run.
-        truth: The float model.
-        engine: Loads the programs.
-    """
-    expected = [truth(clip) for clip in clips]
-    before, after = (_measure(one, engine, clips, expected) for one in (without, lowered))
-    errors = ", ".join(
-        f"{name} {a:.2g} -> {b:.2g}"
-        for name, a, b in zip(OUTPUTS, before[1], after[1], strict=True)
-    )
-    calls = ""
-    if without.delegation is not None and lowered.delegation is not None:
-        calls = f"delegate calls {without.delegation.calls} -> {lowered.delegation.calls}, "
-    return (
-        f"{len(layers)} layer{'s' if len(layers) != 1 else ''} in float32: {calls}{before[0]:.2f} "
-        f"-> {after[0]:.2f} ms a clip (median of {_RUNS}, here), mean error {errors}"
-    )
-
-
-def _measure(
-    lowered: Lowered, engine: OpenProgram, clips: Sequence[Floats], expected: Sequence[Outputs]
-) -> tuple[float, list[float]]:
-    """Return the median milliseconds of a clip, and the mean error of each output."""
-    with engine(lowered.program, name="placement") as run:
-        found = [run(clip) for clip in clips]
-        times: list[float] = []
-        for _ in range(_RUNS):
-            start = time.perf_counter()
-            run(clips[0])
-            times.append(1000 * (time.perf_counter() - start))
-    errors = [
-        float(np.mean([np.abs(a[i] - b[i]).mean() for a, b in zip(found, expected, strict=True)]))
-        for i in range(len(OUTPUTS))
-    ]
-    return statistics.median(times), errors
