@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.data.dataset import ClipDataset
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.samples import ClipSample
 from edge.labelling.detectors import Detector, Image
 from edge.labelling.frames import sampled_frames
 from edge.labelling.fuse import Boxes, overlaps

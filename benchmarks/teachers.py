@@ -18,10 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.labelling import F64, HIT, Tally, as_filmed
-from edge.data.annotations import place_of
-from edge.data.media import Media
+from edge.data.dataset import ClipDataset
 from edge.data.registry import open_dataset, parse_real
-from edge.data.samples import ClipDataset, Wrapped
 from edge.labelling.detectors import Detector, Image
 from edge.labelling.fuse import overlaps
 from edge.labelling.looks import LookPlan, find_people
@@ -159,11 +157,11 @@ def _measured(
 def _real(clips: ClipDataset) -> Iterator[Scene]:
     """Yield keyframes as they were filmed, with their actors; broken ones are left out."""
     for index in range(len(clips)):
-        place = place_of(clips, index)
-        truth = clips.without_frames(index) if isinstance(clips, Wrapped) else None
+        place = clips.where(index)
+        truth = clips.without_frames(index)
         if place is None or truth is None:
             raise ConfigError("--data names clips that lie in no video, expected real videos")
-        media: Media = clips.media[place.video]  # type: ignore[attr-defined]
+        media = clips.media[place.video]
         try:
             (frame,) = media.read_at_frame(place.frame, _ONE)
         except CaptureError as error:

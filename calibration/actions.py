@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from edge.data.video_labels import video_level_classes
 from edge.evaluation.average_precision import rank
 from edge.evaluation.boxes import best_truth, find_overlaps, first_claims

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calibration.threshold import FittedThreshold, Progress, fit_threshold
-from edge.data.samples import ClipDataset
+from edge.data.dataset import ClipDataset
 from runtime.artifact_table import action_table
 from runtime.bundle import Bundle, pack_bundle
 from runtime.bundle_spec import BUNDLE_FILE, Artifact, BundleSpec

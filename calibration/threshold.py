@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.actions import ActionScores
-from edge.data.samples import ClipDataset, decodable_clips
+from edge.data.dataset import ClipDataset, decodable_clips
 from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.operating_point import best_f1, short_curve
 from runtime.bundle_spec import ActionThreshold, Threshold

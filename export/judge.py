@@ -7,7 +7,7 @@ from typing import Any
 
 from calibration.actions import ActionScores
 from calibration.threshold import FittedThreshold, threshold_of
-from edge.data.samples import ClipDataset, decodable_clips
+from edge.data.dataset import ClipDataset, decodable_clips
 from edge.data.subset import EvenSubset
 from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe
+from edge.data.dataset import ClipDataset, RepeatKeyframe
+from edge.data.samples import ClipSample
 from runtime.errors import ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK, OptionParser, did_you_mean, option
 from runtime.outputs import why_no_output

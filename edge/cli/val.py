@@ -20,7 +20,7 @@ from runtime.options import (
 )
 
 if TYPE_CHECKING:
-    from edge.data.samples import ClipDataset
+    from edge.data.dataset import ClipDataset
     from runtime.types import ClipSpec
 
 _OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "shard", "ignore_people",

@@ -6,14 +6,12 @@ NumPy only: readers make these, evaluation takes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset
 from runtime.errors import ConfigError
 
 I64 = npt.NDArray[np.int64]
@@ -72,7 +70,7 @@ class Tube:
     """One person's action in one video: the truth of video-mAP.
 
     Attributes:
-        video: Name of the video, as in `VideoDataset.video_lengths`.
+        video: Name of the video, as in `ClipDataset.media`.
         label: Index of the action in `class_names`.
         frames: int64 (K,), ascending numbers of the video's frames, from 0.
         boxes: float32 (K, 4), xyxy in px of the original frame; one for each of `frames`.
@@ -134,49 +132,6 @@ class ClipPlace:
                 f"a clip at {self.video!r}, frame {self.frame}, {self.timestamp} s; expected a "
                 "name, 0 or more, and a finite time"
             )
-
-
-class VideoDataset(ClipDataset, Protocol):
-    """Clips whose places in their videos are known; what the readers of real data give."""
-
-    @property
-    def video_lengths(self) -> Mapping[str, int]:
-        """Return the number of frames of each video."""
-
-    @property
-    def video_sizes_wh(self) -> Mapping[str, tuple[int, int]]:
-        """Return width and height of each video's frames, px."""
-
-    @property
-    def label_ids(self) -> tuple[int, ...]:
-        """Return the number of each class in the annotation's own files."""
-
-    def where(self, index: int) -> ClipPlace:
-        """Return where clip `index` lies."""
-
-    def tubes(self) -> list[Tube]:
-        """Return the true tubes; none where the annotation has keyframes only."""
-
-
-def place_of(dataset: ClipDataset, index: int) -> ClipPlace | None:
-    """Return where a clip of any data set lies; None where it lies in no video."""
-    where = getattr(dataset, "where", None)
-    if where is None:
-        return None
-    place = where(index)
-    return place if isinstance(place, ClipPlace) else None
-
-
-def tubes_of(dataset: ClipDataset) -> list[Tube]:
-    """Return the true tubes of any data set; none where it has none."""
-    tubes = getattr(dataset, "tubes", None)
-    return list(tubes()) if tubes is not None else []
-
-
-def label_ids_of(dataset: ClipDataset) -> tuple[int, ...]:
-    """Return the number that rows of an AVA file give each class; 1, 2, ... where none is known."""
-    known = getattr(dataset, "label_ids", None)
-    return tuple(range(1, len(dataset.class_names) + 1)) if known is None else tuple(known)
 
 
 def _seen(array: Any) -> str:

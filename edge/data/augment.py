@@ -11,12 +11,12 @@ know.
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from edge.data.samples import ClipDataset, ClipSample, Wrapped
+from edge.data.dataset import ClipDataset, WrappedDataset
+from edge.data.samples import ClipSample
 from edge.data.transforms import (
     Colours,
     Window,
@@ -91,14 +91,8 @@ class AugmentConfig:
                              saturation=0, hue=0, mosaic=0)  # fmt: skip
 
 
-class Augmented(Wrapped):
-    """A data set whose clips are changed, anew in each pass over it.
-
-    Index `epoch * len(dataset) + i` is clip `i` as pass `epoch` changes it, so an order that counts
-    on from pass to pass resumes exactly; an index below `len(dataset)` is the first pass.
-    """
-
-    by_pass = True
+class Augmented(WrappedDataset):
+    """A data set whose clips are changed, anew in each pass over it."""
 
     def __init__(
         self, dataset: ClipDataset, config: AugmentConfig, *, seed: int = 0,
@@ -118,33 +112,24 @@ class Augmented(Wrapped):
         """
         super().__init__(dataset)
         self.config, self.seed, self.size_hw = config, seed, size_hw
-        self._moves = bool(getattr(dataset, "by_pass", False))
+        self.changes_by_epoch = True
         self._pairs = _pairs(config, dataset.class_names)
 
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index % len(self)` as pass `index // len(self)` changes it.
-
-        Raises:
-            IndexError: The index is below 0.
-        """
-        index = operator.index(index)
-        if index < 0 or not len(self):
-            raise IndexError(f"clip {index} of {len(self)}; expected 0 or more")
-        epoch, clip = divmod(index, len(self))
-        random = np.random.default_rng([self.seed, epoch, clip])
-        # What changes in each pass by itself is asked for the clips of this pass.
-        first = epoch * len(self) if self._moves else 0
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
+        """Return clip `index` as a pass changes it."""
+        index = self.checked(index)
+        random = np.random.default_rng([self.seed, epoch, index])
         if random.random() < self.config.mosaic:
-            sample = self._mosaic(clip, first, random)
+            sample = self._mosaic(index, epoch, random)
         else:
-            sample = self._one(first + clip, random)
-        if epoch == 0 or self._moves:
+            sample = self._one(index, epoch, random)
+        if epoch == 0 or self.dataset.changes_by_epoch:
             return sample
         return replace(sample, clip_id=f"{sample.clip_id}@{epoch}")
 
-    def _one(self, clip: int, random: np.random.Generator) -> ClipSample:
+    def _one(self, index: int, epoch: int, random: np.random.Generator) -> ClipSample:
         """Flip, cut and recolour one clip."""
-        sample = self._flipped(self.dataset[clip], random)
+        sample = self._flipped(self.dataset.clip(index, epoch), random)
         rows, columns = sample.frames_rgb.shape[1:3]
         height, width = self.size_hw or (rows, columns)
         window = self._window(sample, (columns, rows), random)
@@ -154,12 +139,12 @@ class Augmented(Wrapped):
             sample = crop(sample, window, keep=self.config.keep, height=height, width=width)
         return recolour(sample, self._colours(random))
 
-    def _mosaic(self, clip: int, first: int, random: np.random.Generator) -> ClipSample:
+    def _mosaic(self, index: int, epoch: int, random: np.random.Generator) -> ClipSample:
         """Set a clip beside three others; each has its own flip and colours."""
         others = random.integers(len(self), size=3).tolist()
         samples = [
-            recolour(self._flipped(self.dataset[first + one], random), self._colours(random))
-            for one in (clip, *others)
+            recolour(self._flipped(self.dataset.clip(one, epoch), random), self._colours(random))
+            for one in (index, *others)
         ]
         shape = samples[0].frames_rgb.shape
         height, width = self.size_hw or shape[1:3]

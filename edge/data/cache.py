@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset, ClipSample, Wrapped, without_frames
+from edge.data.dataset import ClipDataset, WrappedDataset
+from edge.data.samples import ClipSample
 from runtime.errors import ArtifactError, CaptureError, ConfigError
 from runtime.outputs import write_atomically
 from runtime.types import ClipSpec
@@ -29,7 +30,7 @@ LONGEST_ID = 240
 _ABOUT, _THERE, _TRUTH, _FRAMES = "about.json", "there.bin", "truth.bin", "frames.bin"
 
 
-class MemoryCache(Wrapped):
+class MemoryCache(WrappedDataset):
     """The same clips, each made once: a validation is not to wait for them every time.
 
     Clips beyond `limit_bytes` are made anew; one that cannot be decoded is not tried again, so that
@@ -42,9 +43,10 @@ class MemoryCache(Wrapped):
         self._room = limit_bytes
         self._kept: dict[int, ClipSample] = {}
         self._broken: dict[int, str] = {}
+        self.changes_by_epoch = False
 
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`.
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
+        """Return clip `index`, the same in every pass.
 
         Raises:
             CaptureError: It cannot be decoded, now or before.
@@ -64,7 +66,7 @@ class MemoryCache(Wrapped):
         return sample
 
 
-class DiskCache(Wrapped):
+class DiskCache(WrappedDataset):
     """A data set whose clips are kept in a folder.
 
     The folder may be deleted at any time that no process uses it. It grows to
@@ -106,7 +108,7 @@ class DiskCache(Wrapped):
             "shape": list(self._shape),
             "period_s": shape.period_s,
             "class_names": list(dataset.class_names),
-            "world_version": getattr(dataset, "world_version", None),
+            "world_version": dataset.version,
         }
         try:
             self._open(about)
@@ -159,12 +161,11 @@ class DiskCache(Wrapped):
                 file.truncate(size)  # sparse: a slot takes room when it is written
         return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
 
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`, from the file where it is there."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
+        """Return clip `index`, the same in every pass, from the file where it is there."""
+        index = self.checked(index)
         if self._there[index]:
-            kept, truth = self._read(index), without_frames(self.dataset, index)
+            kept, truth = self._read(index), self.dataset.without_frames(index)
             if truth is None:
                 return kept
             if truth.clip_id == kept.clip_id:
@@ -192,7 +193,7 @@ class DiskCache(Wrapped):
         actors, inactive_persons = len(sample.boxes), len(sample.inactive_persons)
         if len(name) > LONGEST_ID or b"\0" in name:
             return  # made anew each time
-        if without_frames(self.dataset, index) is not None:
+        if self.dataset.without_frames(index) is not None:
             actors = inactive_persons = 0  # their truth is not read from here
         elif max(actors, inactive_persons) > MOST_PEOPLE or not sample.label_mask.all():
             return

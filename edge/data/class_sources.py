@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge.data.concat import counts_of, joined_names
+from edge.data.concat import joined_names
+from edge.data.dataset import ClipDataset
 from edge.data.joint_classes import class_table
 from edge.data.registry import open_dataset
 from edge.data.remap import RemapClasses
-from edge.data.samples import ClipDataset
 from edge.data.specs import is_drawn, parse_real, split_mix
 from runtime.report import markdown_table
 from runtime.types import ClipSpec
@@ -69,7 +69,7 @@ def sources_table(names: Sequence[str], parts: Sequence[Part]) -> list[str]:
     """
     header = [f"{part.name} (x{part.times})" if part.times > 1 else part.name for part in parts]
     rows = [["class", *header], ["clips", *(f"{len(part.dataset):,}" for part in parts)]]
-    counts = [counts_of(part.dataset) for part in parts]
+    counts = [part.dataset.class_counts for part in parts]
     for name in names:
         cells = (_cell(name, *pair) for pair in zip(parts, counts, strict=True))
         rows.append([name, *cells])

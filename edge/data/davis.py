@@ -64,7 +64,7 @@ class DavisClips(VideoClips):
     def without_frames(self, index: int) -> ClipSample:
         """Return clip `index` with black frames: its truth is known without decoding."""
         sample = super().without_frames(index)
-        return replace(sample, ignored=self._ignored[self._checked(index)])
+        return replace(sample, ignored=self._ignored[self.checked(index)])
 
 
 def open_davis(root: Path, shape: ClipSpec, report: DataReport, *, strict: bool) -> DavisClips:

@@ -55,7 +55,7 @@ class TimedClips(VideoClips):
     def without_frames(self, index: int) -> ClipSample:
         """Return clip `index` with black frames: its truth is known without decoding."""
         sample = super().without_frames(index)
-        label_mask = self._label_mask[self._checked(index)]
+        label_mask = self._label_mask[self.checked(index)]
         return replace(sample, label_mask=np.tile(label_mask, (len(sample.boxes), 1)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from edge.data.samples import ClipDataset
+from edge.data.dataset import ClipDataset
 from edge.data.specs import (
     SPECS,
     SYNTHETIC,

@@ -5,22 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from edge.data.annotations import Tube, label_ids_of, tubes_of
+from edge.data.annotations import Tube
 from edge.data.class_tables import PERSON, ClassTable, joins_of, told
-from edge.data.concat import counts_of
+from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.joint_classes import JOINT_CLASSES, class_table
-from edge.data.samples import ClipDataset, ClipSample, Wrapped
-from edge.data.video_labels import VideoLabels, video_labels_of
+from edge.data.samples import ClipSample
+from edge.data.video_labels import VideoLabels
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 
-class RemapClasses(Wrapped):
+class RemapClasses(WrappedDataset):
     """A data set with the classes of a table in the place of its own.
 
     A joint class that several of its own make is done by who does one of them, and not done by who
@@ -43,44 +42,33 @@ class RemapClasses(Wrapped):
             ConfigError: It has a class that the table does not know.
         """
         super().__init__(dataset)
-        self.by_pass = bool(getattr(dataset, "by_pass", False))
         own = tuple(dataset.class_names)
         source = table.source(spec)
         self.made: Mapping[str, tuple[str, ...]] = joins_of(table, source, own)
-        self._names = tuple(self.made) if only_its_own else table.names
+        self.class_names = tuple(self.made) if only_its_own else table.names
         self._columns = {
-            self._names.index(joint): [own.index(name) for name in names]
+            self.class_names.index(joint): [own.index(name) for name in names]
             for joint, names in self.made.items()
         }
-        self._absent = [self._names.index(name) for name in source.absent
-                        if name in self._names and name not in self.made]  # fmt: skip
-        self._person = self._names.index(PERSON) if PERSON in self._names else -1
+        self._absent = [self.class_names.index(name) for name in source.absent
+                        if name in self.class_names and name not in self.made]  # fmt: skip
+        self._person = self.class_names.index(PERSON) if PERSON in self.class_names else -1
         self._unknown = [
-            (self._names.index(one), [self._names.index(n) for n in others if n in self._names])
-            for one, others in source.unknown.items() if one in self._names
+            (self.class_names.index(one),
+             [self.class_names.index(name) for name in others if name in self.class_names])
+            for one, others in source.unknown.items() if one in self.class_names
         ]  # fmt: skip
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the joint classes."""
-        return self._names
+        if dataset.video_labels is not None:
+            self.video_labels = self._joint(dataset.video_labels)
 
     def speaks_of(self, name: str) -> bool:
         """Tell whether something is known of a joint class here."""
-        column = self._names.index(name)
+        column = self.class_names.index(name)
         return column in self._columns or column in self._absent or column == self._person
 
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`."""
-        return self._seen(self.dataset[index])
-
-    def without_frames(self, index: int) -> ClipSample | None:
-        """Return clip `index` with black frames; None where its truth is not known so."""
-        sample = super().without_frames(index)
-        return None if sample is None else self._seen(sample)
-
-    def _seen(self, sample: ClipSample) -> ClipSample:
-        shape = (len(sample.boxes), len(self._names))
+    def changed(self, sample: ClipSample) -> ClipSample:
+        """Return a clip with the labels of the table's classes."""
+        shape = (len(sample.boxes), len(self.class_names))
         labels, label_mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
         bag_id = np.full(shape, -1, np.int64)
         label_mask[:, self._absent] = True
@@ -105,37 +93,33 @@ class RemapClasses(Wrapped):
 
     @property
     def class_counts(self) -> Mapping[str, float]:
-        """Return how many people do each joint class, as far as that is known."""
-        counts = counts_of(self.dataset)
+        """How many people do each joint class, as far as that is known."""
+        counts = self.dataset.class_counts
         joint = {
             name: sum(counts[own] for own in made if own in counts)
             for name, made in self.made.items() if any(own in counts for own in made)
         }  # fmt: skip
-        people = people_of(self.dataset)
+        people = self.dataset.actor_count
         if self._person >= 0 and PERSON not in joint and people is not None:
             joint[PERSON] = people
         return joint
 
     @property
     def label_ids(self) -> tuple[int, ...]:
-        """Return the number of each class: that of the first of its own which makes it."""
-        ids = label_ids_of(self.dataset)
+        """The number of each class: that of the first of its own which makes it."""
+        ids = self.dataset.label_ids
         first = {column: ids[own[0]] for column, own in self._columns.items()}
-        rest = iter(range(max(ids) + 1, max(ids) + 1 + len(self._names)))
-        return tuple(first[i] if i in first else next(rest) for i in range(len(self._names)))
+        rest = iter(range(max(ids) + 1, max(ids) + 1 + len(self.class_names)))
+        return tuple(first[i] if i in first else next(rest) for i in range(len(self.class_names)))
 
-    @property
-    def video_labels(self) -> VideoLabels | None:
-        """Return what is said of whole videos."""
-        labels = video_labels_of(self.dataset)
-        if labels is None:
-            return None
-        video_level = np.zeros(len(self._names), bool)
+    def _joint(self, labels: VideoLabels) -> VideoLabels:
+        """Return what is said of whole videos by the joint classes."""
+        video_level = np.zeros(len(self.class_names), bool)
         for column, own in self._columns.items():
             video_level[column] = labels.video_level[own].any()
         states = {}
         for video, state in labels.states.items():
-            states[video] = np.full(len(self._names), -1, np.int8)
+            states[video] = np.full(len(self.class_names), -1, np.int8)
             for column, own in self._columns.items():
                 # Somebody does one of them; nobody does any; else it is not known.
                 codes = state[own]
@@ -145,15 +129,15 @@ class RemapClasses(Wrapped):
     def tubes(self) -> list[Tube]:
         """Return the true tubes, by the number of their joint class."""
         column_of = {own: column for column, made in self._columns.items() for own in made}
-        return [replace(tube, label=column_of[tube.label]) for tube in tubes_of(self.dataset)
+        return [replace(tube, label=column_of[tube.label]) for tube in self.dataset.tubes()
                 if tube.label in column_of]  # fmt: skip
 
 
-class AddPersonClass(Wrapped):
-    """A data set with one class more, `person`, which its bystanders are, too.
+class AddPersonClass(WrappedDataset):
+    """A data set with one class more, `person`, which its inactive persons are, too.
 
     A detector that labels film (`edge label`) marks everybody, and who stands idle on film is an
-    actor of the class `person`. In the drawn world the idle ones are bystanders, and never are.
+    actor of the class `person`. In the drawn world the idle ones are inactive, and never are.
     Side by side the two would teach that an idle drawn figure is nobody and an idle person
     somebody, and what drawings teach of people's looks would not carry over.
     """
@@ -167,45 +151,27 @@ class AddPersonClass(Wrapped):
         if PERSON in dataset.class_names:
             raise ConfigError(f"the clips have a class {PERSON!r} of their own")
         super().__init__(dataset)
+        self.class_names = (*dataset.class_names, PERSON)
+
+    def changed(self, sample: ClipSample) -> ClipSample:
+        """Put the inactive persons behind the actors; that they do no action is known."""
+        more = len(sample.inactive_persons)
+        labels = np.pad(sample.labels, ((0, more), (0, 1)))
+        labels[:, -1] = 1.0
+        return replace(
+            sample,
+            boxes=np.concatenate([sample.boxes, sample.inactive_persons]),
+            labels=labels,
+            label_mask=np.pad(sample.label_mask, ((0, more), (0, 1)), constant_values=True),
+            bag_id=np.pad(sample.bag_id, ((0, more), (0, 1)), constant_values=-1),
+            inactive_persons=np.zeros((0, 4), np.float32),
+        )
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the actions, `person` last."""
-        return (*self.dataset.class_names, PERSON)
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`."""
-        return _with_everybody(self.dataset[index])
-
-    def without_frames(self, index: int) -> ClipSample | None:
-        """Return clip `index` with black frames; None where its truth is not known so."""
-        sample = super().without_frames(index)
-        return None if sample is None else _with_everybody(sample)
-
-
-def _with_everybody(sample: ClipSample) -> ClipSample:
-    """Put the bystanders behind the actors; that they do none of the actions is known."""
-    more = len(sample.inactive_persons)
-    labels = np.pad(sample.labels, ((0, more), (0, 1)))
-    labels[:, -1] = 1.0
-    return replace(
-        sample,
-        boxes=np.concatenate([sample.boxes, sample.inactive_persons]),
-        labels=labels,
-        label_mask=np.pad(sample.label_mask, ((0, more), (0, 1)), constant_values=True),
-        bag_id=np.pad(sample.bag_id, ((0, more), (0, 1)), constant_values=-1),
-        inactive_persons=np.zeros((0, 4), np.float32),
-    )
-
-
-def people_of(dataset: ClipDataset) -> float | None:
-    """Return how many people act in a data set; None where that costs a pass over it."""
-    inner: Any = dataset
-    while isinstance(inner, Wrapped):
-        inner = inner.dataset
-    report = getattr(inner, "report", None)
-    count = getattr(inner, "actor_count", None) if report is None else report.actors
-    return None if count is None else float(count)
+    def label_ids(self) -> tuple[int, ...]:
+        """The number of each class: that of the data set, and one more."""
+        ids = self.dataset.label_ids
+        return (*ids, max(ids) + 1)
 
 
 def joined(dataset: ClipDataset, spec: str, classes: str) -> ClipDataset:

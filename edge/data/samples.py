@@ -5,17 +5,10 @@ NumPy only: training, evaluation and reports read the same samples, with torch o
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from runtime.errors import CaptureError
-
-logger = logging.getLogger(__name__)
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -86,116 +79,3 @@ class ClipSample:
         """Return of whom it is not known whether they act, (M,): no label, and not all known."""
         acts = (self.labels > 0.5).any(axis=1)
         return np.asarray(~acts & ~self.label_mask.all(axis=1), bool)
-
-
-# What data sets of videos have beside their clips (`annotations.py`).
-_OF_VIDEOS = frozenset(
-    {
-        "video_lengths", "video_sizes_wh", "media", "tubes", "label_ids", "report", "where",
-        "video_labels", "class_counts",
-    }
-)  # fmt: skip
-
-
-class ClipDataset(Protocol):
-    """Clips by index; the same index gives the same clip, in whatever order and process.
-
-    One that has `by_pass` set takes `pass * len(dataset) + i`, too, and changes clip `i` anew in
-    each pass.
-    """
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the C actions, in the order of `ClipSample.labels`."""
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`, from 0 to `len(self) - 1`."""
-
-
-def without_frames(dataset: ClipDataset, index: int) -> ClipSample | None:
-    """Return a clip whose frames are black, if its truth is known without decoding; else None.
-
-    For evaluation: someone in a clip that cannot be decoded was there, and is missed.
-    """
-    method = getattr(dataset, "without_frames", None)
-    sample: ClipSample | None = None if method is None else method(index)
-    return sample
-
-
-class Wrapped:
-    """A data set in front of another; what it does not say itself, the other one says."""
-
-    def __init__(self, dataset: ClipDataset) -> None:
-        self.dataset = dataset
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the actions, those of the wrapped data set."""
-        return self.dataset.class_names
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`."""
-        return self.dataset[index]
-
-    def without_frames(self, index: int) -> ClipSample | None:
-        """Return clip `index` with black frames; None where its truth is not known so."""
-        return without_frames(self.dataset, index)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what only data sets of videos have."""
-        if name in _OF_VIDEOS:
-            return getattr(self.dataset, name)
-        raise AttributeError(f"{type(self).__name__} has no {name!r}")
-
-
-def decodable_clips(dataset: ClipDataset) -> Iterator[tuple[int, ClipSample]]:
-    """Yield index and clip of all clips that can be decoded; each of the others is a warning.
-
-    Raises:
-        CaptureError: More than a tenth cannot: what is measured on the rest would mean little.
-    """
-    broken = 0
-    for index in range(len(dataset)):
-        try:
-            sample = dataset[index]
-        except CaptureError as error:
-            broken += 1
-            logger.warning("clip %d is left out, the %d. of %d: %s",
-                           index, broken, len(dataset), error)  # fmt: skip
-            if broken * 10 > len(dataset):
-                raise CaptureError(
-                    f"{broken} of {len(dataset)} clips cannot be decoded, more than a tenth; the "
-                    f"last: {error}"
-                ) from error
-            continue
-        yield index, sample
-
-
-class RepeatKeyframe(Wrapped):
-    """The same clips with time taken out: every sample is the keyframe.
-
-    A model that scores as well here as on the clips themselves does not look at motion.
-    """
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index` with the keyframe in place of every sample."""
-        sample = self.dataset[index]
-        frames = sample.frames_rgb
-        still = np.repeat(frames[len(frames) // 2][None], len(frames), axis=0)
-        return replace(sample, frames_rgb=still, clip_id=self._named(sample))
-
-    def without_frames(self, index: int) -> ClipSample | None:
-        """Return clip `index` with black frames; None where its truth is not known so."""
-        sample = super().without_frames(index)
-        return None if sample is None else replace(sample, clip_id=self._named(sample))
-
-    @staticmethod
-    def _named(sample: ClipSample) -> str:
-        return f"{sample.clip_id}/frozen"

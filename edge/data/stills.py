@@ -11,14 +11,14 @@ somebody of whom it is not sure gives no clip, since who is not labelled is taug
 from __future__ import annotations
 
 import csv
-import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 
+from edge.data.dataset import ClipDataset
 from edge.data.problems import DataReport, Problem, several
 from edge.data.samples import F32, U8, ClipSample
 from edge.data.still_motion import F64, CameraMotion, draw_windows, seen_shares, show, through
@@ -52,14 +52,11 @@ class Still:
     boxes: F32
 
 
-class StillClips:
-    """Clips of photographs by index; each pass over them moves the camera anew.
-
-    Index `pass * len(self) + i` is picture `i` as that pass shows it.
-    """
+class StillClips(ClipDataset):
+    """Clips of photographs by index; each pass over them moves the camera anew."""
 
     class_names = (PERSON,)
-    by_pass = True
+    changes_by_epoch = True
 
     def __init__(
         self, root: Path, stills: list[Still], shape: ClipSpec, report: DataReport, *,
@@ -85,9 +82,14 @@ class StillClips:
         report.per_class = {PERSON: report.actors}
 
     @property
-    def class_counts(self) -> dict[str, int]:
-        """Return how many people there are."""
+    def class_counts(self) -> Mapping[str, float]:
+        """How many people there are."""
         return dict(self.report.per_class)
+
+    @property
+    def actor_count(self) -> float:
+        """How many people act: all of them."""
+        return float(self.report.actors)
 
     @property
     def files(self) -> list[Path]:
@@ -98,20 +100,17 @@ class StillClips:
         """Return the number of clips of a pass."""
         return len(self._names)
 
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return picture `index % len(self)` as pass `index // len(self)` shows it.
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
+        """Return picture `index` as a pass shows it.
 
         Raises:
-            IndexError: The index is below 0.
-            CaptureError: The picture cannot be decoded.
+            IndexError: There is no such picture.
+            CaptureError: It cannot be decoded.
         """
-        index = operator.index(index)
-        if index < 0:
-            raise IndexError(f"clip {index} of {len(self)}; expected 0 or more")
-        number, still = divmod(index, len(self))
+        still = self.checked(index)
         boxes = self._boxes[self._starts[still] : self._starts[still + 1]]
         picture = read_picture(self.root / self._names[still])
-        random = np.random.default_rng([self.seed, number, still])
+        random = np.random.default_rng([self.seed, epoch, still])
         windows = draw_windows(boxes, self._times_s, self.shape.keyframe_index, self.motion, random)
         frames = show(picture, windows, boxes, self.shape.height, self.shape.width)
         window = windows[self.shape.keyframe_index]
@@ -123,7 +122,7 @@ class StillClips:
             boxes=through(boxes[seen], window),
             labels=np.ones((people, 1), np.float32),
             inactive_persons=np.zeros((0, 4), np.float32),
-            clip_id=self._names[still] + (f"@{number}" if number else ""),
+            clip_id=self._names[still] + (f"@{epoch}" if epoch else ""),
             size_wh=(width, height),
         )
 

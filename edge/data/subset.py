@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import operator
 
 import numpy as np
 
 from edge.data.annotations import ClipPlace, Tube
-from edge.data.samples import ClipDataset, ClipSample, Wrapped
+from edge.data.dataset import ClipDataset, WrappedDataset
+from edge.data.samples import ClipSample
 from runtime.errors import CaptureError
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _MOST_SKIPPED = 64
 
 
-class EvenSubset(Wrapped):
+class EvenSubset(WrappedDataset):
     """So many clips of a data set, spread evenly over it: its first ones may be all of one video.
 
     True tubes go on through clips that are left out, so there are none here.
@@ -33,31 +33,27 @@ class EvenSubset(Wrapped):
         """Return the number of clips."""
         return len(self._chosen)
 
-    def __getitem__(self, index: int) -> ClipSample:
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
         """Return the `index`th of the chosen clips."""
-        return self.dataset[self._inner(index)]
+        return self.dataset.clip(self._inner(index), epoch)
 
     def without_frames(self, index: int) -> ClipSample | None:
         """Return the `index`th of the chosen clips with black frames, if its truth is known so."""
-        return super().without_frames(self._inner(index))
+        return self.dataset.without_frames(self._inner(index))
 
-    def where(self, index: int) -> ClipPlace:
+    def where(self, index: int) -> ClipPlace | None:
         """Return where the `index`th of the chosen clips lies."""
-        place: ClipPlace = getattr(self.dataset, "where")(self._inner(index))  # noqa: B009
-        return place
+        return self.dataset.where(self._inner(index))
 
     def tubes(self) -> list[Tube]:
         """Return no tubes."""
         return []
 
     def _inner(self, index: int) -> int:
-        index = operator.index(index)
-        if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
-        return int(self._chosen[index])
+        return int(self._chosen[self.checked(index)])
 
 
-class SkipUndecodable(Wrapped):
+class SkipUndecodable(WrappedDataset):
     """For learning: the next clip in place of one that cannot be decoded, said and counted.
 
     A data set leaves out videos that do not open; damage in the middle of one shows only when the
@@ -68,22 +64,20 @@ class SkipUndecodable(Wrapped):
     def __init__(self, dataset: ClipDataset) -> None:
         """Stand in front of `dataset`."""
         super().__init__(dataset)
-        self.by_pass = bool(getattr(dataset, "by_pass", False))
         self._broken: set[int] = set()
 
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`, or the next that can be decoded.
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
+        """Return clip `index` of a pass, or the next that can be decoded.
 
         Raises:
             CaptureError: Many clips in a row cannot.
         """
         error: CaptureError | None = None
         length = len(self.dataset)
-        first = operator.index(index) // length * length if self.by_pass and length else 0
         for step in range(min(_MOST_SKIPPED, length)):
-            at = first + (operator.index(index) + step) % length if step else index
+            at = (self.checked(index) + step) % length
             try:
-                return self.dataset[at]
+                return self.dataset.clip(at, epoch)
             except CaptureError as why:
                 error = why
                 if at not in self._broken:

@@ -6,7 +6,6 @@ copy. Files are opened while a clip is read, and nothing of them is kept.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from edge.data.annotations import ClipPlace, Tube
 from edge.data.clips import resize_frames
+from edge.data.dataset import ClipDataset
 from edge.data.media import Media
 from edge.data.problems import DataReport
 from edge.data.samples import ClipSample
@@ -98,13 +98,11 @@ def build_table(
     )
 
 
-class VideoClips:
+class VideoClips(ClipDataset):
     """Clips of real videos around labelled keyframes.
 
     Attributes:
         class_names: The actions.
-        label_ids: The number of each action in the annotation's own files, as a row of detections
-            names it.
         report: What was found on the way, and what is left out.
         video_labels: What is said of whole videos; None where nothing is.
     """
@@ -143,10 +141,10 @@ class VideoClips:
         if not len(clips):
             why = f"; the first fault: {report.skipped[0]}" if len(report.skipped) else ""
             raise ConfigError(f"{report.name} has no clip that can be used{why}")
-        self.class_names, self.label_ids = tuple(class_names), tuple(label_ids)
+        self.class_names, self._label_ids = tuple(class_names), tuple(label_ids)
         self.shape, self.report, self.video_labels = shape, report, video_labels
         self._clips, self._tubes, self._by_frame = clips, tuple(tubes), by_frame
-        self._names, self._media = tuple(media), tuple(media.values())
+        self.media, self._names = dict(media), tuple(media)
         own = {name: one.size_wh for name, one in media.items()}
         self._sizes_wh = own if sizes_wh is None else {name: sizes_wh[name] for name in media}
         self._count()
@@ -176,9 +174,14 @@ class VideoClips:
         return rows[self._clips.video]
 
     @property
-    def class_counts(self) -> dict[str, int]:
-        """Return how many people do each action; somebody whom nobody knows is one."""
-        counts = dict(self.report.per_class)
+    def label_ids(self) -> tuple[int, ...]:
+        """The number of each action in rows of the annotation's own files."""
+        return self._label_ids
+
+    @property
+    def class_counts(self) -> Mapping[str, float]:
+        """How many people do each action; somebody whom nobody knows is one."""
+        counts: dict[str, float] = dict(self.report.per_class)
         if self.video_labels is not None:
             somebody = (self._states() == 1) & (np.diff(self._clips.actor_start) > 0)[:, None]
             for name, more in zip(self.class_names, somebody.sum(axis=0).tolist(), strict=True):
@@ -186,19 +189,9 @@ class VideoClips:
         return counts
 
     @property
-    def video_lengths(self) -> dict[str, int]:
-        """Return the number of frames of each video."""
-        return {n: one.num_frames for n, one in zip(self._names, self._media, strict=True)}
-
-    @property
-    def video_sizes_wh(self) -> dict[str, tuple[int, int]]:
-        """Return width and height, px, of the frames that tubes are measured in."""
-        return dict(self._sizes_wh)
-
-    @property
-    def media(self) -> dict[str, Media]:
-        """Return the videos by name."""
-        return dict(zip(self._names, self._media, strict=True))
+    def actor_count(self) -> float:
+        """How many people act."""
+        return float(self.report.actors)
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -210,7 +203,7 @@ class VideoClips:
         Raises:
             IndexError: There is no such clip.
         """
-        index = self._checked(index)
+        index = self.checked(index)
         clips = self._clips
         return ClipPlace(
             video=self._names[clips.video[index]],
@@ -228,7 +221,7 @@ class VideoClips:
         Where somebody in the video acts and nobody knows who, those without a label are among the
         actors, behind the others: whether they act is unknown.
         """
-        index = self._checked(index)
+        index = self.checked(index)
         boxes, labels, inactive_persons = self._clips.people(index, len(self.class_names))
         said, video = self.video_labels, self._names[self._clips.video[index]]
         if said is not None and said.somebody_acts(video):
@@ -248,7 +241,7 @@ class VideoClips:
             CaptureError: Its frames cannot be decoded.
         """
         place = self.where(index)
-        media = self._media[self._clips.video[index]]
+        media = self.media[place.video]
         try:
             if self._by_frame:
                 frames = media.read_at_frame(place.frame, self.shape)
@@ -276,9 +269,3 @@ class VideoClips:
             return sample
         label_mask, bag_id = self.video_labels.masks(place.video, labels)
         return replace(sample, label_mask=label_mask, bag_id=bag_id)
-
-    def _checked(self, index: int) -> int:
-        index = operator.index(index)
-        if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
-        return index

@@ -13,14 +13,14 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge.data.dataset import ClipDataset
 from edge.data.media import MediaFolder
 from edge.data.problems import DataReport, Problem
-from edge.data.samples import F32, I64, Bools, ClipDataset
+from edge.data.samples import F32, I64, Bools
 from edge.data.table import Table
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
@@ -69,15 +69,9 @@ class VideoLabels:
         return label_mask, np.where(bag[None] & ~own, 0, -1).astype(np.int64)
 
 
-def video_labels_of(dataset: ClipDataset) -> VideoLabels | None:
-    """Return what is said of whole videos in any data set; None where nothing is."""
-    labels: Any = getattr(dataset, "video_labels", None)
-    return labels if isinstance(labels, VideoLabels) else None
-
-
 def video_level_classes(dataset: ClipDataset) -> list[int]:
     """Return the classes of a data set that are said of whole videos."""
-    labels = video_labels_of(dataset)
+    labels = dataset.video_labels
     return [] if labels is None else [int(index) for index in np.flatnonzero(labels.video_level)]
 
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edge.data.samples import ClipDataset, ClipSample, without_frames
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from runtime.errors import CaptureError
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def read_clip(dataset: ClipDataset, index: int) -> ReadClip:
         return ReadClip(sample=dataset[index])
     except CaptureError as error:
         why = _one_line(str(error)) or type(error).__name__
-    blank = without_frames(dataset, index)
+    blank = dataset.without_frames(index)
     if blank is not None:
         return ReadClip(sample=blank, why=why)
     nobody = np.zeros((0, 4), np.float32)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edge.data.annotations import place_of
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.decode_errors import DecodeErrors, ReadClip, read_clip
@@ -134,7 +134,7 @@ class Evaluator:
     def add(self, index: int, sample: ClipSample, found: Detections) -> None:
         """Add a clip and all tokens that the model gives for it, its classes the data set's."""
         self.metrics.update(sample, found)
-        place = None if self.videos is None else place_of(self.dataset, index)
+        place = None if self.videos is None else self.dataset.where(index)
         if self.videos is not None and place is not None:
             self.videos.add(place, found)
 

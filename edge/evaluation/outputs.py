@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.samples import ClipDataset
+from edge.data.dataset import ClipDataset
 from edge.evaluation.decode_errors import ReadClip, read_clip
 from edge.evaluation.predictors import Predictor, fingerprint
 from runtime.errors import ArtifactError, ConfigError

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.data.annotations import BoxTable, ClipPlace
 from edge.data.ava_files import Keyframe, write_label_map, write_rows
-from edge.data.samples import ClipDataset
+from edge.data.dataset import ClipDataset
 from edge.evaluation.boxes import F64, I64
 from edge.evaluation.clip_metrics import F32, ClipMetrics, plain
 from edge.evaluation.decode_errors import read_clip

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge.data.annotations import place_of, tubes_of
+from edge.data.dataset import ClipDataset, RepeatKeyframe
 from edge.data.remap import judged
-from edge.data.samples import ClipDataset, RepeatKeyframe
 from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.clip_tubes import clip_tubes
@@ -146,7 +145,7 @@ def validate(
         metrics.add(
             clip.boxes, clip.labels, clip.inactive_persons, detections, clip.ignore, clip.ignored
         )
-        place = None if videos is None else place_of(_source(dataset), clip.index)
+        place = None if videos is None else dataset.where(clip.index)
         if videos is not None and place is not None:
             videos.add(place, detections)
     also = {"classes_joined": begun.joins, **lost}
@@ -237,11 +236,6 @@ def _begin(
     return _Begun(choice=choice, predictor=predictor, dataset=dataset, joins=joins, folder=folder)
 
 
-def _source(dataset: ClipDataset) -> ClipDataset:
-    """Return what knows where clips lie."""
-    return dataset.dataset if isinstance(dataset, RepeatKeyframe) else dataset
-
-
 def _write(
     options: ValOptions,
     predictor: Predictor,
@@ -256,11 +250,10 @@ def _write(
     """Count and write every report."""
     out, names = options.out, dataset.class_names
     conf, conf_from = _conf(options, predictor, metrics)
-    source = _source(dataset)
-    places = [place_of(source, clip.index) for clip in clips]
+    places = [dataset.where(clip.index) for clip in clips]
     known = [place for place in places if place is not None]
-    truth = tubes_of(source) if len(known) == len(clips) else []
-    labels = getattr(source, "label_ids", range(1, len(names) + 1))
+    truth = dataset.tubes() if len(known) == len(clips) else []
+    labels = dataset.label_ids
     keys = csv_keys(clips, places, labels, in_px=bool(truth))
     content = {
         "model": predictor.name,

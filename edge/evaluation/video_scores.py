@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from edge.data.annotations import ClipPlace
-from edge.data.samples import ClipDataset
-from edge.data.video_labels import NO_ROW, VideoLabels, video_labels_of
+from edge.data.dataset import ClipDataset
+from edge.data.video_labels import NO_ROW, VideoLabels
 from edge.evaluation.boxes import F64, I64, Bools
 from runtime.decode import Detections
 
@@ -74,10 +74,10 @@ class VideoScores:
     @staticmethod
     def of(dataset: ClipDataset) -> VideoScores | None:
         """Prepare for a data set; None where nothing is said of whole videos."""
-        labels = video_labels_of(dataset)
+        labels = dataset.video_labels
         if labels is None or not labels.video_level.any():
             return None
-        media: Any = getattr(dataset, "media", {})
+        media = dataset.media
         seconds = {name: float(one.end_s - one.start_s) for name, one in media.items()}
         return VideoScores(labels, dataset.class_names, seconds)
 

@@ -16,7 +16,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from edge.evaluation.decode_errors import DecodeErrors
 from edge.evaluation.evaluator import class_order, run_clips
 from edge.evaluation.options import ModelChoice

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.clips import VIDEO_SUFFIXES
-from edge.data.media import Media
+from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.problems import several
-from edge.data.samples import F32, ClipDataset, ClipSample, Wrapped
+from edge.data.samples import F32, ClipSample
 from edge.labelling.frames import frame_times
 from edge.labelling.fuse import areas, overlaps
 from edge.labelling.store import SUMMARY, TRACKS, LabelledVideo, read_video
@@ -102,7 +102,7 @@ def beside_actors(people: F32, actors: F32) -> F32:
     return people[((iou < ACTOR_IOU) & (inside < ACTOR_SHARE)).all(axis=1)]
 
 
-class Ignoring(Wrapped):
+class Ignoring(WrappedDataset):
     """Clips whose keyframes are frames of videos, with people to be ignored."""
 
     def __init__(self, dataset: ClipDataset, people: LabelledPeople) -> None:
@@ -113,10 +113,9 @@ class Ignoring(Wrapped):
         """
         super().__init__(dataset)
         self._people = people
-        self._media: Mapping[str, Media] = self.media
         self._times: dict[str, list[float]] = {}
-        missing = [video for video in self._media if people.name_of(video) is None]
-        if len(missing) == len(self._media):
+        missing = [video for video in self.media if people.name_of(video) is None]
+        if len(missing) == len(self.media):
             raise ConfigError(
                 f"--ignore-people {people.folder} has labels of none of the {len(missing)} videos, "
                 f"as {missing[0]}; label these very videos"
@@ -124,19 +123,11 @@ class Ignoring(Wrapped):
         if missing:
             logger.warning(
                 "%s has no labels of %d of %d videos, where nobody is ignored: %s",
-                people.folder, len(missing), len(self._media), several(missing),
+                people.folder, len(missing), len(self.media), several(missing),
             )  # fmt: skip
 
-    def __getitem__(self, index: int) -> ClipSample:
-        """Return clip `index`."""
-        return self._with_others(self.dataset[index])
-
-    def without_frames(self, index: int) -> ClipSample | None:
-        """Return clip `index` with black frames; None where its truth is not known so."""
-        sample = super().without_frames(index)
-        return None if sample is None else self._with_others(sample)
-
-    def _with_others(self, sample: ClipSample) -> ClipSample:
+    def changed(self, sample: ClipSample) -> ClipSample:
+        """Return a clip with whoever else is in view as `ignored`."""
         # By its name: another clip may stand in for one that cannot be decoded.
         video, _, frame = sample.clip_id.rpartition("/")
         seen = self._people.at(video, self._time_of(video, int(frame)))
@@ -146,9 +137,9 @@ class Ignoring(Wrapped):
     def _time_of(self, video: str, frame: int) -> float:
         """Return the time of a frame; a video's stamps are read when they are first asked for."""
         if video not in self._times:
-            self._times[video] = frame_times(self._media[video])
+            self._times[video] = frame_times(self.media[video])
         times = self._times[video]
-        return times[frame] if frame < len(times) else frame / self._media[video].fps
+        return times[frame] if frame < len(times) else frame / self.media[video].fps
 
 
 def ignoring(dataset: ClipDataset, word: str, people: LabelledPeople | None) -> ClipDataset:

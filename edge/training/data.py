@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edge.data.augment import Augmented
 from edge.data.cache import DiskCache
-from edge.data.concat import ConcatDataset, counts_of
+from edge.data.concat import ConcatDataset
+from edge.data.dataset import ClipDataset
 from edge.data.problems import several
 from edge.data.registry import is_drawn, open_dataset, split_mix
 from edge.data.remap import AddPersonClass, joined, judged
-from edge.data.samples import ClipDataset
 from edge.labelling.ignored import (
     LabelledPeople,
     ignoring,
@@ -85,7 +85,7 @@ def _open_part(
     read = _larger(shape, options.augment.read_scale) if augments else shape
     data = open_dataset(word, read, seed=options.seed, part="train")
     data = ignoring(data, word, people)
-    if cache is not None and getattr(data, "by_pass", False):
+    if cache is not None and data.changes_by_epoch:
         logger.info("%s changes in each pass: it is not kept in --cache", word)
     elif cache is not None:
         spec = f"{word} (seed {options.seed})"
@@ -167,7 +167,7 @@ def class_weights(dataset: ClipDataset, exponent: float) -> tuple[float, ...]:
     """
     if exponent == 0:
         return ()
-    counts: Mapping[str, float] = counts_of(dataset)
+    counts = dataset.class_counts
     known = sorted(count for count in counts.values() if count > 0)
     if not known:
         logger.warning("--class-balance: how often the classes occur is not known here; all weigh "

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from edge.model.bmvit import BMViT
 from edge.model.stem_mvit import StemMViT
 from edge.model.stem_weights import stem_digest
@@ -152,9 +153,8 @@ class FeatureMaker:
         self.about.save(self.job.out)
 
     def _sample(self, number: int) -> ClipSample:
-        (index,) = self.order(number)
-        by_pass = bool(getattr(self.dataset, "by_pass", False))
-        return self.dataset[index if by_pass else index % len(self.dataset)]
+        epoch, index = divmod(self.order(number)[0], len(self.dataset))
+        return self.dataset.clip(index, epoch)
 
     @torch.inference_mode()
     def _maps(self, samples: list[ClipSample]) -> list[Tensor]:

@@ -21,6 +21,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edge.data.concat import ConcatDataset
+from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.samples import ClipSample
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 from runtime.outputs import write_atomically
@@ -151,7 +153,7 @@ def unpack_features(
     return maps
 
 
-class FeatureClips:
+class FeatureClips(ClipDataset):
     """A folder of features as a data set: samples with `features` and no frames."""
 
     def __init__(self, folder: Path, exclude: frozenset[str] = frozenset()) -> None:
@@ -167,6 +169,7 @@ class FeatureClips:
         """
         self.folder = folder
         self.about = FeatureAbout.load(folder)
+        self.class_names = self.about.class_names
         missing = [b for b in range(self.about.blocks) if not _has_block(folder, b)]
         if missing:
             raise ArtifactError(
@@ -192,11 +195,6 @@ class FeatureClips:
                     kept.append(number)
         return kept
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the actions."""
-        return self.about.class_names
-
     def __len__(self) -> int:
         return len(self._kept)
 
@@ -206,9 +204,7 @@ class FeatureClips:
 
     def __getitem__(self, index: int) -> ClipSample:
         """Return clip `index` without frames."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}; expected 0 to {len(self) - 1}")
-        block, row = divmod(self._kept[index], BLOCK_CLIPS)
+        block, row = divmod(self._kept[self.checked(index)], BLOCK_CLIPS)
         if block not in self._maps:
             self._maps[block] = np.load(self.folder / f"{block:05d}.npy", mmap_mode="r")
             with np.load(self.folder / f"{block:05d}.npz", allow_pickle=False) as truth:
@@ -275,15 +271,14 @@ def _sample_of(truth: dict[str, Any], row: int, classes: int) -> ClipSample:
     )
 
 
-def features_of(dataset: Any) -> FeatureAbout | None:
+def features_of(dataset: ClipDataset) -> FeatureAbout | None:
     """Return what the features of a data set, or of its parts, are; None where it has frames.
 
     Raises:
         ConfigError: Some parts have features and some frames, or features of several kinds.
     """
-    parts = [one for one, _ in getattr(dataset, "parts", [(dataset, 1)])]
-    while any(not isinstance(p, FeatureClips) and hasattr(p, "dataset") for p in parts):
-        parts = [getattr(p, "dataset", p) for p in parts]
+    joined = dataset.parts if isinstance(dataset, ConcatDataset) else [(dataset, 1)]
+    parts = [_innermost(part) for part, _ in joined]
     abouts = [p.about for p in parts if isinstance(p, FeatureClips)]
     if not abouts:
         return None
@@ -301,3 +296,10 @@ def features_of(dataset: Any) -> FeatureAbout | None:
                 "and --stem-weights"
             )
     return first
+
+
+def _innermost(dataset: ClipDataset) -> ClipDataset:
+    """Return the data set that others stand in front of."""
+    while isinstance(dataset, WrappedDataset):
+        dataset = dataset.dataset
+    return dataset

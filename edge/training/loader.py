@@ -15,7 +15,8 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from edge.training.targets import Batch, collate
 from runtime.errors import ConfigError
 
@@ -103,13 +104,14 @@ class _MapStyle(Dataset[ClipSample]):
 
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset
-        self._by_pass = bool(getattr(dataset, "by_pass", False))
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> ClipSample:
-        return self.dataset[index if self._by_pass else index % len(self.dataset)]
+    def __getitem__(self, number: int) -> ClipSample:
+        """Return a clip by its number in the order of steps."""
+        epoch, index = divmod(number, len(self.dataset))
+        return self.dataset.clip(index, epoch)
 
 
 def batches_by_step(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.data.cache import MemoryCache
-from edge.data.samples import ClipDataset
+from edge.data.dataset import ClipDataset
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
 from edge.model.checkpoint import load_checkpoint
 from edge.model.stem_mvit import StemMViT

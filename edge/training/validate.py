@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from edge.evaluation.evaluator import Evaluator, RunClips
 from edge.model.bmvit import BMViTConfig
 from edge.training.targets import Normalize, collate

@@ -11,7 +11,6 @@ pytest.importorskip("torch")
 
 from benchmarks.weak_labels import _forget, _write_data
 from edge.data.registry import open_dataset
-from edge.data.video_labels import video_labels_of
 from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from edge.model.variants import build_model
 from runtime.errors import ConfigError
@@ -35,9 +34,9 @@ def test_what_is_hidden_is_known_of_clips_only(model: Path, tmp_path: Path) -> N
     shape = load_checkpoint(model).config.clip
     world = open_dataset("synthetic-train:12", shape)
     whole, part = open_dataset(str(named), shape), open_dataset(str(hidden), shape)
-    labels = video_labels_of(part)
+    labels = part.video_labels
     assert labels is not None
-    assert video_labels_of(whole) is None
+    assert whole.video_labels is None
     assert len(whole) == len(part) == len(world)
     columns = [world.class_names.index(name) for name in HIDDEN]
     for index in range(12):

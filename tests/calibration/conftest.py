@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.evaluation.clip_metrics import predict
 from edge.evaluation.options import ModelChoice
@@ -17,7 +18,7 @@ from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.types import ClipSpec
 
 
-class NoiseClips:
+class NoiseClips(ClipDataset):
     """Clips of noise; their actors stand where some tokens of the default model are."""
 
     def __init__(self, shape: ClipSpec, class_names: tuple[str, ...], count: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from calibration.actions import LEAST_CONF, LEAST_PEOPLE, ActionScores
 from calibration.threshold import fit_threshold
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.data.video_labels import VideoLabels
 from runtime.decode import Detections
@@ -15,7 +16,7 @@ from runtime.types import ClipSpec, Outputs
 MODEL = ("climb", "walk", "wave")
 
 
-class Clips:
+class Clips(ClipDataset):
     """Says which classes there are; the clips come one by one."""
 
     def __init__(self, class_names: tuple[str, ...] = ("walk", "wave")) -> None:

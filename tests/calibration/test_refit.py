@@ -12,7 +12,8 @@ import pytest
 from calibration import actions, refit
 from calibration.refit import refit_thresholds
 from calibration.threshold import FittedThreshold, fit_threshold
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.dataset import ClipDataset
+from edge.data.samples import ClipSample
 from runtime.bundle import DEFAULT_BUNDLE, Bundle, pack_bundle
 from runtime.bundle_spec import BUNDLE_FILE, ActionThreshold
 from runtime.engine import load_engine
@@ -79,7 +80,7 @@ def test_actions_that_the_clips_show_get_a_threshold_and_others_keep_theirs(
     before = replace(spec.artifacts[0], action_thresholds=dict.fromkeys(spec.class_names, kept))
     (bundle_copy / BUNDLE_FILE).write_text(replace(spec, artifacts=(before,)).to_json(), "utf-8")
 
-    class TwoClasses:
+    class TwoClasses(ClipDataset):
         class_names = (spec.class_names[3], "swim", spec.class_names[0])
 
         def __init__(self, dataset: ClipDataset) -> None:
@@ -113,7 +114,7 @@ def test_a_bundle_that_cannot_be_fitted_stays_as_it_was(
 ) -> None:
     before = (bundle_copy / BUNDLE_FILE).read_bytes()
 
-    class Nobody:
+    class Nobody(ClipDataset):
         class_names = ("walk",)
 
         def __init__(self, dataset: ClipDataset) -> None:

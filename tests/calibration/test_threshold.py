@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from calibration.threshold import fit_threshold, quantile_threshold
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from runtime.decode import decode
 from runtime.errors import CalibrationError, DecodeError
@@ -60,7 +61,7 @@ def test_scores_that_mean_nothing_are_refused(logits: np.ndarray) -> None:
 SIZE = ClipSpec(num_frames=1, sampling_rate=1, fps=30.0, height=8, width=8)
 
 
-class Labelled:
+class Labelled(ClipDataset):
     """Clips with one actor each; the brightness of a clip is its number."""
 
     class_names = ("walk", "wave")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from runtime.types import ClipSpec
 
 
-class MovingSquares:
+class MovingSquares(ClipDataset):
     """Zero to two bright squares on noise; each moves to the left or to the right."""
 
     class_names = ("left", "right")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.data.annotations import label_ids_of, place_of
 from edge.data.ava import open_ava, read_classes
 from edge.data.ava_files import read_ground_truth
 from edge.data.check import check_data
@@ -64,14 +63,14 @@ def ava(tmp_path: Path) -> Path:
 def test_people_of_a_keyframe_have_all_their_actions(ava: Path) -> None:
     clips = open_dataset(f"ava:{ava}:train", SHAPE)
     assert clips.class_names == ("action 12", "action 17", "action 80")
-    assert label_ids_of(clips) == (12, 17, 80)
+    assert clips.label_ids == (12, 17, 80)
     first = clips[0]
     # Two people in the same box, told apart by their number.
     np.testing.assert_allclose(first.boxes, [[0.1, 0.1, 0.5, 0.9]] * 2)
     assert first.labels.tolist() == [[1, 1, 0], [1, 0, 0]]
     # Label 2 is one of the 20 classes that are not evaluated.
     np.testing.assert_allclose(first.inactive_persons, [[0.6, 0.1, 0.9, 0.9]])
-    places = [place_of(clips, index) for index in range(len(clips))]
+    places = [clips.where(index) for index in range(len(clips))]
     assert [(p.video, p.frame, p.timestamp) for p in places if p is not None] == [
         ("movie", 20, 902.0),
         ("movie", 30, 903.0),
@@ -89,7 +88,7 @@ def test_excluded_time_stamps_and_missing_movies_are_left_out_and_said(
     ava: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips = open_dataset(f"ava:{ava}", SHAPE)
-    seen = [place_of(clips, index) for index in range(len(clips))]
+    seen = [clips.where(index) for index in range(len(clips))]
     assert [p.timestamp for p in seen if p is not None] == [902.0, 902.0]
     assert "left out are 1 video, with 2 clips" in caplog.text
     report = DataReport(name="ava")
@@ -102,7 +101,7 @@ def test_seconds_that_were_looked_at_count_though_nobody_is_in_them(ava: Path) -
     included = ava / "annotations" / "ava_included_timestamps_v2.2.txt"
     included.write_text("0902\n0903\n0904\n")
     clips = open_dataset(f"ava:{ava}:val", SHAPE)
-    places = [place_of(clips, index) for index in range(len(clips))]
+    places = [clips.where(index) for index in range(len(clips))]
     assert [(p.video, p.timestamp) for p in places if p is not None] == [
         ("movie", 902.0), ("movie", 904.0), ("pictures", 902.0), ("pictures", 903.0),
     ]  # fmt: skip

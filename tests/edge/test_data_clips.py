@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.data.annotations import ClipPlace, Tube, label_ids_of, place_of, tubes_of
+from edge.data.annotations import ClipPlace, Tube
 from edge.data.clips import read_clip, read_numbered, sample_times
 from edge.data.media import Media, MediaFolder, nearest_number, numbering_of, open_media
 from edge.data.registry import open_dataset
@@ -219,6 +219,6 @@ def test_a_place_is_one(place: tuple[str, int, float]) -> None:
 
 def test_a_drawn_world_lies_in_no_video() -> None:
     clips = open_dataset("synthetic-val:3", SHAPE)
-    assert place_of(clips, 0) is None
-    assert tubes_of(clips) == []
-    assert label_ids_of(clips) == tuple(range(1, 19))
+    assert clips.where(0) is None
+    assert clips.tubes() == []
+    assert clips.label_ids == tuple(range(1, 19))

@@ -14,12 +14,13 @@ import pytest
 from torch.utils.data import DataLoader
 
 from edge.cli import main
-from edge.data.annotations import ClipPlace, place_of, tubes_of
+from edge.data.annotations import ClipPlace
 from edge.data.check import check_data
+from edge.data.dataset import ClipDataset, RepeatKeyframe
 from edge.data.media import Media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe
+from edge.data.samples import ClipSample
 from edge.data.table import TableRules, read_table, why_wrong
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
@@ -77,7 +78,7 @@ def data(tmp_path: Path) -> Path:
 def test_a_folder_gives_clips_with_their_truth(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE)
     assert clips.class_names == ("walk", "sit down")
-    assert [place_of(clips, i) for i in range(len(clips))] == [
+    assert [clips.where(i) for i in range(len(clips))] == [
         ClipPlace(video="film", frame=0, timestamp=0.0),
         ClipPlace(video="film", frame=20, timestamp=1.0),
         ClipPlace(video="film", frame=30, timestamp=1.5),
@@ -92,8 +93,9 @@ def test_a_folder_gives_clips_with_their_truth(data: Path) -> None:
     nobody = clips[2]
     assert nobody.boxes.shape == (0, 4)
     assert nobody.labels.shape == (0, 2)
-    assert tubes_of(clips) == []
-    assert getattr(clips, "video_lengths") == {"film": 40, "pictures/one": 40}  # noqa: B009
+    assert clips.tubes() == []
+    lengths = {name: media.num_frames for name, media in clips.media.items()}
+    assert lengths == {"film": 40, "pictures/one": 40}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_parts_have_tables_of_their_own(data: Path) -> None:
     (data / "annotations_val.csv").write_text("film,0.5,0.1,0.1,0.5,0.9,1\n" * 1)
     assert len(open_dataset(f"{data}:train", SHAPE)) == 1
     assert len(open_dataset(str(data), SHAPE, part="train")) == 1
-    place = place_of(open_dataset(str(data), SHAPE), 0)
+    place = open_dataset(str(data), SHAPE).where(0)
     assert place is not None
     assert place.timestamp == 0.5
     with pytest.raises(ConfigError, match=r"no annotations_test\.csv"):
@@ -144,7 +146,7 @@ def test_a_video_without_a_row_is_said_of_its_table(
 
 def test_a_limit_is_spread_over_the_data(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE, limit=2)
-    places = [place_of(clips, i) for i in range(len(clips))]
+    places = [clips.where(i) for i in range(len(clips))]
     assert [place.video for place in places if place is not None] == ["film", "film"]
     assert [place.frame for place in places if place is not None] == [0, 30]
     assert len(open_dataset(str(data), SHAPE, limit=100)) == 5
@@ -158,7 +160,7 @@ def test_excluded_keyframes_do_not_count(data: Path) -> None:
 def test_frozen_clips_keep_their_place(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE)
     still = pickle.loads(pickle.dumps(RepeatKeyframe(clips)))
-    assert place_of(still, 1) == place_of(clips, 1)
+    assert still.where(1) == clips.where(1)
     assert [number_of(picture) for picture in still[1].frames_rgb] == [20] * 4
 
 
@@ -463,7 +465,7 @@ def test_a_label_map_may_name_the_classes(data: Path) -> None:
     )
     clips = open_dataset(str(data), SHAPE)
     assert clips.class_names == ("walk", "sit", "run")
-    assert getattr(clips, "label_ids") == (1, 2, 9)  # noqa: B009
+    assert clips.label_ids == (1, 2, 9)
     add("film,1,0.2,0,1,1,9")(data)
     assert open_dataset(str(data), SHAPE)[1].labels.tolist() == [[1, 1, 0], [0, 0, 1]]
     add("film,1,0.3,0,1,1,5")(data)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.data.annotations import ClipPlace, Tube, place_of, tubes_of
+from edge.data.annotations import ClipPlace, Tube
+from edge.data.dataset import ClipDataset
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset
 from edge.data.tube_clips import held_out
 from edge.data.tube_files import UCF_CLASSES, read_tube_file
 from runtime.errors import ConfigError
@@ -74,7 +74,7 @@ def jhmdb(tmp_path: Path) -> Path:
 
 
 def names_of(clips: ClipDataset) -> list[str]:
-    places = [place_of(clips, index) for index in range(len(clips))]
+    places = [clips.where(index) for index in range(len(clips))]
     return sorted({place.video for place in places if place is not None})
 
 
@@ -97,7 +97,7 @@ def test_each_frame_is_a_keyframe_with_the_box_where_the_person_is(jhmdb: Path) 
     clips = open_dataset(f"jhmdb:{jhmdb}:split1", SHAPE)
     assert len(clips) == 12
     assert clips.class_names == ("catch", "wave")
-    assert place_of(clips, 5) == ClipPlace(video="wave/three", frame=5, timestamp=5 / 30)
+    assert clips.where(5) == ClipPlace(video="wave/three", frame=5, timestamp=5 / 30)
     for index in (0, 5, 11):
         sample = clips[index]
         assert sample.labels.tolist() == [[0, 1]]
@@ -113,13 +113,13 @@ def test_each_frame_is_a_keyframe_with_the_box_where_the_person_is(jhmdb: Path) 
 
 def test_tubes_are_counted_from_0_in_pixels(jhmdb: Path) -> None:
     clips = open_dataset(f"jhmdb:{jhmdb}:split1:train", SHAPE)
-    tubes = tubes_of(clips)
+    tubes = clips.tubes()
     assert [(tube.video, tube.label, len(tube)) for tube in tubes] == [
         ("catch/one", 0, 12), ("catch/two", 0, 12),
     ]  # fmt: skip
     assert tubes[0].frames.tolist() == list(range(12))
     assert tubes[0].boxes[3].tolist() == [43, 20, 203, 220]
-    assert tubes_of(open_dataset(f"jhmdb:{jhmdb}:train", SHAPE, limit=3)) == []
+    assert open_dataset(f"jhmdb:{jhmdb}:train", SHAPE, limit=3).tubes() == []
 
 
 def test_videos_in_place_of_pictures_are_counted_frame_by_frame(jhmdb: Path) -> None:
@@ -228,8 +228,9 @@ def ucf(tmp_path: Path) -> Path:
 
 
 def test_bytes_are_not_added_as_bytes(ucf: Path) -> None:
-    (tube, other, _) = tubes_of(open_dataset(f"ucf101-24:{ucf}:train", SHAPE)) + tubes_of(
-        open_dataset(f"ucf101-24:{ucf}:test", SHAPE)
+    (tube, other, _) = (
+        open_dataset(f"ucf101-24:{ucf}:train", SHAPE).tubes()
+        + open_dataset(f"ucf101-24:{ucf}:test", SHAPE).tubes()
     )
     assert tube.video == "Biking/v_Biking_g08_c02"
     assert tube.frames.tolist() == [296, 297, 298, 299]
@@ -320,7 +321,7 @@ def test_the_held_out_part_of_jhmdb_is_opened_as_any_other(shared_data: Path) ->
     assert 66 <= len(held) <= 99
     assert {name.partition("/")[0] for name in held} == {n.partition("/")[0] for n in train}
     clips = open_dataset(f"jhmdb:{shared_data / 'jhmdb'}:split1:held-out", SHAPE)
-    assert {tube.video for tube in tubes_of(clips)} == held
+    assert {tube.video for tube in clips.tubes()} == held
 
 
 def test_the_published_ucf_tubes_are_read_whole(shared_data: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.data.annotations import ClipPlace, place_of
+from edge.data.annotations import ClipPlace
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipSample
 from runtime.errors import ConfigError
@@ -50,7 +50,7 @@ def test_a_person_alone_acts_and_a_person_with_a_bike_is_ignored(data: Path) -> 
     assert np.allclose(runs.boxes, [[0.3, 0.2, 0.6, 0.9]])
     assert runs.labels.tolist() == [[1.0]]
     assert len(runs.ignored) == 0
-    assert place_of(clips, 10) == ClipPlace(video="parkour", frame=2, timestamp=2 / 24)
+    assert clips.where(10) == ClipPlace(video="parkour", frame=2, timestamp=2 / 24)
     assert abs(int(runs.frames_rgb[1, 0, 0, 0]) - 80) < 8
     rides = samples["bmx-trees/000001"]
     assert len(rides.boxes) == 0

@@ -81,7 +81,7 @@ def test_persons_of_its_own_are_refused() -> None:
 def test_the_flag_is_for_the_drawn_world() -> None:
     word = "synthetic-train:16"
     silent = open_training(TrainOptions.of(data=word), SHAPE)
-    everyone = open_training(TrainOptions.of(data=word, inactive_persons="actors"), SHAPE)
+    everyone = open_training(TrainOptions.of(data=word, bystanders="actors"), SHAPE)
     assert everyone.class_names == (*silent.class_names, "person")
     idle = [len(silent[index].inactive_persons) for index in range(16)]
     assert sum(idle) > 0
@@ -90,6 +90,6 @@ def test_the_flag_is_for_the_drawn_world() -> None:
 
 
 def test_the_flag_without_drawn_clips_is_refused_before_anything_is_opened() -> None:
-    options = TrainOptions.of(data="mine:train*3+synthetic-film", inactive_persons="actors")
+    options = TrainOptions.of(data="mine:train*3+synthetic-film", bystanders="actors")
     with pytest.raises(ConfigError, match="--bystanders actors is about drawn clips"):
         open_training(options, SHAPE)

@@ -12,10 +12,10 @@ import pytest
 
 from edge.cli import main
 from edge.data.cache import DiskCache
+from edge.data.dataset import RepeatKeyframe
 from edge.data.media import open_media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
-from edge.data.samples import RepeatKeyframe
 from edge.data.tube_files import read_tube_file
 from edge.evaluation.clip_metrics import ClipMetrics
 from edge.labelling.frames import frame_times

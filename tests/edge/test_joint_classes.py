@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.data.annotations import Tube, label_ids_of, tubes_of
+from edge.data.annotations import Tube
 from edge.data.class_sources import class_sources
 from edge.data.class_tables import ClassTable, SourceClasses
 from edge.data.concat import ConcatDataset
+from edge.data.dataset import ClipDataset
 from edge.data.joint_classes import JHMDB_CLASSES, JOINT, JOINT_CLASSES, class_table
 from edge.data.registry import open_dataset
 from edge.data.remap import AddPersonClass, RemapClasses, joined, judged
 from edge.data.samples import ClipSample
 from edge.data.synthetic.actions import CLASS_NAMES
 from edge.data.timed_actions import CLASSES as TIMED
-from edge.data.video_labels import VideoLabels, video_labels_of
+from edge.data.video_labels import VideoLabels
 from edge.training.config import TrainOptions
 from edge.training.data import open_training, open_validation
 from runtime.errors import ConfigError
@@ -31,7 +32,7 @@ from tests.edge.partial_labels import codes, masks
 SHAPE = ClipSpec(num_frames=2, height=32, width=32, sampling_rate=2, fps=10.0)
 
 
-class Said:
+class Said(ClipDataset):
     """A data set of one clip, whose people do as they are told."""
 
     def __init__(
@@ -190,11 +191,11 @@ def test_weak_labels_of_videos_are_joined() -> None:
         )
 
     data = RemapClasses(Weak(("forwards", "backwards", "sit"), ["000"]), "mine", TABLE)
-    labels = video_labels_of(data)
+    labels = data.video_labels
     assert labels is not None
     assert labels.video_level.tolist() == [True, False, False, False, False]
     assert [int(labels.state(video)[0]) for video in "abc"] == [1, 0, -1]
-    assert video_labels_of(RemapClasses(Said(("sit",), ["1"]), "mine", TABLE)) is None
+    assert RemapClasses(Said(("sit",), ["1"]), "mine", TABLE).video_labels is None
 
 
 def test_ids_tubes_and_counts_are_joined() -> None:
@@ -209,10 +210,10 @@ def test_ids_tubes_and_counts_are_joined() -> None:
 
     data = RemapClasses(Film(OWN, []), "mine", TABLE, only_its_own=True)
     assert data.class_names == ("walk", "sit")
-    assert [tube.label for tube in tubes_of(data)] == [0, 0, 1]
+    assert [tube.label for tube in data.tubes()] == [0, 0, 1]
     assert data.class_counts == {"walk": 7, "sit": 5}
     assert RemapClasses(Film(OWN, []), "mine", TABLE).class_counts["person"] == 11
-    assert label_ids_of(data) == (7, 10)
+    assert data.label_ids == (7, 10)
     assert RemapClasses(Film(OWN, []), "mine", TABLE).label_ids == (7, 10, 11, 12, 13)
     assert RemapClasses(Said(OWN, []), "mine", TABLE, only_its_own=True).label_ids == (1, 4)
 

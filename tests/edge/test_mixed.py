@@ -9,8 +9,9 @@ import pytest
 
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.concat import ConcatDataset, ExpandClasses, joined_names
+from edge.data.dataset import ClipDataset
 from edge.data.registry import split_mix
-from edge.data.samples import ClipDataset, ClipSample
+from edge.data.samples import ClipSample
 from edge.training.data import class_weights
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
@@ -29,7 +30,8 @@ class Others(MovingSquares):
 
 
 def ids(dataset: ClipDataset, indices: range) -> list[str]:
-    return [dataset[index].clip_id for index in indices]
+    passes = (divmod(index, len(dataset)) for index in indices)
+    return [dataset.clip(index, epoch).clip_id for epoch, index in passes]
 
 
 def test_parts_stand_one_behind_the_other_as_often_as_asked() -> None:
@@ -48,7 +50,7 @@ def test_parts_stand_one_behind_the_other_as_often_as_asked() -> None:
 def test_each_repetition_and_each_pass_changes_clips_anew() -> None:
     real = Augmented(MovingSquares(SHAPE, 2, seed=2), COLOURS)
     mixed = ConcatDataset([(MovingSquares(SHAPE, 1, seed=1), 1), (real, 2)])
-    seen = [mixed[index] for index in range(10)]
+    seen = [mixed.clip(index, epoch) for epoch in (0, 1) for index in range(5)]
     assert np.array_equal(seen[0].frames_rgb, seen[5].frames_rgb)
     changed = [seen[index] for index in (1, 3, 6, 8)]  # the first real clip, four times
     assert [sample.clip_id for sample in changed] == [
@@ -119,7 +121,7 @@ def test_a_part_that_is_none_is_one_sentence(text: str) -> None:
 
 
 def test_rare_classes_weigh_more() -> None:
-    class Counted:
+    class Counted(ClipDataset):
         class_names = ("a", "b", "c", "d")
         class_counts = {"a": 1, "b": 100, "c": 10000}  # noqa: RUF012
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.data.samples import ClipSample, RepeatKeyframe, decodable_clips
+from edge.data.dataset import ClipDataset, RepeatKeyframe, decodable_clips
+from edge.data.samples import ClipSample
 from runtime.errors import CaptureError, ConfigError
 from runtime.types import ClipSpec
 
 SHAPE = {"num_frames": 8, "height": 160, "width": 160, "sampling_rate": 4, "fps": 30.0}
 
 
-class Counting:
+class Counting(ClipDataset):
     """Three clips whose frame t is filled with t."""
 
     class_names = ("walk", "wave")

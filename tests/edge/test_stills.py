@@ -10,8 +10,8 @@ import pytest
 
 from edge.cli import main
 from edge.data.augment import AugmentConfig, Augmented
+from edge.data.dataset import ClipDataset
 from edge.data.registry import open_dataset, split_mix
-from edge.data.samples import ClipDataset
 from edge.data.specs import parse_real
 from edge.data.still_motion import CameraMotion, draw_windows, seen_shares, show, through
 from edge.training.config import TrainOptions
@@ -68,7 +68,7 @@ def test_the_box_is_where_the_person_is_and_the_camera_moves(stills: Path) -> No
     assert len(clips) == 3
     moving = 0
     for index in range(3 * 8):
-        sample = clips[index]
+        sample = clips.clip(index % 3, index // 3)
         assert sample.labels.tolist() == [[1.0]]
         assert (
             np.abs(found(sample.frames_rgb[SHAPE.keyframe_index]) - sample.boxes[0]).max()
@@ -81,11 +81,11 @@ def test_the_box_is_where_the_person_is_and_the_camera_moves(stills: Path) -> No
 def test_each_pass_moves_differently_and_the_same_pass_the_same(stills: Path) -> None:
     clips, again = (open_dataset(f"stills:{stills}", SHAPE, seed=5) for _ in range(2))
     other = open_dataset(f"stills:{stills}", SHAPE, seed=6)
-    first, second = clips[1], clips[1 + 3]
+    first, second = clips[1], clips.clip(1, 1)
     assert [first.clip_id, second.clip_id] == ["two/a.png", "two/a.png@1"]
     assert not np.array_equal(first.frames_rgb, second.frames_rgb)
-    assert np.array_equal(second.frames_rgb, again[1 + 3].frames_rgb)
-    assert np.array_equal(second.boxes, again[1 + 3].boxes)
+    assert np.array_equal(second.frames_rgb, again.clip(1, 1).frames_rgb)
+    assert np.array_equal(second.boxes, again.clip(1, 1).boxes)
     assert not np.array_equal(first.frames_rgb, other[1].frames_rgb)
 
 
@@ -93,29 +93,31 @@ def test_the_motion_goes_on_behind_what_stands_in_front(stills: Path) -> None:
     train = open_dataset(f"stills:{stills}", SHAPE, part="train")  # with the next where broken
     changed = Augmented(train, AugmentConfig.none(), seed=1)
     plain = open_dataset(f"stills:{stills}", SHAPE)
-    for index in (0, 4, 8):
-        assert np.array_equal(train[index].frames_rgb, plain[index].frames_rgb)
-        assert np.array_equal(changed[index].frames_rgb, plain[index].frames_rgb)
-        assert changed[index].clip_id == plain[index].clip_id
+    for which in ((0, 0), (1, 1), (2, 2)):
+        sample = plain.clip(*which)
+        assert np.array_equal(train.clip(*which).frames_rgb, sample.frames_rgb)
+        assert np.array_equal(changed.clip(*which).frames_rgb, sample.frames_rgb)
+        assert changed.clip(*which).clip_id == sample.clip_id
 
 
 def test_a_mosaic_shows_the_pictures_of_its_pass(stills: Path) -> None:
     changed = Augmented(open_dataset(f"stills:{stills}", SHAPE), AugmentConfig(mosaic=1.0))
-    assert all(part.endswith("@2") for part in changed[6].clip_id.split("+"))
+    assert all(part.endswith("@2") for part in changed.clip(0, 2).clip_id.split("+"))
 
 
 def test_a_cache_does_not_stop_the_camera(stills: Path, tmp_path: Path) -> None:
     options = TrainOptions.of(data=f"stills:{stills}", cache=str(tmp_path / "cache"), augment="off")
     clips = open_training(options, SHAPE)
     assert not (tmp_path / "cache").exists()
-    assert not np.array_equal(clips[0].frames_rgb, clips[3].frames_rgb)
+    assert not np.array_equal(clips[0].frames_rgb, clips.clip(0, 1).frames_rgb)
 
 
 def test_a_picture_that_cannot_be_read_is_skipped_while_learning(stills: Path) -> None:
     (stills / "two" / "a.png").write_bytes(b"no picture")
     with pytest.raises(CaptureError, match="cannot be read as an image"):
-        open_dataset(f"stills:{stills}", SHAPE)[4]
-    assert open_dataset(f"stills:{stills}", SHAPE, part="train")[4].clip_id == "two/b.png@1"
+        open_dataset(f"stills:{stills}", SHAPE).clip(1, 1)
+    train = open_dataset(f"stills:{stills}", SHAPE, part="train")
+    assert train.clip(1, 1).clip_id == "two/b.png@1"
 
 
 def write(stills: Path, *rows: str) -> ClipDataset:

@@ -9,9 +9,8 @@ import pytest
 
 from edge.data.cache import DiskCache
 from edge.data.check import check_data
+from edge.data.dataset import ClipDataset
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, without_frames
-from edge.data.video_labels import video_labels_of
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
 from tests.edge.partial_labels import KNOWN, SOMEBODY, UNKNOWN, codes
@@ -73,7 +72,7 @@ def test_what_is_known_of_whom(data: Path) -> None:
 
 def test_videos_say_what_is_weak_and_where_they_are_from(data: Path) -> None:
     clips = open_dataset(str(data), SHAPE, part="train", limit=3)
-    labels = video_labels_of(clips)
+    labels = clips.video_labels
     assert labels is not None
     assert labels.video_level.tolist() == [False, True, True]
     assert labels.state("no").tolist() == [-1, 0, 0]
@@ -81,7 +80,7 @@ def test_videos_say_what_is_weak_and_where_they_are_from(data: Path) -> None:
     assert labels.source("silent") != labels.source("named")
     (data / "video_labels.csv").unlink()
     plain = open_dataset(str(data), SHAPE)
-    assert video_labels_of(plain) is None
+    assert plain.video_labels is None
     assert plain[0].label_mask.all()
 
 
@@ -141,7 +140,7 @@ def test_kept_clips_have_the_labels_of_today(data: Path, tmp_path: Path) -> None
         assert np.array_equal(now.frames_rgb, sample.frames_rgb)
         for name in ("boxes", "labels", "inactive_persons", "label_mask", "bag_id"):
             assert np.array_equal(getattr(now, name), getattr(wanted, name))
-    blank = without_frames(after, 0)
+    blank = after.without_frames(0)
     assert blank is not None
     assert not blank.frames_rgb.any()
 

@@ -13,6 +13,7 @@ import torch
 
 from calibration.threshold import FittedThreshold
 from edge.cli import main
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
@@ -35,7 +36,7 @@ def save(path: Path, model: BMViT) -> Path:
     return path
 
 
-class OwnAnswers:
+class OwnAnswers(ClipDataset):
     """Squares whose truth is what the small float network says of them at its surest token."""
 
     class_names = MovingSquares.class_names

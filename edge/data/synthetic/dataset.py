@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.data.synthetic.actions import CLASS_NAMES, INDEX
 from edge.data.synthetic.render import render
@@ -22,18 +22,18 @@ MAX_LENGTH = 1 << 40
 _COUNTED = 512  # scenes that tell how often each action occurs, within a few per cent
 
 
-class SyntheticClips:
+class SyntheticClips(ClipDataset):
     """Clips of the benchmark world.
 
     Clip `index` depends on nothing but world version, split, seed, index, shape and actions.
 
     Attributes:
         class_names: The world's actions.
-        world_version: Version of the world, to be stored with weights and figures.
+        version: Version of the world, to be stored with weights and figures.
     """
 
     class_names = CLASS_NAMES
-    world_version = WORLD_VERSION
+    version = WORLD_VERSION
 
     def __init__(
         self, split: str, shape: ClipSpec, *, length: int, seed: int = 0,
@@ -82,8 +82,8 @@ class SyntheticClips:
         return self._length
 
     @property
-    def class_counts(self) -> dict[str, float]:
-        """Return about how many people do each action, from scenes that are spread evenly."""
+    def class_counts(self) -> Mapping[str, float]:
+        """About how many people do each action, from scenes that are spread evenly."""
         counts = dict.fromkeys(CLASS_NAMES, 0.0)
         for labels, weight in self._labels_of_some():
             for label in labels:
@@ -92,7 +92,7 @@ class SyntheticClips:
 
     @property
     def actor_count(self) -> float:
-        """Return about how many people do any of the actions."""
+        """About how many people do any of the actions."""
         return sum(weight for labels, weight in self._labels_of_some() if labels)
 
     def _labels_of_some(self) -> Iterator[tuple[Sequence[str], float]]:
@@ -108,10 +108,7 @@ class SyntheticClips:
         Raises:
             IndexError: There is no such clip.
         """
-        index = operator.index(index)
-        if not 0 <= index < self._length:
-            raise IndexError(f"clip {index} of {self._length}; expected 0 to {self._length - 1}")
-        seed = clip_seed(self.split, self.seed, index)
+        seed = clip_seed(self.split, self.seed, self.checked(index))
         return draw_scene(
             seed, width=self.shape.width, height=self.shape.height, actions=self.actions
         )

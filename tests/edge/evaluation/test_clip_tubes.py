@@ -13,6 +13,7 @@ import pytest
 
 from edge.data.annotations import ClipPlace, Tube
 from edge.data.ava_files import read_detections, read_label_map
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
 from edge.evaluation.file_reports import evaluate_files
@@ -28,7 +29,7 @@ SIZE_WH = (200, 100)
 FRAMES = 24
 
 
-class Videos:
+class Videos(ClipDataset):
     """Two videos of a bright person; in each, another action. The first goes on without it."""
 
     class_names = NAMES

@@ -12,8 +12,9 @@ import pytest
 
 from edge.cli import main
 from edge.data.ava_files import read_detections, read_ground_truth
+from edge.data.dataset import ClipDataset, RepeatKeyframe, WrappedDataset
 from edge.data.registry import open_dataset
-from edge.data.samples import ClipDataset, ClipSample, RepeatKeyframe, Wrapped, without_frames
+from edge.data.samples import ClipSample
 from edge.data.subset import EvenSubset
 from edge.evaluation import decode_errors
 from edge.evaluation import validate as validate_module
@@ -106,7 +107,7 @@ def test_the_damage_is_real(data: Path) -> None:
     for index in LOST:
         with pytest.raises(CaptureError, match=WHY):
             clips[index]
-        blank = without_frames(clips, index)
+        blank = clips.without_frames(index)
         assert blank is not None
         assert not blank.frames_rgb.any()
         assert blank.frames_rgb.shape == (4, 32, 32, 3)
@@ -121,13 +122,13 @@ def test_truth_without_frames_is_that_of_the_clip(data: Path) -> None:
         EvenSubset(clips, 5),
         RepeatKeyframe(EvenSubset(clips, 5)),
     ):
-        whole, blank = dataset[3], without_frames(dataset, 3)
+        whole, blank = dataset[3], dataset.without_frames(3)
         assert blank is not None
         assert (blank.clip_id, blank.size_wh) == (whole.clip_id, whole.size_wh)
         for name in ("boxes", "labels", "inactive_persons"):
             np.testing.assert_array_equal(getattr(blank, name), getattr(whole, name))
     drawn = open_dataset("synthetic-val:2", SHAPE)
-    assert without_frames(RepeatKeyframe(drawn), 0) is None
+    assert RepeatKeyframe(drawn).without_frames(0) is None
 
 
 def test_a_lost_clip_counts_as_missed_and_is_named(
@@ -206,17 +207,17 @@ def test_outputs_of_older_runs_are_gone_on_with(evaluate: Evaluate, data: Path) 
     assert path.stat().st_mtime_ns == before
 
 
-class Some(Wrapped):
+class Some(WrappedDataset):
     """The same clips, of which a few are lost; where `truth` is not, nothing is known of them."""
 
     def __init__(self, dataset: ClipDataset, lost: Sequence[int], *, truth: bool = True) -> None:
         super().__init__(dataset)
         self.lost, self.truth = lost, truth
 
-    def __getitem__(self, index: int) -> ClipSample:
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
         if index in self.lost:
             raise CaptureError(f"no. {index}\nis \udc80 gone")
-        return super().__getitem__(index)
+        return super().clip(index, epoch)
 
     def without_frames(self, index: int) -> ClipSample | None:
         return super().without_frames(index) if self.truth else None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge.data.ava_files import read_detections, read_ground_truth, read_label_map
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.evaluation import reports, workers
 from edge.evaluation import validate as validate_module
@@ -31,7 +32,7 @@ SHAPE = ClipSpec(num_frames=4, height=32, width=48, sampling_rate=4, fps=30.0)
 TOKENS = 6
 
 
-class Drawn:
+class Drawn(ClipDataset):
     """Clips with a bright actor whose place and action a simple model can tell from the pixels."""
 
     def __init__(self, class_names: tuple[str, ...] = NAMES, count: int = 40) -> None:

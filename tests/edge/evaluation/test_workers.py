@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge.cli import main
+from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.evaluation import validate as validate_module
 from edge.evaluation.options import ModelChoice, ValOptions
@@ -26,7 +27,7 @@ CLIPS = 75  # five parts, the last one shorter
 SHAPE = ClipSpec(num_frames=2, height=4, width=4, sampling_rate=1, fps=10.0)
 
 
-class Numbered:
+class Numbered(ClipDataset):
     """Clips that show their number; some cannot be decoded."""
 
     class_names = ("walk", "wave")
