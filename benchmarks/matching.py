@@ -20,7 +20,7 @@ from edge.data.registry import open_dataset
 from edge.model.variants import build_model
 from edge.training.criterion import SetCriterion
 from edge.training.ema import AveragedModel
-from edge.training.processes import choose_device
+from edge.training.launch import choose_device
 from edge.training.schedule import optimizer_of
 from edge.training.step import channels_innermost
 from edge.training.targets import Normalize, collate, pack

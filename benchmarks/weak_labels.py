@@ -185,17 +185,17 @@ def _who(outputs: Path, clips: int, hidden: Sequence[int]) -> dict[str, float]:
     A person's score is the highest p(actor) x p(action) of the tokens that lie on them.
     """
     from edge.evaluation.boxes import find_overlaps
-    from edge.evaluation.clip_metrics import predict
+    from edge.evaluation.evaluator import tokens_of
     from edge.evaluation.outputs import read_outputs
 
     doers: list[float] = []
     others: list[float] = []
     right: list[float] = []
     for clip in read_outputs(outputs, clips):
-        found = predict(*clip.outputs)
-        people = np.concatenate([clip.boxes, clip.inactive_persons]).astype(np.float64)
-        does = np.zeros((len(people), clip.labels.shape[1]), bool)
-        does[: len(clip.boxes)] = clip.labels > 0.5
+        found, sample = tokens_of(clip), clip.sample
+        people = np.concatenate([sample.boxes, sample.inactive_persons]).astype(np.float64)
+        does = np.zeros((len(people), sample.labels.shape[1]), bool)
+        does[: len(sample.boxes)] = sample.labels > 0.5
         one = np.zeros(max(len(found), len(people)), np.int64)
         pairs = find_overlaps(
             one[: len(found)], found.xyxy.astype(np.float64), one[: len(people)], people, iou=0.5

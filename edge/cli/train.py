@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.training.config import TrainOptions
+from edge.training.logs import Callback
 from edge.training.run_folder import CONFIG_FILE, check_same_run, clear_folder, read_run
 from runtime.errors import BackendUnavailableError
 from runtime.options import EXIT_INTERRUPTED, EXIT_OK, OptionParser, flags_from
@@ -22,8 +23,8 @@ def main(argv: Sequence[str]) -> int:
     """Train until the schedule, a limit or a signal ends it; 130 where it was a signal."""
     options = parse(argv)
     _require_train_extra()
+    from edge.training.launch import is_first_process
     from edge.training.loop import Trainer
-    from edge.training.processes import is_first_process
 
     first = is_first_process()
     logging.basicConfig(
@@ -118,7 +119,7 @@ def _summary(outcome: Outcome) -> list[str]:
     return lines
 
 
-class _Bar:
+class _Bar(Callback):
     """A progress bar on stderr: steps, losses, and the newest mAP."""
 
     def __init__(self) -> None:

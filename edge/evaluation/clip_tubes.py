@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edge.data.annotations import BoxTable, ClipPlace, Tube
+from edge.evaluation.decode_errors import EvalClip
 from edge.evaluation.linking import Place, TubeConfig, link_boxes
-from edge.evaluation.outputs import ClipOutputs
 from edge.evaluation.tube_results import TubeResults, frames_by_protocol, tube_results
 from edge.evaluation.video import FoundTube
 from runtime.decode import Detections
@@ -18,7 +18,7 @@ _WHOLE = 0.9
 
 
 def clip_tubes(
-    clips: Sequence[ClipOutputs],
+    clips: Sequence[EvalClip],
     found: Sequence[Detections],
     places: Sequence[ClipPlace],
     truth: Sequence[Tube],
@@ -39,7 +39,7 @@ def clip_tubes(
     Returns:
         The results, the tubes, and how they were made.
     """
-    sizes = np.array([clip.size_wh for clip in clips], dtype=np.float64)
+    sizes = np.array([clip.sample.size_wh for clip in clips], dtype=np.float64)
     scales = np.tile(sizes, 2)
     config = TubeConfig(trim=_needs_trimming(places, truth))
     where: list[Place] = [(place.video, place.frame) for place in places]
@@ -86,17 +86,17 @@ def _likely(
 
 
 def _by_class(
-    clips: Sequence[ClipOutputs], found: Sequence[Detections], scales: np.ndarray, classes: int
+    clips: Sequence[EvalClip], found: Sequence[Detections], scales: np.ndarray, classes: int
 ) -> Iterator[tuple[BoxTable, BoxTable]]:
     """Yield for each class all tokens as its detections, and its truth, in px."""
     frame = np.repeat(np.arange(len(found)), [len(tokens) for tokens in found])
     xyxy = np.concatenate([tokens.xyxy for tokens in found]).astype(np.float64) * scales[frame]
     actor = np.concatenate([tokens.actor for tokens in found]).astype(np.float64)
     actions = np.concatenate([tokens.actions for tokens in found])
-    true_frame = np.repeat(np.arange(len(clips)), [len(clip.boxes) for clip in clips])
-    true_xyxy = np.concatenate([clip.boxes for clip in clips]).astype(np.float64)
+    true_frame = np.repeat(np.arange(len(clips)), [len(clip.sample.boxes) for clip in clips])
+    true_xyxy = np.concatenate([clip.sample.boxes for clip in clips]).astype(np.float64)
     true_xyxy = true_xyxy * scales[true_frame]
-    acts = np.concatenate([clip.labels for clip in clips]) > 0.5
+    acts = np.concatenate([clip.sample.labels for clip in clips]) > 0.5
     none = np.zeros(len(frame), dtype=np.int64)
     for c in range(classes):
         rows = np.flatnonzero(acts[:, c])

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from runtime.errors import CaptureError
+from runtime.types import Outputs
 
 logger = logging.getLogger(__name__)
 
@@ -26,45 +27,33 @@ _FIRST = 3  # named in the printed report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadClip:
-    """A clip as far as it could be read.
+class EvalClip:
+    """A clip as far as it could be read, and what a model gives for it.
 
     Attributes:
+        index: Of the clip in its data set.
         sample: The clip; without its frames, and without truth, where these are not known.
-        why: Why its frames cannot be decoded; empty where they are there.
+        reason: Why its frames cannot be decoded; empty where they are there.
         has_truth: Whether its truth is known.
+        outputs: The model's, without a batch axis; None where it was not run.
     """
 
+    index: int
     sample: ClipSample
-    why: str = ""
+    reason: str = ""
     has_truth: bool = True
+    outputs: Outputs | None = None
 
 
-class Unread(Protocol):
-    """A clip that a report names."""
-
-    @property
-    def clip_id(self) -> str:
-        """Return its name."""
-
-    @property
-    def why(self) -> str:
-        """Return why it cannot be decoded."""
-
-    @property
-    def has_truth(self) -> bool:
-        """Return whether its truth is known."""
-
-
-def read_clip(dataset: ClipDataset, index: int) -> ReadClip:
+def read_clip(dataset: ClipDataset, index: int) -> EvalClip:
     """Read a clip; where that fails, its truth alone, or else only its number."""
     try:
-        return ReadClip(sample=dataset[index])
+        return EvalClip(index=index, sample=dataset[index])
     except CaptureError as error:
-        why = _one_line(str(error)) or type(error).__name__
+        reason = _one_line(str(error)) or type(error).__name__
     blank = dataset.without_frames(index)
     if blank is not None:
-        return ReadClip(sample=blank, why=why)
+        return EvalClip(index=index, sample=blank, reason=reason)
     nobody = np.zeros((0, 4), np.float32)
     sample = ClipSample(
         frames_rgb=np.zeros((0, 0, 0, 3), np.uint8),
@@ -74,7 +63,7 @@ def read_clip(dataset: ClipDataset, index: int) -> ReadClip:
         clip_id=f"clip {index}",
         size_wh=(1, 1),
     )
-    return ReadClip(sample=sample, why=why, has_truth=False)
+    return EvalClip(index=index, sample=sample, reason=reason, has_truth=False)
 
 
 class DecodeErrors:
@@ -89,7 +78,7 @@ class DecodeErrors:
         """
         self._clips, self._then, self._count = clips, then, 0
 
-    def add(self, clip_id: str, why: str) -> None:
+    def add(self, clip_id: str, reason: str) -> None:
         """Add a clip by its name and the reason.
 
         Raises:
@@ -98,24 +87,25 @@ class DecodeErrors:
         self._count += 1
         if self._count <= MOST_NAMED:
             logger.warning("clip %s cannot be decoded, the %d. of this run: %s",
-                           clip_id, self._count, why)  # fmt: skip
+                           clip_id, self._count, reason)  # fmt: skip
         elif self._count == MOST_NAMED + 1:
             logger.warning("further clips that cannot be decoded are counted, not named")
         if self._count * 10 > self._clips * MOST_IN_TEN:
             raise CaptureError(
                 f"{self._count} of {self._clips} clips cannot be decoded so far, more than a "
-                f"tenth, so that a figure would mean nothing; the last: {why}. Mend the videos "
+                f"tenth, so that a figure would mean nothing; the last: {reason}. Mend the videos "
                 f"(`edge data check --decode` finds them), then {self._then}"
             )
 
 
-def content_of(lost: Sequence[Unread]) -> dict[str, Any]:
+def content_of(lost: Sequence[EvalClip]) -> dict[str, Any]:
     """Return what `metrics.json` says of clips that cannot be decoded."""
     return {
         "undecodable_clips": len(lost),
         "undecodable_left_out": sum(not clip.has_truth for clip in lost),
         "undecodable": [
-            {"clip_id": _one_line(clip.clip_id), "why": clip.why} for clip in lost[:MOST_NAMED]
+            {"clip_id": _one_line(clip.sample.clip_id), "why": clip.reason}
+            for clip in lost[:MOST_NAMED]
         ],
     }
 

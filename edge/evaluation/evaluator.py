@@ -7,14 +7,16 @@ run it. What differs between them is the model, given as a function from clips t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict
-from edge.evaluation.decode_errors import DecodeErrors, ReadClip, read_clip
+from edge.evaluation.decode_errors import DecodeErrors, EvalClip, read_clip
 from edge.evaluation.video_scores import VideoScores
 from runtime.decode import Detections
 from runtime.errors import ConfigError
@@ -25,24 +27,9 @@ RunClips = Callable[[Sequence[ClipSample]], Sequence[Outputs]]
 """A model: the outputs of each of some clips, without a batch axis."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunClip:
-    """One clip and the model's outputs for it.
-
-    Attributes:
-        index: Of the clip in its data set.
-        read: The clip, as far as it could be read.
-        outputs: The model's; None where the clip cannot be decoded.
-    """
-
-    index: int
-    read: ReadClip
-    outputs: Outputs | None
-
-
 def run_clips(
     dataset: ClipDataset, run: RunClips, indices: Iterable[int], *, batch: int = 1
-) -> Iterator[RunClip]:
+) -> Iterator[EvalClip]:
     """Run a model over clips, and yield each with its outputs.
 
     Args:
@@ -51,22 +38,28 @@ def run_clips(
         indices: Which clips.
         batch: Clips that are given to the model together.
     """
-    group: list[tuple[int, ReadClip]] = []
-    waiting = 0
+    group: list[EvalClip] = []
     for index in indices:
-        group.append((index, read_clip(dataset, index)))
-        waiting += not group[-1][1].why
-        if waiting == batch:
+        group.append(read_clip(dataset, index))
+        if sum(not clip.reason for clip in group) == batch:
             yield from _run_group(group, run)
-            group, waiting = [], 0
+            group = []
     yield from _run_group(group, run)
 
 
-def _run_group(group: Sequence[tuple[int, ReadClip]], run: RunClips) -> Iterator[RunClip]:
-    decoded = [read.sample for _, read in group if not read.why]
+def _run_group(group: Sequence[EvalClip], run: RunClips) -> Iterator[EvalClip]:
+    decoded = [clip.sample for clip in group if not clip.reason]
     outputs = iter(run(decoded) if decoded else ())
-    for index, read in group:
-        yield RunClip(index=index, read=read, outputs=None if read.why else next(outputs))
+    for clip in group:
+        yield clip if clip.reason else replace(clip, outputs=next(outputs))
+
+
+def tokens_of(clip: EvalClip) -> Detections:
+    """Return all tokens of a clip, boxes in [0, 1]; none where the model was not run on it."""
+    if clip.outputs is not None:
+        return predict(*clip.outputs)
+    sizes = ((0, 4), (0,), (0, clip.sample.labels.shape[1]))
+    return predict(*(np.zeros(size, np.float32) for size in sizes))
 
 
 def by_engine(model: ClipModel, config: ClipSpec) -> RunClips:
@@ -169,17 +162,17 @@ class Evaluator:
         """
         count = min(limit or len(self.dataset), len(self.dataset))
         for clip in run_clips(self.dataset, run, range(count), batch=batch):
-            if clip.outputs is None:
-                self.left_out.append(clip.read.why)
+            if clip.reason:
+                self.left_out.append(clip.reason)
                 if errors is not None:
-                    errors.add(clip.read.sample.clip_id, clip.read.why)
+                    errors.add(clip.sample.clip_id, clip.reason)
                 continue
-            found = predict(*clip.outputs)
+            found = tokens_of(clip)
             if also is not None:
-                also(clip.read.sample, found)
+                also(clip.sample, found)
             if self._columns is not None:
                 found = replace(found, actions=found.actions[:, self._columns])
-            self.add(clip.index, clip.read.sample, found)
+            self.add(clip.index, clip.sample, found)
             if progress is not None:
                 progress(step, clip.index + 1, count)
         return self.metrics

@@ -6,7 +6,6 @@ parts that are missing, and a set of outputs can be counted again at another thr
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import secrets
@@ -19,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.dataset import ClipDataset
-from edge.evaluation.decode_errors import ReadClip, read_clip
+from edge.data.samples import ClipSample
+from edge.evaluation.decode_errors import EvalClip, read_clip
 from edge.evaluation.predictors import Predictor, fingerprint
 from runtime.errors import ArtifactError, ConfigError
 from runtime.outputs import atomic_file
@@ -51,37 +51,6 @@ class RunState:
     first_clip_sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipOutputs:
-    """One clip's truth and the model's answer, its classes in the order of the data set.
-
-    Attributes:
-        index: Of the clip in the data set.
-        clip_id: Its name.
-        size_wh: Width and height of the original frame, px.
-        boxes: (M, 4) the people who act.
-        labels: (M, C) what they do.
-        inactive_persons: (K, 4) the people who do none of the actions.
-        outputs: The model's answer; no token where the clip cannot be decoded.
-        why: Why it cannot be decoded; empty where it can.
-        has_truth: Whether its truth is known; it is where the clip can be decoded.
-        ignore: (M,) of whom of `boxes` it is not known whether they act; None is nobody.
-        ignored: (I, 4) people of whom the annotation does not speak; None is nobody.
-    """
-
-    index: int
-    clip_id: str
-    size_wh: tuple[int, int]
-    boxes: F32
-    labels: F32
-    inactive_persons: F32
-    outputs: Outputs
-    why: str = ""
-    has_truth: bool = True
-    ignore: npt.NDArray[np.bool_] | None = None
-    ignored: F32 | None = None
-
-
 def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
     """Return what identifies a run of this model over these clips."""
     read = read_clip(dataset, 0)
@@ -94,7 +63,7 @@ def state_of(predictor: Predictor, dataset: ClipDataset, data: str) -> RunState:
         data=data,
         clips=len(dataset),
         first_clip_sha256=""
-        if read.why
+        if read.reason
         else fingerprint(first.clip_id, *dataset.class_names, *arrays),
     )
 
@@ -180,103 +149,80 @@ def missing_parts(folder: Path, parts: Iterable[int]) -> list[int]:
     return [part for part in parts if not _is_finished(_part_file(folder, part))]
 
 
-def write_part(
-    folder: Path, part: int, clips: Sequence[ReadClip], outputs: Sequence[Outputs]
-) -> None:
+_PREDICTED = ("pred_boxes", "pred_actor", "pred_actions")
+
+
+def write_part(folder: Path, part: int, clips: Sequence[EvalClip]) -> None:
     """Write the clips of a part, whole or not at all.
 
     Args:
         folder: Made ready by `prepare_folder`.
         part: Its number.
-        clips: The clips; their frames are not kept.
-        outputs: The answers to those that were decoded, classes in the order of the data set.
+        clips: The clips; their frames are not kept. Classes are in the order of the data set.
     """
     samples = [clip.sample for clip in clips]
-    answers = outputs or [_no_answer(samples[0].labels.shape[1])]
-    boxes, actor, actions = (
-        np.stack(column)[: len(outputs)] for column in zip(*answers, strict=True)
-    )
+    outputs = [clip.outputs for clip in clips if clip.outputs is not None]
     arrays = {
         "clip_id": np.array([sample.clip_id for sample in samples]),
         "size_wh": np.array([sample.size_wh for sample in samples]),
         "num_boxes": np.array([len(sample.boxes) for sample in samples]),
         "num_bystanders": np.array([len(sample.inactive_persons) for sample in samples]),
+        "num_ignored": np.array([len(sample.ignored) for sample in samples]),
         "boxes": np.concatenate([sample.boxes for sample in samples]),
         "labels": np.concatenate([sample.labels for sample in samples]),
-        "bystanders": np.concatenate([sample.inactive_persons for sample in samples]),
         "undecided": np.concatenate([sample.ignore for sample in samples]),
-        "num_ignored": np.array([len(sample.ignored) for sample in samples]),
+        "bystanders": np.concatenate([sample.inactive_persons for sample in samples]),
         "ignored": np.concatenate([sample.ignored for sample in samples]),
-        "why": np.array([clip.why for clip in clips]),
+        "why": np.array([clip.reason for clip in clips]),
         "has_truth": np.array([clip.has_truth for clip in clips]),
-        "pred_boxes": boxes,
-        "pred_actor": actor,
-        "pred_actions": actions,
+        **{
+            name: np.array(column, np.float32)
+            for name, column in zip(_PREDICTED, zip(*outputs, strict=True), strict=False)
+        },
     }
     with atomic_file(_part_file(folder, part)) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
-def read_outputs(folder: Path, clips: int) -> Iterator[ClipOutputs]:
-    """Yield the clips of a finished run, in the order of the data set."""
+def read_outputs(folder: Path, clips: int) -> Iterator[EvalClip]:
+    """Yield the clips of a finished run, without frames, in the order of the data set."""
     for part in parts_of(clips):
         with np.load(_part_file(folder, part), allow_pickle=False) as data:
             arrays = dict(data)
-        people = np.cumsum(arrays["num_boxes"])[:-1]
-        beside = np.cumsum(arrays["num_bystanders"])[:-1]
+        count = len(arrays["clip_id"])
         # A part that was written before these were kept holds whole clips only.
-        why = arrays["why"].tolist() if "why" in arrays else [""] * len(arrays["clip_id"])
-        has_truth = arrays["has_truth"].tolist() if "has_truth" in arrays else [True] * len(why)
-        ignore = arrays.get("undecided", np.zeros(len(arrays["boxes"]), bool))
-        nobody = np.zeros((0, 4), np.float32)
-        unspoken = np.split(
-            arrays.get("ignored", nobody),
-            np.cumsum(arrays.get("num_ignored", np.zeros(len(why), np.int64)))[:-1],
-        )
-        predicted = (arrays[name] for name in ("pred_boxes", "pred_actor", "pred_actions"))
-        answers = itertools.starmap(Outputs, zip(*predicted, strict=True))
-        nothing = _no_answer(arrays["labels"].shape[1])
-        rows = zip(
-            itertools.count(part * PART_CLIPS),
-            arrays["clip_id"].tolist(),
-            arrays["size_wh"].tolist(),
-            np.split(arrays["boxes"], people),
-            np.split(arrays["labels"], people),
-            np.split(arrays["bystanders"], beside),
-            why,
-            has_truth,
-            np.split(ignore, people),
-            unspoken,
-            strict=False,  # numbers go on
-        )
-        for index, clip_id, (
-            width,
-            height,
-        ), boxes, labels, inactive_persons, reason, known, open_, ignored in rows:
-            yield ClipOutputs(
-                index=index,
-                clip_id=clip_id,
-                size_wh=(width, height),
-                boxes=boxes,
+        arrays = {
+            "why": np.full(count, ""), "has_truth": np.ones(count, bool),
+            "undecided": np.zeros(len(arrays["boxes"]), bool),
+            "ignored": np.zeros((0, 4), np.float32), "num_ignored": np.zeros(count, np.int64),
+            **arrays,
+        }  # fmt: skip
+        rows = {
+            name: np.split(arrays[name], np.cumsum(arrays[f"num_{of}"])[:-1])
+            for name, of in (("boxes", "boxes"), ("labels", "boxes"), ("undecided", "boxes"),
+                             ("bystanders", "bystanders"), ("ignored", "ignored"))
+        }  # fmt: skip
+        outputs = map(Outputs, *(arrays.get(name, ()) for name in _PREDICTED))
+        for at, reason in enumerate(arrays["why"].tolist()):
+            labels, known = rows["labels"][at], ~rows["undecided"][at]
+            sample = ClipSample(
+                frames_rgb=np.zeros((0, 0, 0, 3), np.uint8),
+                boxes=rows["boxes"][at],
                 labels=labels,
-                inactive_persons=inactive_persons,
-                outputs=nothing if reason else next(answers),
-                why=reason,
-                has_truth=known,
-                ignore=open_,
-                ignored=ignored,
+                label_mask=np.repeat(known[:, None], labels.shape[1], axis=1),
+                inactive_persons=rows["bystanders"][at],
+                ignored=rows["ignored"][at],
+                clip_id=str(arrays["clip_id"][at]),
+                size_wh=(int(arrays["size_wh"][at][0]), int(arrays["size_wh"][at][1])),
             )
+            yield EvalClip(
+                index=part * PART_CLIPS + at, sample=sample, reason=reason,
+                has_truth=bool(arrays["has_truth"][at]), outputs=None if reason else next(outputs),
+            )  # fmt: skip
 
 
 def _part_file(folder: Path, part: int) -> Path:
     return folder / f"{part:06d}.npz"
-
-
-def _no_answer(classes: int) -> Outputs:
-    """Return the outputs of a model that says nothing."""
-    return Outputs(
-        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
-    )  # fmt: skip
 
 
 def _is_finished(path: Path) -> bool:

@@ -19,7 +19,7 @@ from runtime.bundle_spec import BUNDLE_FILE, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ConfigError
 from runtime.preprocess import normalize
-from runtime.types import ClipSpec, Frames, Outputs
+from runtime.types import ClipModel, ClipSpec, Frames, Outputs
 
 if TYPE_CHECKING:
     from edge.model.checkpoint import Checkpoint
@@ -42,6 +42,7 @@ class Predictor:
         precision: Number format of its engine.
         sha256: Of the file that holds its weights.
         run: Maps clips, each (T, H, W, 3) uint8 RGB, to outputs (N, 4), (N,), (N, C) of each.
+        checkpoint: Its model in torch, where it is one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Predictor:
     precision: str
     sha256: str
     run: Callable[[Sequence[Frames]], list[Outputs]]
+    checkpoint: Checkpoint | None = None
 
 
 def open_predictor(choice: ModelChoice) -> Predictor:
@@ -96,41 +98,34 @@ def _beside(path: Path, spec: BundleSpec, num_threads: int) -> Predictor:
     """Load a graph of a bundle's model that the bundle does not list."""
     from edge.evaluation.onnx_model import open_beside
 
-    program = open_beside(path, spec, num_threads=num_threads)
-
-    def run(clips: Sequence[Frames]) -> list[Outputs]:
-        return [program(normalize(clip, spec.clip)).of(0) for clip in clips]
-
-    return Predictor(
-        name=f"{spec.name}/{path.stem}",
-        class_names=spec.class_names,
-        shape=spec.clip,
-        conf=None,
-        trained=spec.trained,
-        precision="as the file has it",
-        sha256=file_sha256(path),
-        run=run,
-    )
+    return _of_spec(
+        spec, open_beside(path, spec, num_threads=num_threads), stem=path.stem, conf=None,
+        precision="as the file has it", sha256=file_sha256(path),
+    )  # fmt: skip
 
 
 def _bundle(path: Path, artifact: str | None, num_threads: int) -> Predictor:
     with Bundle.load(path) as bundle:
         engine = load_engine(bundle, artifact=artifact, num_threads=num_threads)
         spec = bundle.spec
+    chosen = engine.artifact
+    return _of_spec(
+        spec, engine, stem=chosen.stem, conf=chosen.conf, precision=chosen.precision,
+        sha256=chosen.sha256,
+    )  # fmt: skip
 
+
+def _of_spec(
+    spec: BundleSpec, model: ClipModel, *, stem: str, conf: float | None, precision: str,
+    sha256: str,
+) -> Predictor:  # fmt: skip
     def run(clips: Sequence[Frames]) -> list[Outputs]:
-        return [engine(normalize(clip, spec.clip)).of(0) for clip in clips]
+        return [model(normalize(clip, spec.clip)).of(0) for clip in clips]
 
     return Predictor(
-        name=f"{spec.name}/{engine.artifact.stem}",
-        class_names=spec.class_names,
-        shape=spec.clip,
-        conf=engine.artifact.conf,
-        trained=spec.trained,
-        precision=engine.artifact.precision,
-        sha256=engine.artifact.sha256,
-        run=run,
-    )
+        name=f"{spec.name}/{stem}", class_names=spec.class_names, shape=spec.clip, conf=conf,
+        trained=spec.trained, precision=precision, sha256=sha256, run=run,
+    )  # fmt: skip
 
 
 def _checkpoint(path: Path, choice: ModelChoice) -> Predictor:
@@ -149,19 +144,13 @@ def _checkpoint(path: Path, choice: ModelChoice) -> Predictor:
     try:
         checkpoint.model.to(choice.device)
     except (RuntimeError, AssertionError) as error:  # unknown, not built in, or not there
-        why = (str(error).splitlines() or [""])[0]
-        raise ConfigError(f"--device {choice.device} cannot be used here: {why}") from error
-    config = checkpoint.config
+        reason = (str(error).splitlines() or [""])[0]
+        raise ConfigError(f"--device {choice.device} cannot be used here: {reason}") from error
     return Predictor(
-        name=path.name,
-        class_names=checkpoint.class_names,
-        shape=config.clip,
-        conf=None,
-        trained=checkpoint.trained,
-        precision="fp32",
-        sha256=file_sha256(path),
-        run=_torch_run(checkpoint, choice.device),
-    )
+        name=path.name, class_names=checkpoint.class_names, shape=checkpoint.config.clip, conf=None,
+        trained=checkpoint.trained, precision="fp32", sha256=file_sha256(path),
+        run=_torch_run(checkpoint, choice.device), checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def _torch_run(checkpoint: Checkpoint, device: str) -> Callable[[Sequence[Frames]], list[Outputs]]:

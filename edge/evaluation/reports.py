@@ -15,9 +15,8 @@ from edge.data.ava_files import Keyframe, write_label_map, write_rows
 from edge.data.dataset import ClipDataset
 from edge.evaluation.boxes import F64, I64
 from edge.evaluation.clip_metrics import F32, ClipMetrics, plain
-from edge.evaluation.decode_errors import read_clip
+from edge.evaluation.decode_errors import EvalClip, read_clip
 from edge.evaluation.frames import evaluate_frames
-from edge.evaluation.outputs import ClipOutputs
 from edge.evaluation.sheet import Tile, write_sheet
 from runtime.decode import Detections
 from runtime.outputs import atomic_file
@@ -59,7 +58,7 @@ class CsvKeys:
 
 
 def csv_keys(
-    clips: Sequence[ClipOutputs], places: Sequence[ClipPlace | None], labels: Sequence[int],
+    clips: Sequence[EvalClip], places: Sequence[ClipPlace | None], labels: Sequence[int],
     *, in_px: bool,
 ) -> CsvKeys:  # fmt: skip
     """Return what AVA's format can say of clips: it knows whole numbers only.
@@ -74,13 +73,13 @@ def csv_keys(
         in_px: Write px of the original frame, as tubes have, in place of shares.
     """
     known = [place for place in places if place is not None]
-    keys = [(clip.clip_id, 0) for clip in clips]
+    keys = [(clip.sample.clip_id, 0) for clip in clips]
     if known and len(known) == len(clips):
         seconds = [(place.video, round(place.timestamp)) for place in known]
         whole = all(place.timestamp == round(place.timestamp) for place in known)
         whole = whole and not in_px and len(set(seconds)) == len(seconds)
         keys = seconds if whole else [(place.video, place.frame) for place in known]
-    sizes = np.array([clip.size_wh for clip in clips], dtype=np.float64).reshape(-1, 2)
+    sizes = np.array([clip.sample.size_wh for clip in clips], dtype=np.float64).reshape(-1, 2)
     scales = np.tile(sizes, 2) if in_px else np.ones((len(clips), 4))
     return CsvKeys(keyframes=tuple(keys), labels=np.array(labels, np.int64), scales=scales)
 
@@ -88,7 +87,7 @@ def csv_keys(
 def write_ava(
     out: Path,
     names: Sequence[str],
-    clips: Sequence[ClipOutputs],
+    clips: Sequence[EvalClip],
     found: Sequence[Detections],
     keys: CsvKeys,
 ) -> float | None:
@@ -101,13 +100,13 @@ def write_ava(
         xyxy=np.concatenate([xyxy for xyxy, _, _ in best]).astype(np.float64) * keys.scales[frame],
         score=np.concatenate([score for _, _, score in best]).astype(np.float32).astype(np.float64),
     )
-    person, label = zip(*(np.nonzero(clip.labels > 0.5) for clip in clips), strict=True)
+    person, label = zip(*(np.nonzero(clip.sample.labels > 0.5) for clip in clips), strict=True)
     frame = np.repeat(np.arange(len(clips)), [len(rows) for rows in label])
     truth = BoxTable(
         frame=frame,
         label=keys.labels[np.concatenate(label)],
         xyxy=np.concatenate(
-            [clip.boxes[rows] for clip, rows in zip(clips, person, strict=True)]
+            [clip.sample.boxes[rows] for clip, rows in zip(clips, person, strict=True)]
         ).astype(np.float64) * keys.scales[frame],
     )  # fmt: skip
     write_rows(out / "detections.csv", keys.keyframes, detections)
@@ -128,7 +127,7 @@ def _best_rows(found: Detections) -> tuple[F32, I64, F64]:
 def write_worst(
     path: Path,
     dataset: ClipDataset,
-    clips: Sequence[ClipOutputs],
+    clips: Sequence[EvalClip],
     metrics: ClipMetrics,
     conf: float,
     count: int,
@@ -143,8 +142,8 @@ def write_worst(
     for index in np.argsort(-errors, kind="stable").tolist():
         if len(tiles) == count:
             break
-        read = None if clips[index].why else read_clip(dataset, clips[index].index)
-        if read is None or read.why:  # it may have gone since
+        read = None if clips[index].reason else read_clip(dataset, clips[index].index)
+        if read is None or read.reason:  # it may have gone since
             continue
         sample = read.sample.with_people(~read.sample.ignore)
         kept, found = metrics.kept(index, conf)

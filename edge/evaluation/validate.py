@@ -11,13 +11,12 @@ from typing import Any
 
 from edge.data.dataset import ClipDataset, RepeatKeyframe
 from edge.data.remap import judged
-from edge.data.video_labels import video_level_classes
-from edge.evaluation.clip_metrics import ClipMetrics, predict
+from edge.evaluation.clip_metrics import ClipMetrics
 from edge.evaluation.clip_tubes import clip_tubes
-from edge.evaluation.decode_errors import content_of, lines_of
-from edge.evaluation.evaluator import class_order
+from edge.evaluation.decode_errors import EvalClip, content_of, lines_of
+from edge.evaluation.evaluator import Evaluator, class_order, tokens_of
 from edge.evaluation.options import ModelChoice, ValOptions
-from edge.evaluation.outputs import ClipOutputs, prepare_folder, read_outputs, state_of
+from edge.evaluation.outputs import prepare_folder, read_outputs, state_of
 from edge.evaluation.plots import check_matplotlib, plot_confusion, plot_precision_recall
 from edge.evaluation.predictors import Predictor, open_predictor
 from edge.evaluation.protocols import TUBES
@@ -31,7 +30,7 @@ from edge.evaluation.reports import (
     write_worst,
 )
 from edge.evaluation.tube_json import write_tubes
-from edge.evaluation.video_scores import VideoScores, lines_of_videos, table_of
+from edge.evaluation.video_scores import lines_of_videos, table_of
 from edge.evaluation.workers import compute_outputs
 from runtime.decode import Detections
 from runtime.outputs import write_atomically
@@ -137,19 +136,15 @@ def validate(
         (options.out / name).unlink(missing_ok=True)
     every = list(read_outputs(folder, len(dataset)))
     clips = [clip for clip in every if clip.has_truth]
-    lost = content_of([clip for clip in every if clip.why])
-    found = [predict(*clip.outputs) for clip in clips]
-    videos = VideoScores.of(dataset)
-    metrics = ClipMetrics(dataset.class_names, video_level=video_level_classes(dataset))
-    for clip, detections in zip(clips, found, strict=True):
-        metrics.add(
-            clip.boxes, clip.labels, clip.inactive_persons, detections, clip.ignore, clip.ignored
-        )
-        place = None if videos is None else dataset.where(clip.index)
-        if videos is not None and place is not None:
-            videos.add(place, detections)
-    also = {"classes_joined": begun.joins, **lost}
-    return _write(options, predictor, dataset, data, clips, found, metrics, videos, also)
+    found = [tokens_of(clip) for clip in clips]
+    evaluator = Evaluator(dataset)
+    for clip, tokens in zip(clips, found, strict=True):
+        evaluator.add(clip.index, clip.sample, tokens)
+    also = {
+        "classes_joined": begun.joins,
+        **content_of([clip for clip in every if clip.reason]),
+    }
+    return _write(options, begun, data, clips, found, evaluator, also)
 
 
 def compute_share(
@@ -238,16 +233,15 @@ def _begin(
 
 def _write(
     options: ValOptions,
-    predictor: Predictor,
-    dataset: ClipDataset,
+    begun: _Begun,
     data: str,
-    clips: Sequence[ClipOutputs],
+    clips: Sequence[EvalClip],
     found: Sequence[Detections],
-    metrics: ClipMetrics,
-    videos: VideoScores | None,
+    evaluator: Evaluator,
     also: dict[str, Any],
 ) -> ValReport:
     """Count and write every report."""
+    predictor, dataset, metrics = begun.predictor, begun.dataset, evaluator.metrics
     out, names = options.out, dataset.class_names
     conf, conf_from = _conf(options, predictor, metrics)
     places = [dataset.where(clip.index) for clip in clips]
@@ -265,7 +259,7 @@ def _write(
         "classes_left_out": [name for name in predictor.class_names if name not in names],
         "conf_from": conf_from,
         **metrics.result(conf),
-        "whole_videos": {} if videos is None else videos.result(),
+        "whole_videos": {} if evaluator.videos is None else evaluator.videos.result(),
         "frame_map_of_detections_csv": write_ava(out, names, clips, found, keys),
         **also,
         "host": host_facts(),

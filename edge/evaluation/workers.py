@@ -71,8 +71,8 @@ def compute_outputs(
     errors = DecodeErrors(clips, then="go on with --resume")
     with closing(finished):
         for one in finished:
-            for clip_id, why in one.lost:
-                errors.add(clip_id, why)
+            for clip_id, reason in one.lost:
+                errors.add(clip_id, reason)
             done += part_size(one.part, clips)
             if progress is not None:
                 progress(step, done, total)
@@ -103,10 +103,9 @@ class _Worker:
         """Make one part."""
         start = part * PART_CLIPS
         numbers = range(start, start + part_size(part, len(self.dataset)))
-        run = list(run_clips(self.dataset, self._answers, numbers, batch=PART_CLIPS))
-        clips = [one.read for one in run]
-        write_part(self.folder, part, clips, [one.outputs for one in run if one.outputs])
-        lost = [(clip.sample.clip_id, clip.why) for clip in clips if clip.why]
+        clips = list(run_clips(self.dataset, self._answers, numbers, batch=PART_CLIPS))
+        write_part(self.folder, part, clips)
+        lost = [(clip.sample.clip_id, clip.reason) for clip in clips if clip.reason]
         return _Finished(part=part, lost=lost)
 
     def _answers(self, samples: Sequence[ClipSample]) -> list[Outputs]:

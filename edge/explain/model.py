@@ -20,7 +20,7 @@ from runtime.decode import Detections, decode
 from runtime.errors import ArtifactMismatchError, ConfigError
 from runtime.preprocess import normalize
 from runtime.sources import Image
-from runtime.types import ClipSpec, Outputs
+from runtime.types import ClipSpec, Frames, Outputs
 
 if TYPE_CHECKING:
     from edge.explain.attention import LastAttention
@@ -68,7 +68,7 @@ class ExplainableModel:
         trained: Whether its weights were ever trained.
         conf: Threshold on p(actor).
         no_attention_reason: One sentence where attention cannot be shown, else None.
-        model: What is run.
+        predictor: What is run.
         slices: Slices of tokens; None where only their number tells (a bundle with all tokens).
         device: Device of torch.
     """
@@ -79,7 +79,7 @@ class ExplainableModel:
     trained: bool
     conf: float
     no_attention_reason: str | None
-    model: Checkpoint | Predictor
+    predictor: Predictor
     slices: int | None
     device: str = "cpu"
 
@@ -94,10 +94,10 @@ class ExplainableModel:
         """
         rgb = resize_frames(frames, self.shape.height, self.shape.width)
         attention: LastAttention | None = None
-        if isinstance(self.model, Predictor):
-            outputs = self.model.run([rgb])[0]
+        if self.predictor.checkpoint is None:
+            outputs = self.predictor.run([rgb])[0]
         else:
-            outputs, attention = self._run_torch(rgb)
+            outputs, attention = self._run_torch(self.predictor.checkpoint, rgb)
         keyframe = self.shape.keyframe_index
         height, width = frames[keyframe].shape[:2]
         tokens = decode(*outputs, conf=0.0, size_wh=(width, height))
@@ -108,14 +108,13 @@ class ExplainableModel:
             actor_map=actor.reshape(self.grid_of(len(tokens))), attention=attention,
         )  # fmt: skip
 
-    def _run_torch(self, rgb: npt.NDArray[np.uint8]) -> tuple[Outputs, LastAttention]:
+    def _run_torch(self, checkpoint: Checkpoint, rgb: Frames) -> tuple[Outputs, LastAttention]:
         import torch
 
         from edge.explain.attention import run_with_attention
 
-        assert not isinstance(self.model, Predictor)
         clip = torch.from_numpy(normalize(rgb, self.shape)).to(self.device).transpose(1, 2)
-        outputs, attention = run_with_attention(self.model.model, clip)
+        outputs, attention = run_with_attention(checkpoint.model, clip)
         boxes, actor, actions = (
             outputs[name][0].float().cpu().numpy()
             for name in ("pred_boxes", "pred_actor", "pred_actions")
@@ -181,32 +180,29 @@ def _of_bundle(
         spec = bundle.spec
     if conf is None:
         conf = min(spec.artifacts, key=lambda artifact: artifact.precision != "fp32").conf
-    subject = _checkpoint(inside, None, conf, device, num_threads)
-    if subject.class_names != spec.class_names or subject.shape != spec.clip:
+    found = _checkpoint(inside, None, conf, device, num_threads)
+    if found.class_names != spec.class_names or found.shape != spec.clip:
         raise ArtifactMismatchError(
             f"{inside} is not the model of {path}: classes or clips differ; take it out of the "
             "folder, or give it as --model"
         )
-    return subject
+    return found
 
 
 def _checkpoint(
     path: Path, artifact: str | None, conf: float | None, device: str, num_threads: int
 ) -> ExplainableModel:
-    # Every check of flags and packages is the evaluation's.
     predictor = open_predictor(
         ModelChoice(model=str(path), artifact=artifact, device=device, num_threads=num_threads)
     )
-    from edge.model.checkpoint import load_checkpoint
     from edge.model.selection import num_slices
 
-    loaded = load_checkpoint(path)
-    loaded.model.to(device)
-    model = loaded.model
+    assert predictor.checkpoint is not None
+    model = predictor.checkpoint.model
     return ExplainableModel(
         name=predictor.name, class_names=predictor.class_names, shape=predictor.shape,
         trained=predictor.trained, conf=DEFAULT_CONF if conf is None else conf,
-        no_attention_reason=None, model=loaded, device=device,
+        no_attention_reason=None, predictor=predictor, device=device,
         slices=num_slices(model.token_selection, model.out_grid[0]),
     )  # fmt: skip
 
@@ -221,5 +217,5 @@ def _programs(predictor: Predictor, path: Path, conf: float | None) -> Explainab
         trained=predictor.trained, conf=own if conf is None else conf,
         no_attention_reason="no attention: a compiled program shows none, and there is no float "
         "checkpoint (.pt) in the bundle's folder; give it as --model",
-        model=predictor, slices=_SLICES.get(selection),
+        predictor=predictor, slices=_SLICES.get(selection),
     )  # fmt: skip

@@ -63,11 +63,11 @@ class Heading:
     times: Sequence[float]
 
 
-def draw_explanation(subject: ExplainableModel, what: Explanation, heading: Heading) -> Image:
+def draw_explanation(model: ExplainableModel, what: Explanation, heading: Heading) -> Image:
     """Draw one clip.
 
     Args:
-        subject: The model.
+        model: The model.
         what: What it says of the clip.
         heading: Where the clip is from.
 
@@ -75,11 +75,11 @@ def draw_explanation(subject: ExplainableModel, what: Explanation, heading: Head
         A BGR picture, `WIDTH` px wide.
     """
     shown = _shown(what)
-    parts = [_head(subject, what, heading), _top(subject, what, shown)]
+    parts = [_head(model, what, heading), _top(model, what, shown)]
     if what.attention is not None:
         parts.append(_times(what, heading))
-        parts += [_row(subject, what, number) for number in shown]
-    parts.append(_foot(subject, what, shown))
+        parts += [_row(model, what, number) for number in shown]
+    parts.append(_foot(model, what, shown))
     gap = np.full((12, WIDTH, 3), BACKGROUND, np.uint8)
     return np.vstack([part for each in parts for part in (each, gap)])
 
@@ -89,9 +89,9 @@ def _shown(what: Explanation) -> list[int]:
     return list(range(min(what.num_kept, MAX_ROWS))) or list(range(min(1, len(what.tokens))))
 
 
-def _head(subject: ExplainableModel, what: Explanation, heading: Heading) -> Image:
+def _head(model: ExplainableModel, what: Explanation, heading: Heading) -> Image:
     image = blank(64)
-    write(image, f"{subject.name} on {heading.source}", (MARGIN, 30), 0.72, WHITE)
+    write(image, f"{model.name} on {heading.source}", (MARGIN, 30), 0.72, WHITE)
     kept = what.num_kept
     write(
         image,
@@ -99,7 +99,7 @@ def _head(subject: ExplainableModel, what: Explanation, heading: Heading) -> Ima
         f"kept: p(actor) above {what.conf:.3g}",
         (MARGIN, 56), 0.5, GREY,
     )  # fmt: skip
-    if not subject.trained:
+    if not model.trained:
         words = f"{UNTRAINED}: this picture means nothing"
         (wide, _), _ = cv2.getTextSize(words, FONT, 0.6, 2)
         cv2.rectangle(image, (WIDTH - wide - 44, 8), (WIDTH - MARGIN, 46), ALARM, cv2.FILLED)
@@ -107,9 +107,9 @@ def _head(subject: ExplainableModel, what: Explanation, heading: Heading) -> Ima
     return image
 
 
-def _top(subject: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
+def _top(model: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
     """Draw the keyframe and the maps beside it."""
-    key = _keyframe(subject, what, shown)
+    key = _keyframe(model, what, shown)
     maps = draw_maps(what, shown, WIDTH - key.shape[1] - 3 * MARGIN)
     image = blank(max(key.shape[0], maps.shape[0]))
     paste(image, key, (MARGIN, 0))
@@ -117,7 +117,7 @@ def _top(subject: ExplainableModel, what: Explanation, shown: Sequence[int]) -> 
     return image
 
 
-def _keyframe(subject: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
+def _keyframe(model: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
     frame = what.frames[what.keyframe]
     scale = min(KEY_HEIGHT / frame.shape[0], _KEY_WIDTH / frame.shape[1])
     size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
@@ -139,7 +139,7 @@ def _keyframe(subject: ExplainableModel, what: Explanation, shown: Sequence[int]
     for number in shown:
         named = ", ".join(
             f"{n} {score:.2f}"
-            for n, score in likely_actions(subject.class_names, what.tokens.actions[number])
+            for n, score in likely_actions(model.class_names, what.tokens.actions[number])
         )
         words = f"{number + 1}  {named}"
         words += "" if number < what.num_kept else " (not kept)"
@@ -190,7 +190,7 @@ def _thumb_width(what: Explanation) -> int:
     return (WIDTH - 2 * MARGIN - _LABEL) // len(_frames_of(what))
 
 
-def _row(subject: ExplainableModel, what: Explanation, number: int) -> Image:
+def _row(model: ExplainableModel, what: Explanation, number: int) -> Image:
     """Draw where one token looks."""
     assert what.attention is not None
     weights = what.attention.of_token(int(what.tokens.token[number]))
@@ -207,7 +207,7 @@ def _row(subject: ExplainableModel, what: Explanation, number: int) -> Image:
     even = 1.0 / weights.size
     step = what.attention.query_steps[which]
     named = ", ".join(
-        name for name, _ in likely_actions(subject.class_names, what.tokens.actions[number])
+        name for name, _ in likely_actions(model.class_names, what.tokens.actions[number])
     )
     lines = [
         (f"{number + 1}  {named}", WHITE, 0.5),
@@ -244,15 +244,15 @@ def _overlay(
     return lit
 
 
-def _foot(subject: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
+def _foot(model: ExplainableModel, what: Explanation, shown: Sequence[int]) -> Image:
     lines = []
     if what.num_kept == 0:
         lines.append("no token is above the threshold; the best one is shown in its place")
     if what.attention is None:
-        lines.append(subject.no_attention_reason or "")
+        lines.append(model.no_attention_reason or "")
     else:
         time, height, width = what.attention.keys
-        shape = subject.shape
+        shape = model.shape
         beside = " with the class token" if what.attention.class_token else ""
         lines.append(
             f"Each token's attention is spread over {time} x {height} x {width} pooled keys and "

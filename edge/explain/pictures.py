@@ -34,7 +34,7 @@ class Picture:
 
 
 def write_pictures(
-    subject: ExplainableModel,
+    model: ExplainableModel,
     source: str,
     out: Path,
     *,
@@ -48,7 +48,7 @@ def write_pictures(
     """Draw keyframes of a source.
 
     Args:
-        subject: The model.
+        model: The model.
         source: As `clips_of`, and so `stride` and `fps`.
         out: Folder; pictures are named by the number of their keyframe.
         limit: How many at most.
@@ -72,10 +72,10 @@ def write_pictures(
         )
     shown = parse_uri(source).shown.rsplit("/", 1)[-1]
     written: list[Picture] = []
-    for clip in clips_of(source, subject.shape, stride=stride, fps=fps):
+    for clip in clips_of(source, model.shape, stride=stride, fps=fps):
         if clip.keyframe_t < start:
             continue
-        what = subject.explain(clip.frames)
+        what = model.explain(clip.frames)
         heading = Heading(
             source=shown, frame=clip.keyframe, t=clip.keyframe_t, times=clip.times
         )  # fmt: skip
@@ -84,7 +84,7 @@ def write_pictures(
             for path in older:
                 path.unlink()
         path = out / f"keyframe_{clip.keyframe:06d}.png"
-        _write(path, draw_explanation(subject, what, heading))
+        _write(path, draw_explanation(model, what, heading))
         best = float(what.tokens.actor[0]) if len(what.tokens) else 0.0
         written.append(
             Picture(path=path, kept=what.num_kept, tokens=len(what.tokens), best=best)

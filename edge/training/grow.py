@@ -22,6 +22,9 @@ from runtime.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 _LOW_SHARE, _HIGH_SHARE = 0.3, 0.7
+_SAME_BACKBONE = ("num_frames", "strides", "kv_strides", "kv_pairs", "step_stages", "local_kernel",
+                  "step_embedding", "patch_hw", "mlp_ratio", "taps")  # fmt: skip
+_SAME_MODEL = ("heads", "num_classes", "token_selection", "mean", "std")
 
 
 def grow(small: BMViT, large: BMViT, *, seed: int = 0) -> None:
@@ -72,13 +75,17 @@ def grow(small: BMViT, large: BMViT, *, seed: int = 0) -> None:
     )  # fmt: skip
 
 
+def _refusal(small: BMViT, large: BMViT, reason: str) -> ConfigError:
+    return ConfigError(
+        f"a {large.config.variant} cannot be grown from a {small.config.variant}: {reason}"
+    )
+
+
 def _backbones(small: BMViT, large: BMViT) -> tuple[CompactConfig, CompactConfig]:
     before, after = small.config.backbone, large.config.backbone
     if not isinstance(before, CompactConfig) or not isinstance(after, CompactConfig):
-        raise ConfigError(
-            f"a {large.config.variant} cannot be grown from a {small.config.variant}: only models "
-            f"without a pretrained stem (pico-scratch, nano-scratch, tiny-scratch) grow"
-        )
+        raise _refusal(small, large, "only models without a pretrained stem (pico-scratch, "
+                       "nano-scratch, tiny-scratch) grow")  # fmt: skip
     return before, after
 
 
@@ -92,41 +99,28 @@ def _width(small: BMViT, large: BMViT) -> int:
     ratios = {b / a for a, b in pairs}
     ratio = after.stem_channels // before.stem_channels
     if len(before.channels) != len(after.channels) or ratios != {float(ratio)} or ratio < 1:
-        raise ConfigError(
-            f"a {large.config.variant} cannot be grown from a {small.config.variant}: widths "
-            f"{after.stem_channels}, {after.channels}, heads of {after.head_channels} are not one "
-            f"whole multiple of {before.stem_channels}, {before.channels}, {before.head_channels}"
-        )
+        raise _refusal(
+            small, large,
+            f"widths {after.stem_channels}, {after.channels}, heads of {after.head_channels} are "
+            f"not one whole multiple of {before.stem_channels}, {before.channels}, "
+            f"{before.head_channels}",
+        )  # fmt: skip
     return ratio
 
 
 def _check_alike(small: BMViT, large: BMViT) -> None:
     before, after = _backbones(small, large)
-    for name in ("num_frames", "strides", "kv_strides", "kv_pairs", "step_stages", "local_kernel",
-                 "step_embedding", "patch_hw", "mlp_ratio", "taps"):  # fmt: skip
-        if getattr(before, name) != getattr(after, name):
-            raise ConfigError(
-                f"a {large.config.variant} cannot be grown from a {small.config.variant}: {name} "
-                f"is {getattr(after, name)}, there {getattr(before, name)}"
-            )
-    if any(a > b for a, b in zip(before.depths, after.depths, strict=True)):
-        raise ConfigError(
-            f"a {large.config.variant} cannot be grown from a {small.config.variant}: it has "
-            f"{after.depths} blocks, there {before.depths}"
-        )
     # Suppression has no weights: the larger one may have its own strength.
-    alike = replace(
-        small.config,
-        heads=replace(
-            small.config.heads, suppression_strength=large.config.heads.suppression_strength
-        ),
-    )
-    for name in ("heads", "num_classes", "token_selection", "mean", "std"):
-        if getattr(alike, name) != getattr(large.config, name):
-            raise ConfigError(
-                f"a {large.config.variant} cannot be grown from a {small.config.variant}: {name} "
-                f"is {getattr(large.config, name)}, there {getattr(small.config, name)}"
-            )
+    strength = large.config.heads.suppression_strength
+    heads = replace(small.config.heads, suppression_strength=strength)
+    config = replace(small.config, heads=heads)
+    fields = [(name, getattr(before, name), getattr(after, name)) for name in _SAME_BACKBONE]
+    fields += [(name, getattr(config, name), getattr(large.config, name)) for name in _SAME_MODEL]
+    for name, mine, theirs in fields:
+        if mine != theirs:
+            raise _refusal(small, large, f"{name} is {theirs}, there {mine}")
+    if any(a > b for a, b in zip(before.depths, after.depths, strict=True)):
+        raise _refusal(small, large, f"it has {after.depths} blocks, there {before.depths}")
 
 
 def _places(depths: tuple[int, ...]) -> list[tuple[int, int]]:

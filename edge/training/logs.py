@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from runtime.outputs import write_atomically
 
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 
 
-class Callback(Protocol):
-    """Told of a run's events, such as a progress bar."""
+class Callback:
+    """Told of a run's events; a progress bar overrides what it shows."""
 
     def begin(self, step: int, steps: int) -> None:
         """Take that a run begins at `step` of `steps`."""
@@ -26,19 +26,6 @@ class Callback(Protocol):
 
     def validated(self, step: int, result: Mapping[str, Any]) -> None:
         """Take the result of a validation."""
-
-
-class NullCallback:
-    """Does nothing."""
-
-    def begin(self, step: int, steps: int) -> None:
-        """Do nothing."""
-
-    def stepped(self, step: int, row: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def validated(self, step: int, result: Mapping[str, Any]) -> None:
-        """Do nothing."""
 
 
 class RunLog:

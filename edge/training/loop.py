@@ -13,11 +13,11 @@ from torch import Tensor
 
 from edge.training.config import TrainOptions
 from edge.training.feature_input import FeatureWrapper
+from edge.training.launch import start_processes
 from edge.training.learner import NoWrapper, TrainingWrapper
 from edge.training.loader import Share, batches_by_step, default_workers
-from edge.training.logs import Callback, NullCallback, RunLog
+from edge.training.logs import Callback, RunLog
 from edge.training.memory import keep_freed_memory
-from edge.training.processes import start_processes
 from edge.training.run_folder import CONFIG_FILE, kept_flags
 from edge.training.schedule import Schedule
 from edge.training.session import REASONS, Reason, Session
@@ -83,10 +83,10 @@ class Trainer:
         Args:
             options: The flags.
             wrapper: In which form the model is trained; None trains it as it is.
-            callback: Told of what happens; None is nobody.
+            callback: Told of what happens.
         """
         self.options = options
-        self.callback = callback or NullCallback()
+        self.callback = callback or Callback()
         self.processes = start_processes(options.run.device, options.run.precision)
         if self.processes.device.type == "cpu":
             keep_freed_memory()

@@ -162,24 +162,24 @@ def test_maps_and_pictures_of_a_model_on_a_stem(
     path = tmp_path / "stem.pt"
     model = on_stem(token_selection=selection)
     save_checkpoint(path, model, class_names=NAMES, trained=False)
-    subject = open_model(str(path), conf=0.0)
-    clip, what = explained(subject, video)
+    model = open_model(str(path), conf=0.0)
+    clip, what = explained(model, video)
     assert what.actor_map.shape == (2, 4, 6)
     assert what.attention is not None
     assert what.attention.weights.shape == (2, 4, 6, 1, 2, 3)
     heading = Heading(source="x", frame=16, t=clip.keyframe_t, times=clip.times)
-    assert draw_explanation(subject, what, heading).shape[1] == WIDTH
+    assert draw_explanation(model, what, heading).shape[1] == WIDTH
 
 
 def test_of_all_tokens_of_a_bundle_their_number_tells_the_slices() -> None:
     shape = ClipSpec(num_frames=8, height=64, width=96, sampling_rate=4, fps=30.0)
-    subject = ExplainableModel(
+    model = ExplainableModel(
         name="x", class_names=NAMES, shape=shape, trained=True, conf=0.5, no_attention_reason=None,
-        model=None, slices=None,
+        predictor=None, slices=None,
     )  # fmt: skip
-    assert [subject.grid_of(tokens) for tokens in (48, 96)] == [(2, 4, 6), (4, 4, 6)]
+    assert [model.grid_of(tokens) for tokens in (48, 96)] == [(2, 4, 6), (4, 4, 6)]
     with pytest.raises(ConfigError, match="7 tokens in some slices"):
-        subject.grid_of(7)
+        model.grid_of(7)
 
 
 @pytest.fixture(scope="module")
@@ -201,25 +201,25 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_clips_are_those_of_the_device(checkpoint: Path, video: Path) -> None:
-    subject = open_model(str(checkpoint))
-    clips = list(clips_of(str(video), subject.shape, fps=30.0))
+    model = open_model(str(checkpoint))
+    clips = list(clips_of(str(video), model.shape, fps=30.0))
     # Four samples, one each four frames: whole at frame 12, then each 16.
     assert [clip.keyframe for clip in clips] == [8, 24, 40]
     assert [round(t * 30) for t in clips[1].times] == [16, 20, 24, 28]
-    dense = list(clips_of(str(video), subject.shape, stride=4, fps=30.0))
+    dense = list(clips_of(str(video), model.shape, stride=4, fps=30.0))
     assert [clip.keyframe for clip in dense][:3] == [8, 12, 16]
     with pytest.raises(CaptureError, match="too few for one clip"):
-        list(clips_of(str(video), subject.shape, fps=600.0))
+        list(clips_of(str(video), model.shape, fps=600.0))
 
 
-def explained(subject: ExplainableModel, video: Path) -> Any:
-    clip = next(iter(clips_of(str(video), subject.shape, fps=30.0)))
-    return clip, subject.explain(clip.frames)
+def explained(model: ExplainableModel, video: Path) -> Any:
+    clip = next(iter(clips_of(str(video), model.shape, fps=30.0)))
+    return clip, model.explain(clip.frames)
 
 
 def test_what_is_shown_is_what_the_model_says(checkpoint: Path, video: Path) -> None:
-    subject = open_model(str(checkpoint), conf=0.0)
-    clip, what = explained(subject, video)
+    model = open_model(str(checkpoint), conf=0.0)
+    clip, what = explained(model, video)
     from edge.data.clips import resize_frames
     from edge.evaluation.options import ModelChoice
     from edge.evaluation.predictors import open_predictor
@@ -238,10 +238,10 @@ def test_what_is_shown_is_what_the_model_says(checkpoint: Path, video: Path) -> 
 def test_a_picture_has_a_row_for_each_kept_token(checkpoint: Path, video: Path) -> None:
     heights = []
     for conf in (1.0, 0.0):
-        subject = open_model(str(checkpoint), conf=conf)
-        clip, what = explained(subject, video)
+        model = open_model(str(checkpoint), conf=conf)
+        clip, what = explained(model, video)
         heading = Heading(source="x", frame=8, t=clip.keyframe_t, times=clip.times)
-        image = draw_explanation(subject, what, heading)
+        image = draw_explanation(model, what, heading)
         assert image.shape[1] == WIDTH
         assert image[20, WIDTH - 30].tolist() == [50, 50, 220], "untrained is said in red"
         heights.append(image.shape[0])
@@ -251,25 +251,25 @@ def test_a_picture_has_a_row_for_each_kept_token(checkpoint: Path, video: Path) 
 
 def test_trained_weights_carry_no_warning(tmp_path: Path, video: Path) -> None:
     save_checkpoint(tmp_path / "t.pt", compact(), class_names=NAMES, trained=True)
-    subject = open_model(str(tmp_path / "t.pt"))
-    clip, what = explained(subject, video)
+    model = open_model(str(tmp_path / "t.pt"))
+    clip, what = explained(model, video)
     heading = Heading(source="x", frame=8, t=clip.keyframe_t, times=clip.times)
-    image = draw_explanation(subject, what, heading)
+    image = draw_explanation(model, what, heading)
     assert image[20, WIDTH - 30].tolist() != [50, 50, 220]
 
 
 def test_a_bundle_without_a_checkpoint_says_what_is_missing(video: Path) -> None:
     pytest.importorskip("runtime._native", reason="the native runtime is not built here")
-    subject = open_model(str(DEFAULT_BUNDLE), num_threads=1)
-    assert subject.no_attention_reason is not None
-    assert "no float checkpoint" in subject.no_attention_reason
-    clip, what = explained(subject, video)
+    model = open_model(str(DEFAULT_BUNDLE), num_threads=1)
+    assert model.no_attention_reason is not None
+    assert "no float checkpoint" in model.no_attention_reason
+    clip, what = explained(model, video)
     assert what.attention is None
     with Bundle.load(DEFAULT_BUNDLE) as bundle:
         height, width = bundle.spec.clip.input_shape[-2:]
     assert what.actor_map.shape == (1, height // 16, width // 16)
     heading = Heading(source="x", frame=0, t=0.0, times=clip.times)
-    assert draw_explanation(subject, what, heading).shape[1] == WIDTH
+    assert draw_explanation(model, what, heading).shape[1] == WIDTH
 
 
 def test_a_bundles_own_checkpoint_shows_attention(checkpoint: Path, tmp_path: Path) -> None:
@@ -283,9 +283,9 @@ def test_a_bundles_own_checkpoint_shows_attention(checkpoint: Path, tmp_path: Pa
         mean=clip.mean, std=clip.std,
     )  # fmt: skip
     save_checkpoint(folder / "own.pt", model, class_names=spec.class_names, trained=False)
-    subject = open_model(str(folder))
-    assert (subject.name, subject.no_attention_reason) == ("own.pt", None)
-    assert subject.conf == spec.artifacts[0].conf
+    model = open_model(str(folder))
+    assert (model.name, model.no_attention_reason) == ("own.pt", None)
+    assert model.conf == spec.artifacts[0].conf
     (folder / "own.pt").unlink()
     shutil.copy(checkpoint, folder / "own.pt")
     with pytest.raises(ArtifactMismatchError, match="is not the model of"):

@@ -15,16 +15,17 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
+from edge.training.processes import Processes
+
 # It reports each rank by itself; the run's own log says the same in one line.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
-class FabricProcesses:
+class FabricProcesses(Processes):
     """The processes that torchrun started, each with its part of every batch."""
 
     def __init__(self, kind: str, precision: str) -> None:
         """Join the others; `kind` is "cpu" or "cuda"."""
-        self.precision = precision
         self._fabric = Fabric(
             accelerator=kind,
             strategy=DDPStrategy(process_group_backend="nccl" if kind == "cuda" else "gloo"),
@@ -33,7 +34,7 @@ class FabricProcesses:
             precision="bf16-mixed" if precision == "bf16" else "32-true",
         )
         self._fabric.launch()
-        self.device = self._fabric.device
+        super().__init__(self._fabric.device, precision)
         self.rank = self._fabric.global_rank
         self.world_size = self._fabric.world_size
 
