@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,11 +72,8 @@ class ClipStream:
         self._sampler, self._config, self._profile = sampler, config, profile
         self._on_frame, self._on_event = on_frame, on_event
         self._num_frames = spec.clip.num_frames
-        self._buffer = _native.ClipBuffer(preprocess, self._num_frames)
+        self._clip = _native.ClipAssembler(preprocess, self._num_frames, config.stride_samples)
         self._decode = _native.decode
-        self._times: deque[tuple[int, float]] = deque(maxlen=self._num_frames)
-        self._filled = 0
-        self._decided_at: int | None = None
         self._skipped = 0
         self._slow_said = False
         self._gaps, self._last_gap = 0, ""
@@ -87,7 +83,7 @@ class ClipStream:
     @property
     def samples(self) -> int:
         """Return how many samples the clip has so far."""
-        return self._buffer.count
+        return self._clip.count
 
     @property
     def progress(self) -> tuple[int, int | None]:
@@ -134,7 +130,7 @@ class ClipStream:
         self._capture_s += time.perf_counter() - start
         if self.state == "stale" and isinstance(item, Frame):
             # The sampler has decided whether the pause was long enough to void the clip.
-            self.state = "running" if self._buffer.full else "warming_up"
+            self.state = "running" if self._clip.full else "warming_up"
         return item
 
     def _flush(self, gap: Gap) -> None:
@@ -145,11 +141,8 @@ class ClipStream:
         self._emit("warming_up", f"warming up: a clip needs {self._num_frames} samples")
 
     def _restart_clip(self) -> None:
-        self._buffer.flush()
-        self._times.clear()
-        self._decided_at = None
+        self._clip.flush()
         self._skipped = 0
-        self._filled = 0
         self.state = "warming_up"
 
     def _take(self, frame: Frame) -> None:
@@ -158,26 +151,12 @@ class ClipStream:
         if sample is None or not sample.wanted:
             return
         start = time.perf_counter()
-        before = sample.filled - sample.takes - sample.repeats
-        if self._filled and before != self._filled:
-            # The reader was so slow that samples were dropped; at least a whole clip of newer ones
-            # is waiting (`live_queue` >= num_frames), so this costs no result.
-            logger.debug("%d samples were dropped", before - self._filled)
-            self._buffer.flush()
-            self._times.clear()
-        self._filled = sample.filled
-        for _ in range(sample.repeats if self._times else 0):
-            self._buffer.repeat()
-            self._times.append(self._times[-1])
-        for i in range(sample.takes):
-            if i == 0:
-                self._buffer.push(frame.image_bgr)
-            else:
-                self._buffer.repeat()
-            self._times.append((frame.index, frame.t))
+        # Where a slow reader dropped samples, the clip begins anew; at least a whole clip of newer
+        # ones is waiting (`live_queue` >= num_frames), so this costs no result.
+        self._clip.push(frame.image_bgr, frame.index, frame.t, sample)
         self._preprocess_s += time.perf_counter() - start
         self._report_slow()
-        if self._buffer.full and self.state == "warming_up":
+        if self._clip.full and self.state == "warming_up":
             self.state = "running"
             self._emit("running", "the clip is whole; results follow")
 
@@ -194,10 +173,7 @@ class ClipStream:
 
     def _due(self) -> bool:
         """Tell whether to decide now."""
-        if not self._buffer.full:
-            return False
-        last, stride = self._decided_at, self._config.stride_samples
-        if last is not None and self._filled - last < stride:
+        if not self._clip.due:
             return False
         newest_only = self._source.live and not self._source.config.stream_buffer
         # The second condition bounds the draining on a machine that never catches up.
@@ -208,12 +184,11 @@ class ClipStream:
 
     def _decide(self, frame: Frame) -> KeyframeResult:
         """Run the clip and decode it."""
-        if self._decided_at is not None:
-            due = (self._filled - self._decided_at) // self._config.stride_samples
-            self._profile.dropped_clips += max(0, due - 1) if self._source.live else 0
-        self._decided_at, self._skipped = self._filled, 0
+        lost = self._clip.decide()
+        self._profile.dropped_clips += lost if self._source.live else 0
+        self._skipped = 0
         start = time.perf_counter()
-        boxes, actor, actions = self._engine(self._buffer.clip(), self._buffer.first).of(0)
+        boxes, actor, actions = self._engine(self._clip.clip(), self._clip.first).of(0)
         ran = time.perf_counter()
         height, width = frame.image_bgr.shape[:2]
         xyxy, scores, action_scores, token = self._decode(
@@ -230,8 +205,8 @@ class ClipStream:
         return self._report(frame, found, timings)
 
     def _report(self, frame: Frame, detections: Detections, timings: Timings) -> KeyframeResult:
-        keyframe, keyframe_t = self._times[self._spec.clip.keyframe_index]
-        newest, newest_t = self._times[-1]
+        keyframe, keyframe_t = self._clip.origin(self._spec.clip.keyframe_index)
+        newest, newest_t = self._clip.origin(self._num_frames - 1)
         profile, height_width = self._profile, frame.image_bgr.shape[:2]
         profile.dropped_frames = self._source.dropped
         latency_ms = (time.perf_counter() - frame.arrival) * 1e3
@@ -261,8 +236,8 @@ class ClipStream:
 
     def _status(self) -> FrameStatus:
         return FrameStatus(
-            warming_up=not self._buffer.full,
-            samples=self._buffer.count,
+            warming_up=not self._clip.full,
+            samples=self._clip.count,
             num_frames=self._num_frames,
             dropped=self._source.dropped,
             live=self._source.live,

@@ -8,7 +8,7 @@ PYTHON="${PYTHON:-python3}"
 scripts="$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')"
 PATH="$scripts:$PATH"
 export PATH
-"$PYTHON" -c 'import nanobind' || { echo "nanobind is missing: $PYTHON -m pip install nanobind cmake ninja" >&2; exit 1; }
+"$PYTHON" -c 'import nanobind, nlohmann_json' || { echo "nanobind or nlohmann-json is missing: $PYTHON -m pip install nanobind nlohmann-json cmake ninja" >&2; exit 1; }
 cmake --preset host -DPython_EXECUTABLE="$(command -v "$PYTHON")" "$@"
 cmake --build --preset host
 cmake --install build/host --prefix . >/dev/null

@@ -23,7 +23,7 @@ if [ "${1:-}" = --runner-only ]; then
   shift
 fi
 if [ "$with_python" = ON ]; then
-  "$PYTHON" -c 'import nanobind' || { echo "nanobind is missing: $PYTHON -m pip install nanobind cmake ninja" >&2; exit 1; }
+  "$PYTHON" -c 'import nanobind, nlohmann_json' || { echo "nanobind or nlohmann-json is missing: $PYTHON -m pip install nanobind nlohmann-json cmake ninja" >&2; exit 1; }
   case " $*" in
     *" -DPython_INCLUDE_DIR="*) ;;
     *)

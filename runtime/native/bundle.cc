@@ -24,23 +24,50 @@ std::string ReadFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::array<double, 3> Three(const Json& value) {
-  const std::vector<Json>& items = value.Array();
-  if (items.size() != 3) throw ArtifactError("mean and std need three numbers each");
-  return {items[0].Number(), items[1].Number(), items[2].Number()};
+[[noreturn]] void Wrong(const std::string& key, const char* expected) {
+  throw ArtifactError(key + " is not " + expected);
+}
+
+const Json& At(const Json& parent, const std::string& key) {
+  if (!parent.is_object() || !parent.contains(key)) throw ArtifactError("'" + key + "' is missing");
+  return parent.at(key);
+}
+
+const std::string& Text(const Json& parent, const std::string& key) {
+  const Json& value = At(parent, key);
+  if (!value.is_string()) Wrong(key, "a text");
+  return value.get_ref<const std::string&>();
+}
+
+double Number(const Json& parent, const std::string& key) {
+  const Json& value = At(parent, key);
+  if (!value.is_number()) Wrong(key, "a number");
+  return value.get<double>();
+}
+
+std::array<double, 3> Three(const Json& parent, const std::string& key) {
+  const Json& value = At(parent, key);
+  const auto is_number = [](const Json& item) { return item.is_number(); };
+  if (!value.is_array() || value.size() != 3 ||
+      !std::all_of(value.begin(), value.end(), is_number)) {
+    Wrong(key, "three numbers");
+  }
+  return value.get<std::array<double, 3>>();
 }
 
 int Within(const Json& parent, const std::string& key, int low, int high) {
-  const int value = parent.At(key).Integer();
-  if (value < low || value > high) {
-    throw ArtifactError(key + " is " + std::to_string(value) + ", not " + std::to_string(low) +
-                        ".." + std::to_string(high));
+  const Json& value = At(parent, key);
+  if (!value.is_number_integer()) Wrong(key, "a whole number");
+  const auto number = value.get<std::int64_t>();
+  if (number < low || number > high) {
+    throw ArtifactError(key + " is " + value.dump() + ", not " + std::to_string(low) + ".." +
+                        std::to_string(high));
   }
-  return value;
+  return static_cast<int>(number);
 }
 
 void Require(const Json& parent, const std::string& key, const std::string& expected) {
-  const std::string& value = parent.At(key).String();
+  const std::string& value = Text(parent, key);
   if (value != expected) {
     throw ArtifactError(key + " is '" + value + "', this runtime does '" + expected + "'");
   }
@@ -53,10 +80,9 @@ int Rank(const std::string& precision) {
 
 const Json& Choose(const Json& artifacts) {
   const Json* best = nullptr;
-  for (const Json& artifact : artifacts.Array()) {
-    if (artifact.At("target").String() != "xnnpack") continue;
-    if (best == nullptr ||
-        Rank(artifact.At("precision").String()) < Rank(best->At("precision").String())) {
+  for (const Json& artifact : artifacts) {
+    if (Text(artifact, "target") != "xnnpack") continue;
+    if (best == nullptr || Rank(Text(artifact, "precision")) < Rank(Text(*best, "precision"))) {
       best = &artifact;
     }
   }
@@ -67,7 +93,7 @@ const Json& Choose(const Json& artifacts) {
 }
 
 void CheckVersion(const Json& content) {
-  const int version = content.At("schema_version").Integer();
+  const int version = Within(content, "schema_version", 0, 1 << 20);
   if (version != kSchemaVersion) {
     throw ArtifactError("it has schema " + std::to_string(version) + ", this runtime reads " +
                         std::to_string(kSchemaVersion) +
@@ -76,7 +102,9 @@ void CheckVersion(const Json& content) {
 }
 
 void CheckSeal(const Json& content) {
-  if (TextSha256(content.Canonical("content_sha256")) != content.At("content_sha256").String()) {
+  Json plain = content;
+  plain.erase("content_sha256");
+  if (TextSha256(CanonicalJson(plain)) != Text(content, "content_sha256")) {
     throw ArtifactError("it was changed after export: its seal does not fit; export it again");
   }
 }
@@ -85,22 +113,25 @@ void CheckSeal(const Json& content) {
 Bundle ReadModel(const Json& content) {
   CheckVersion(content);
   Bundle bundle;
-  bundle.name = content.At("name").String();
-  bundle.note = content.At("note").String();
-  bundle.trained = content.At("trained").Bool();
-  for (const Json& name : content.At("class_names").Array()) {
-    bundle.class_names.push_back(name.String());
+  bundle.name = Text(content, "name");
+  bundle.note = Text(content, "note");
+  const Json& trained = At(content, "trained");
+  if (!trained.is_boolean()) Wrong("trained", "true or false");
+  bundle.trained = trained.get<bool>();
+  for (const Json& name : At(content, "class_names")) {
+    if (!name.is_string()) Wrong("class_names", "a list of texts");
+    bundle.class_names.push_back(name.get<std::string>());
   }
-  const Json& clip = content.At("clip");
+  const Json& clip = At(content, "clip");
   bundle.num_frames = Within(clip, "num_frames", 1, 256);
   bundle.sampling_rate = Within(clip, "sampling_rate", 1, 256);
-  bundle.fps = clip.At("fps").Number();
+  bundle.fps = Number(clip, "fps");
   if (!(bundle.fps > 0 && bundle.fps <= 1000)) throw ArtifactError("fps is not in 0..1000");
-  const Json& input = content.At("input");
+  const Json& input = At(content, "input");
   bundle.height = Within(input, "height", 8, 4096);
   bundle.width = Within(input, "width", 8, 4096);
-  bundle.mean = Three(input.At("mean"));
-  bundle.std = Three(input.At("std"));
+  bundle.mean = Three(input, "mean");
+  bundle.std = Three(input, "std");
   Require(input, "layout", "ntchw");
   Require(input, "dtype", "float32");
   Require(input, "colour", "rgb");
@@ -110,17 +141,16 @@ Bundle ReadModel(const Json& content) {
 }
 
 void ReadArtifact(const Json& artifact, Bundle* bundle) {
-  bundle->artifact = artifact.At("file").String();
-  bundle->precision = artifact.At("precision").String();
-  bundle->conf = artifact.At("conf").Number();
+  bundle->artifact = Text(artifact, "file");
+  bundle->precision = Text(artifact, "precision");
+  bundle->conf = Number(artifact, "conf");
   bundle->action_conf.assign(bundle->class_names.size(), kDefaultActionConf);
   bundle->own_action_confs = 0;
   // Bundles from before these were fitted lack the field.
-  const Json* own = artifact.Find("action_thresholds");
-  for (std::size_t c = 0; own != nullptr && c < bundle->class_names.size(); ++c) {
-    const Json* action = own->Find(bundle->class_names[c]);
-    if (action == nullptr) continue;
-    const double conf = action->At("conf").Number();
+  const Json own = artifact.value("action_thresholds", Json::object());
+  for (std::size_t c = 0; c < bundle->class_names.size(); ++c) {
+    if (!own.contains(bundle->class_names[c])) continue;
+    const double conf = Number(own.at(bundle->class_names[c]), "conf");
     if (!(conf >= 0 && conf <= 1)) {
       throw ArtifactError("conf of '" + bundle->class_names[c] + "' is not 0..1");
     }
@@ -132,22 +162,21 @@ void ReadArtifact(const Json& artifact, Bundle* bundle) {
 Bundle ReadFolder(const Json& content, const std::string& folder) {
   Bundle bundle = ReadModel(content);
   CheckSeal(content);
-  const Json& artifact = Choose(content.At("artifacts"));
+  const Json& artifact = Choose(At(content, "artifacts"));
   ReadArtifact(artifact, &bundle);
-  const Json& tolerance = artifact.At("self_test_tolerance");
-  bundle.self_test_tolerance = {tolerance.At("pred_boxes").Number(),
-                                tolerance.At("pred_actor").Number(),
-                                tolerance.At("pred_actions").Number()};
-  const Json& golden = content.At("golden");
-  for (const std::string& file : {bundle.artifact, golden.At("file").String()}) {
+  const Json& tolerance = At(artifact, "self_test_tolerance");
+  bundle.self_test_tolerance = {Number(tolerance, "pred_boxes"), Number(tolerance, "pred_actor"),
+                                Number(tolerance, "pred_actions")};
+  const Json& golden = At(content, "golden");
+  for (const std::string& file : {bundle.artifact, Text(golden, "file")}) {
     if (file.find('/') != std::string::npos) {
       throw ArtifactError("file '" + file + "' is no plain name");
     }
   }
-  bundle.golden_path = folder + "/" + golden.At("file").String();
-  bundle.golden_sha256 = golden.At("sha256").String();
+  bundle.golden_path = folder + "/" + Text(golden, "file");
+  bundle.golden_sha256 = Text(golden, "sha256");
   bundle.path = folder + "/" + bundle.artifact;
-  const std::string expected = artifact.At("sha256").String();
+  const std::string expected = Text(artifact, "sha256");
   const std::string found = FileSha256(bundle.path);
   if (found != expected) {
     throw ArtifactError(bundle.artifact + " has SHA-256 " + found.substr(0, 12) +
@@ -164,15 +193,15 @@ Bundle Bundle::Load(const std::string& path) {
   const std::string text =
       alone ? ProgramText(path, "bundle_json") : ReadFile(path + "/bundle.json");
   try {
-    const Json content = Json::Parse(text);
+    const Json content = ParseJson(text);
     if (!alone) return ReadFolder(content, path);
     Bundle bundle = ReadModel(content);
-    const Json& artifact = content.At("artifact");
+    const Json& artifact = At(content, "artifact");
     Require(artifact, "target", "xnnpack");
     ReadArtifact(artifact, &bundle);
     bundle.path = path;
     return bundle;
-  } catch (const ArtifactError& error) {
+  } catch (const std::exception& error) {
     throw ArtifactError("bundle " + path + ": " + error.what());
   }
 }

@@ -2,6 +2,8 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -11,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/native/clip-assembler.h"
 #include "runtime/native/clip-buffer.h"
 #include "runtime/native/decode.h"
 #include "runtime/native/engine.h"
@@ -139,13 +142,25 @@ void Push(edge::ClipBuffer& self, nb::handle value) {
   self.Push(frame);
 }
 
-// A read-only view of the ring; it keeps the buffer alive.
-nb::object ClipView(nb::handle_t<edge::ClipBuffer> handle) {
-  const edge::ClipBuffer& self = nb::cast<const edge::ClipBuffer&>(handle);
+void PushTimed(edge::ClipAssembler& self, nb::handle value, std::int64_t index, double t,
+               const edge::Sample& sample) {
+  const AnyArray array = AsArray(value, kFrame);
+  const edge::Frame frame = AsFrame(array, value);
+  const nb::gil_scoped_release release;
+  self.Push(frame, index, t, sample);
+}
+
+std::pair<std::int64_t, double> OriginOf(const edge::ClipAssembler& self, std::size_t index) {
+  const edge::ClipAssembler::Origin& origin = self.origins().at(index);
+  return {origin.frame, origin.t};
+}
+
+// A read-only view of the ring; it keeps its owner alive.
+nb::object ClipView(const edge::ClipBuffer& self, nb::handle owner) {
   const std::size_t shape[5] = {1, static_cast<std::size_t>(self.num_frames()), 3,
                                 static_cast<std::size_t>(self.preprocess().height()),
                                 static_cast<std::size_t>(self.preprocess().width())};
-  return nb::cast(nb::ndarray<nb::numpy, const float>(self.clip(), 5, shape, handle));
+  return nb::cast(nb::ndarray<nb::numpy, const float>(self.clip(), 5, shape, owner));
 }
 
 nb::object RunEngine(edge::Engine& self, nb::handle value, std::int64_t first) {
@@ -276,8 +291,54 @@ NB_MODULE(_native, module) {
       .def_prop_ro("full", &edge::ClipBuffer::full)
       .def_prop_ro("count", &edge::ClipBuffer::count)
       .def_prop_ro("first", &edge::ClipBuffer::first)
-      .def("clip", &ClipView,
-           "Return a read-only view (1, T, 3, H, W), oldest first; the next push changes it.");
+      .def(
+          "clip",
+          [](nb::handle_t<edge::ClipBuffer> self) {
+            return ClipView(nb::cast<const edge::ClipBuffer&>(self), self);
+          },
+          "Return a read-only view (1, T, 3, H, W), oldest first; the next push changes it.");
+
+  nb::class_<edge::Sample>(module, "Sample", "What one frame means for the clip.")
+      .def_ro("repeats", &edge::Sample::repeats)
+      .def_ro("takes", &edge::Sample::takes)
+      .def_ro("filled", &edge::Sample::filled)
+      .def_prop_ro("gap",
+                   [](const edge::Sample& s) {
+                     return s.gap.empty() ? std::optional<std::string>() : s.gap;
+                   })
+      .def_prop_ro("wanted", &edge::Sample::wanted);
+
+  nb::class_<edge::Sampler>(module, "Sampler", "Chooses by time which frames a clip takes.")
+      .def(nb::init<double, double, std::optional<double>>(), nb::kw_only(), "sampling_rate"_a,
+           "fps"_a, "max_gap_s"_a = nb::none())
+      .def("offer", &edge::Sampler::Offer, "t"_a, "Say what the next frame means for the clip.")
+      .def("restart", &edge::Sampler::Restart, "Begin a new clip with the next frame.")
+      .def_prop_ro("period_s", &edge::Sampler::period_s)
+      .def_prop_ro("max_gap_s", &edge::Sampler::max_gap_s)
+      .def_prop_ro("interval_s", &edge::Sampler::interval_s)
+      .def_prop_ro("slow", &edge::Sampler::slow)
+      .def_prop_ro("repeated", &edge::Sampler::repeated)
+      .def_prop_ro("gaps", &edge::Sampler::gaps);
+
+  nb::class_<edge::ClipAssembler>(module, "ClipAssembler", "From timed frames to clips.")
+      .def(nb::init<std::shared_ptr<edge::Preprocess>, int, int>(), "preprocess"_a, "num_frames"_a,
+           "stride"_a)
+      .def("push", &PushTimed, "frame"_a.none(), "index"_a, "t"_a, "sample"_a,
+           "Put a frame into the clip as often as its sample says.")
+      .def("flush", &edge::ClipAssembler::Flush, "Empty the clip.")
+      .def("decide", &edge::ClipAssembler::Decide,
+           "Count a decision; return how many were due before it and are lost.")
+      .def("origin", &OriginOf, "index"_a, "Return frame and time of a sample, oldest first.")
+      .def_prop_ro("due", &edge::ClipAssembler::due)
+      .def_prop_ro("full", &edge::ClipAssembler::full)
+      .def_prop_ro("count", [](const edge::ClipAssembler& a) { return a.buffer().count(); })
+      .def_prop_ro("first", [](const edge::ClipAssembler& a) { return a.buffer().first(); })
+      .def(
+          "clip",
+          [](nb::handle_t<edge::ClipAssembler> self) {
+            return ClipView(nb::cast<const edge::ClipAssembler&>(self).buffer(), self);
+          },
+          "Return a read-only view (1, T, 3, H, W), oldest first; the next push changes it.");
 
   module.def("decode", &DecodeArrays, "pred_boxes"_a.none(), "pred_actor"_a.none(),
              "pred_actions"_a.none(), "conf"_a, "width"_a, "height"_a,

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 
 #include "runtime/native/errors.h"
 #include "runtime/native/json.h"
 #include "runtime/native/self-test.h"
+#include "runtime/native/text.h"
 
 namespace edge {
 namespace {
@@ -15,12 +15,6 @@ using Clock = std::chrono::steady_clock;
 
 double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-std::string Fixed(double value, int digits) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof(buffer), "%.*f", digits, value);
-  return buffer;
 }
 
 double Percentile(std::vector<double> values, double share) {
@@ -69,9 +63,9 @@ Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
       action_conf_text_(ActionConfText(options, bundle)),
       stride_points_(StridePoints(options, bundle)),
       engine_(bundle.path, options.threads, stride_points_),
-      buffer_(std::make_shared<Preprocess>(bundle.height, bundle.width, bundle.mean, bundle.std),
-              bundle.num_frames),
-      sampler_(bundle.sampling_rate, bundle.fps) {
+      sampler_(bundle.sampling_rate, bundle.fps),
+      assembler_(std::make_shared<Preprocess>(bundle.height, bundle.width, bundle.mean, bundle.std),
+                 bundle.num_frames, stride_points_) {
   const Shape clip = {1, bundle.num_frames, 3, bundle.height, bundle.width};
   const std::int64_t tokens = bundle.num_tokens;
   const auto classes = static_cast<std::int64_t>(bundle.class_names.size());
@@ -81,6 +75,7 @@ Runner::Runner(const Bundle& bundle, const RunnerOptions& options)
                         ", the bundle says " + ShapeText(clip) + " and " + std::to_string(tokens) +
                         " tokens: it is the program of another model; export it again");
   }
+  if (options.stride && *options.stride % bundle.sampling_rate != 0) rounded_from_ = options.stride;
   for (const Shape& shape : outputs) outputs_.emplace_back(ElementCount(shape));
   self_test_ = SelfTest(bundle, &engine_);
 }
@@ -102,19 +97,13 @@ std::string Runner::Describe() const {
   } else {
     text += ", not self-tested (the golden clip is compressed; export the bundle again)";
   }
+  if (rounded_from_) {
+    text += "\nwarning: --stride " + std::to_string(*rounded_from_) + " rounded up to " +
+            std::to_string(stride_points_ * bundle_.sampling_rate) +
+            ", a multiple of sampling_rate " + std::to_string(bundle_.sampling_rate);
+  }
   if (!bundle_.trained) text += "\nwarning: the weights are untrained: results mean nothing";
   return text;
-}
-
-void Runner::Flush() {
-  buffer_.Flush();
-  origins_.clear();
-  decided_at_ = -1;
-}
-
-void Runner::Take(const Origin& origin) {
-  origins_.push_back(origin);
-  if (static_cast<int>(origins_.size()) > bundle_.num_frames) origins_.pop_front();
 }
 
 std::string Runner::Offer(const TimedFrame& frame) {
@@ -124,24 +113,16 @@ std::string Runner::Offer(const TimedFrame& frame) {
   const bool resized = index > 0 && (pixels.width != width_ || pixels.height != height_);
   width_ = pixels.width;
   height_ = pixels.height;
-  if (resized) sampler_ = Sampler(bundle_.sampling_rate, bundle_.fps);
+  if (resized) sampler_.Restart();
   const Sample sample = sampler_.Offer(frame.t);
-  if (sample.gap || resized) {
-    Flush();
+  if (!sample.gap.empty() || resized) {
+    assembler_.Flush();
     ++gaps_;
   }
-  for (int i = 0; i < sample.repeats; ++i) {
-    buffer_.Repeat();
-    Take(origins_.back());
-  }
-  for (int i = 0; i < sample.takes; ++i) {
-    i == 0 ? buffer_.Push(pixels) : buffer_.Repeat();
-    Take({index, frame.t});
-  }
+  assembler_.Push(pixels, index, frame.t, sample);
   preprocess_pending_ms_ += MillisecondsSince(arrival);
-  const bool due = decided_at_ < 0 || sample.filled - decided_at_ >= stride_points_;
-  if (!buffer_.full() || !due) return "";
-  decided_at_ = sample.filled;
+  if (!assembler_.due()) return "";
+  assembler_.Decide();
   const Detections found = Decide();
   const double latency_ms = MillisecondsSince(arrival);
   Keep(latency_ms, &latency_ms_);
@@ -150,8 +131,9 @@ std::string Runner::Offer(const TimedFrame& frame) {
 
 Detections Runner::Decide() {
   const Clock::time_point start = Clock::now();
-  engine_.Run(buffer_.clip(), {outputs_[0].data(), outputs_[1].data(), outputs_[2].data()},
-              buffer_.first());
+  engine_.Run(assembler_.buffer().clip(),
+              {outputs_[0].data(), outputs_[1].data(), outputs_[2].data()},
+              assembler_.buffer().first());
   Keep(MillisecondsSince(start), &inference_ms_);
   const Clock::time_point ran = Clock::now();
   const auto classes = static_cast<std::int64_t>(bundle_.class_names.size());
@@ -182,8 +164,9 @@ std::string Runner::Actions(const float* scores) const {
 
 // The same keys, order and decimals as KeyframeResult.to_dict in runtime/results.py.
 std::string Runner::Line(const Detections& found, double latency_ms) const {
-  const Origin& keyframe = origins_[static_cast<std::size_t>(bundle_.num_frames / 2)];
-  const Origin& newest = origins_.back();
+  const auto& origins = assembler_.origins();
+  const auto& keyframe = origins[static_cast<std::size_t>(bundle_.num_frames / 2)];
+  const auto& newest = origins.back();
   std::string line = "{\"frame\": " + std::to_string(newest.frame) +
                      ", \"t\": " + Fixed(newest.t, 6) +
                      ", \"keyframe\": " + std::to_string(keyframe.frame) +

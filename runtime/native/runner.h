@@ -2,17 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/native/bundle.h"
-#include "runtime/native/clip-buffer.h"
+#include "runtime/native/clip-assembler.h"
 #include "runtime/native/decode.h"
 #include "runtime/native/engine.h"
 #include "runtime/native/runner-options.h"
-#include "runtime/native/sampler.h"
 #include "runtime/native/video.h"
 
 namespace edge {
@@ -30,14 +28,6 @@ class Runner {
   std::string Summary() const;
 
  private:
-  // A sample of the clip: which frame it was taken from.
-  struct Origin {
-    std::int64_t frame;
-    double t;
-  };
-
-  void Flush();
-  void Take(const Origin& origin);
   Detections Decide();
   std::string Actions(const float* scores) const;
   std::string Line(const Detections& found, double latency_ms) const;
@@ -46,14 +36,13 @@ class Runner {
   double conf_;
   std::vector<double> action_conf_;  // of each class
   std::string action_conf_text_;
-  int stride_points_;  // samples from one decision to the next
+  int stride_points_;                // samples from one decision to the next
+  std::optional<int> rounded_from_;  // --stride, where it is no multiple of the sampling rate
   Engine engine_;
-  ClipBuffer buffer_;
   Sampler sampler_;
-  std::deque<Origin> origins_;
+  ClipAssembler assembler_;
   std::vector<std::vector<float>> outputs_;
   std::int64_t frames_ = 0;
-  std::int64_t decided_at_ = -1;  // grid point of the last decision since the last flush
   std::int64_t decisions_ = 0;
   std::int64_t gaps_ = 0;
   int width_ = 0;

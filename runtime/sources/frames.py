@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from runtime.errors import ConfigError
-from runtime.sampler import Sample
+
+if TYPE_CHECKING:
+    from runtime.sampler import Sample
 
 # Times above this (a day in ms) are slips of the pen; the system's clocks refuse far larger ones.
 MAX_NUMBER = 86_400_000.0

@@ -9,17 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
 
 from runtime.errors import CameraLostError, CaptureError, EdgeError
-from runtime.sampler import Sample, Sampler
 from runtime.sources.frames import Frame, Gap, Image, SourceConfig
 from runtime.sources.mailbox import Mailbox
 from runtime.sources.opencv import Capture, damaged_frames, frame_count, position_s
 from runtime.sources.uri import SourceUri
+
+if TYPE_CHECKING:
+    from runtime.sampler import Sample, Sampler
 
 logger = logging.getLogger(__name__)
 

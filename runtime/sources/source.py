@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from runtime.errors import CameraLostError, StaleFrameError
-from runtime.sampler import Sampler
 from runtime.sources.frames import Frame, Gap, SourceConfig
 from runtime.sources.grabber import Grabber, Opener
 from runtime.sources.opencv import Capture, frame_count, frames_per_second, open_capture
 from runtime.sources.uri import SourceUri, parse_uri
+
+if TYPE_CHECKING:
+    from runtime.sampler import Sampler
 
 logger = logging.getLogger(__name__)
 
