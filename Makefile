@@ -24,11 +24,12 @@ LOCKED := $(if $(LOCK),-c $(LOCK))
 $(DEV_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime/native -type f 2>/dev/null)
 	$(PYTHON) -m venv $(DEV_VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) "torch==2.13.0"
-	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) -C cmake.define.EDGE_WERROR=ON -e ".[dev,docs]"
+	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) -C cmake.define.EDGE_WERROR=ON -C cmake.define.BUILD_TESTING=ON -e ".[dev,docs]"
 	touch $@
 
 test: $(DEV_VENV)/.installed
 	sh tools/install-test-packages.sh
+	for build in build/cp*; do $(BIN)/ctest --test-dir $$build --output-on-failure || exit 1; done
 	$(BIN)/pytest
 
 check: $(DEV_VENV)/.installed
