@@ -16,7 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.data.synthetic import WORLD_VERSION, SyntheticClips
+from edge.data.drawn import SyntheticClips
+from edge.world import WORLD_VERSION
 from runtime.report import write_report
 from runtime.types import ClipSpec
 

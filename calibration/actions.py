@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
-from edge.data.video_labels import video_level_classes
 from edge.evaluation.average_precision import rank
 from edge.evaluation.boxes import best_truth, find_overlaps, first_claims
 from edge.evaluation.operating_point import OperatingPoint, best_f1
@@ -48,7 +47,7 @@ class ActionScores:
             dataset: Says which actions are labelled, and which only for whole videos.
             class_names: The model's actions, in the order of its scores.
         """
-        names, video_level = tuple(dataset.class_names), set(video_level_classes(dataset))
+        names, video_level = tuple(dataset.class_names), set(dataset.video_level_classes)
         both = [i for i, name in enumerate(names) if name in class_names and i not in video_level]
         self.names = tuple(names[i] for i in both)
         self._of_data = both

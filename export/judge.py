@@ -9,7 +9,6 @@ from calibration.actions import ActionScores
 from calibration.threshold import FittedThreshold, threshold_of
 from edge.data.dataset import ClipDataset, decodable_clips
 from edge.data.subset import EvenSubset
-from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict
 from export.base import OpenProgram, Progress
 from runtime.errors import ConfigError
@@ -170,7 +169,7 @@ class Judge:
         progress: Progress | None,
         actions: ActionScores | None = None,
     ) -> ClipMetrics:
-        metrics = ClipMetrics(clips.class_names, video_level=video_level_classes(clips))
+        metrics = ClipMetrics(clips.class_names, video_level=clips.video_level_classes)
         for index, sample in decodable_clips(clips):
             answer = run(normalize(sample.frames_rgb, self.config))
             found = predict(*(output[0] for output in answer))

@@ -10,7 +10,6 @@ import pytest
 from edge.data.joint_classes import JOINT_CLASSES
 from edge.data.registry import open_dataset
 from edge.data.remap import judged
-from edge.data.synthetic.actions import CLASS_NAMES
 from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.options import ModelChoice
 from edge.evaluation.predictors import open_predictor
@@ -19,6 +18,7 @@ from edge.model.checkpoint import load_checkpoint
 from edge.model.stem_mvit import StemMViT
 from edge.model.stem_weights import load_stem, stem_digest
 from edge.model.variants import build_model
+from edge.world.casting import CLASS_NAMES
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"

@@ -11,9 +11,9 @@ from typing import Any
 
 from edge.data.class_tables import ANY
 from edge.data.joint_classes import JOINT
-from edge.data.synthetic.actions import CLASS_NAMES
-from edge.data.world_video import SIZE_WH, write_world_video
 from edge.evaluation.demo_score import score_demo
+from edge.world.casting import CLASS_NAMES
+from edge.world.video import SIZE_WH, write_world_video
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.cli import run
 from runtime.errors import ConfigError

@@ -83,6 +83,12 @@ class ClipDataset(ABC):
         return []
 
     @property
+    def video_level_classes(self) -> list[int]:
+        """The classes that are said of whole videos."""
+        labels = self.video_labels
+        return [] if labels is None else np.flatnonzero(labels.video_level).tolist()
+
+    @property
     def label_ids(self) -> tuple[int, ...]:
         """The number of each class in rows of the annotation's own files."""
         return tuple(range(1, len(self.class_names) + 1))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.mp4 import write_mp4
+from edge.world.video import write_mp4
 
 Frame = npt.NDArray[np.uint8]
 Point = tuple[float, float]

@@ -64,7 +64,7 @@ def open_dataset(
     name, *behind = spec.split(":", 2)
     if not is_drawn(spec):
         return _open_real(spec, shape, limit, part, seed)
-    from edge.data.synthetic import SyntheticClips
+    from edge.data.drawn import SyntheticClips
 
     actions: list[str] = []
     if len(behind) == 2 or (behind and behind[0].lstrip()[:1].isalpha()):

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.dataset import ClipDataset
 from edge.data.media import MediaFolder
 from edge.data.problems import DataReport, Problem
 from edge.data.samples import F32, I64, Bools
@@ -67,12 +66,6 @@ class VideoLabels:
         label_mask = own | ((state == 0) | ~self.video_level)[None]
         bag = (state == 1) & ~own.any(axis=0)
         return label_mask, np.where(bag[None] & ~own, 0, -1).astype(np.int64)
-
-
-def video_level_classes(dataset: ClipDataset) -> list[int]:
-    """Return the classes of a data set that are said of whole videos."""
-    labels = dataset.video_labels
-    return [] if labels is None else [int(index) for index in np.flatnonzero(labels.video_level)]
 
 
 def read_video_labels(

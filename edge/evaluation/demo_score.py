@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.synthetic.video import VideoFrame
+from edge.world.video import VideoFrame
 from runtime.errors import ConfigError
 from runtime.tubes import iou_matrix
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
-from edge.data.video_labels import video_level_classes
 from edge.evaluation.clip_metrics import ClipMetrics, predict
 from edge.evaluation.decode_errors import DecodeErrors, EvalClip, read_clip
 from edge.evaluation.video_scores import VideoScores
@@ -117,7 +116,7 @@ class Evaluator:
             ConfigError: The data set has a class that the model does not know.
         """
         self.dataset = dataset
-        self.metrics = ClipMetrics(dataset.class_names, video_level=video_level_classes(dataset))
+        self.metrics = ClipMetrics(dataset.class_names, video_level=dataset.video_level_classes)
         self.videos = VideoScores.of(dataset)
         self.left_out: list[str] = []
         self._columns: list[int] | None = None

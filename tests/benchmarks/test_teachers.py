@@ -12,8 +12,8 @@ from edge.data.problems import ProblemList
 from edge.data.tube_files import read_tube_file
 from runtime.errors import ConfigError
 from tests.edge.blob_detector import constant_movenet
-from tests.edge.test_data_tubes import gt_content, write_frames, write_gt
-from tests.edge.test_labelling import movenet_maps
+from tests.edge.data.test_tube_clips import gt_content, write_frames, write_gt
+from tests.edge.labelling.test_labelling import movenet_maps
 
 
 def test_actors_and_drawn_people_are_counted(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ HIDDEN = ("wave", "fall")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from edge.data.synthetic import CLASS_NAMES
+    from edge.world import CLASS_NAMES
 
     path = tmp_path_factory.mktemp("weak") / "model.pt"
     model = build_model("pico-scratch", num_classes=len(CLASS_NAMES), seed=3)

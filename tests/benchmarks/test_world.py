@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import world
-from edge.data.synthetic import WORLD_VERSION
+from edge.world import WORLD_VERSION
 from runtime.types import ClipSpec
 
 

@@ -16,9 +16,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a checkpoint of a tiny model that knows the classes of the benchmark world."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
-    from edge.data.synthetic import CLASS_NAMES
     from edge.model.checkpoint import save_checkpoint
     from edge.model.variants import build_model
+    from edge.world import CLASS_NAMES
 
     model = build_model(
         "nano-scratch", num_classes=len(CLASS_NAMES), seed=0, num_frames=4, height=64, width=64,

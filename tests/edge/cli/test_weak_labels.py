@@ -10,7 +10,7 @@ import pytest
 from edge.cli import main
 from edge.training.logs import read_log
 from tests.edge.cli.test_train import FLAGS, train
-from tests.edge.test_data_folder import write_video
+from tests.edge.data.test_folder import write_video
 
 
 @pytest.fixture(scope="module")

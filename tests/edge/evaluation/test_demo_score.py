@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.data.synthetic.actions import CLASS_NAMES
-from edge.data.synthetic.video import VideoFrame
-from edge.data.world_video import FPS, SIZE_WH, write_world_video
 from edge.evaluation.demo_score import score_demo
+from edge.world.casting import CLASS_NAMES
+from edge.world.video import FPS, SIZE_WH, VideoFrame, write_world_video
 from runtime.errors import ConfigError, SinkError
 
 Box = tuple[float, float, float, float]

@@ -168,9 +168,9 @@ def test_shares_are_all_parts_and_no_part_twice(clips: int, shares: int) -> None
 def test_shares_at_the_same_time_fill_one_folder(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
-    from edge.data.synthetic import CLASS_NAMES
     from edge.model.checkpoint import save_checkpoint
     from edge.model.variants import build_model
+    from edge.world import CLASS_NAMES
 
     model = build_model(
         "nano-scratch", num_classes=len(CLASS_NAMES), seed=0, num_frames=4, height=64, width=64,

@@ -13,7 +13,7 @@ import pytest
 
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipSample
-from edge.data.synthetic.video import render_video
+from edge.world.video import render_video
 from runtime.types import ClipSpec
 
 SQUARE = ClipSpec(num_frames=8, height=96, width=96, sampling_rate=4, fps=30.0)
