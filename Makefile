@@ -53,11 +53,8 @@ bench: $(DEV_VENV)/.installed
 	$(BIN)/python -m benchmarks.by_operator --model runtime/models/nano --out runs/bench
 	$(BIN)/python -m benchmarks.cold_start --out runs/bench
 	$(BIN)/python -m benchmarks.steps --variants pico nano --out runs/bench
-	$(BIN)/python -m benchmarks.rivals --out runs/bench
+	$(BIN)/python -m benchmarks.methods --out runs/bench
 	$(BIN)/python -m benchmarks.variants --out runs/bench
-	$(BIN)/python -m benchmarks.evaluation --out runs/bench
-	$(BIN)/python -m benchmarks.world --out runs/bench
-	$(BIN)/python -m benchmarks.overhead --out runs/bench
 
 docs: $(DEV_VENV)/.installed
 	$(BIN)/python tools/docs_tables.py --check

@@ -14,20 +14,21 @@ import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._operators.join import Timed, join
-from benchmarks._operators.program import Instruction, read_instructions
-from runtime.errors import ArtifactError, BackendUnavailableError, ConfigError
-from runtime.options import EXIT_OK, OptionParser, guarded, option
+from benchmarks._main import run_main
+from benchmarks._program import Instruction, read_instructions
+from benchmarks._store import ROOT
+from benchmarks._trace import Timed, join
+from runtime.errors import ArtifactError, BackendUnavailableError
+from runtime.options import check_options, guarded, option
 from runtime.report import markdown_table, write_report
 
-_ROOT = Path(__file__).resolve().parent.parent
 _NEEDED = ("torch", "executorch", "pandas")
 _BOUNDARIES = ("quantize", "dequantize", "requantize")
 _HEADER = ("operators", "count", "ms", "of the time", "G op", "of the work", "G op/s")
@@ -38,21 +39,14 @@ class OperatorOptions:
     """What to profile. Attributes are the flags; see their help."""
 
     model: str = option(dataclasses.MISSING, "a .pte program, or a bundle", metavar="PATH")
-    threads: int = option(2, "threads")
-    runs: int = option(30, "traced runs")
-    top: int = option(12, "single operators to list")
+    threads: int = option(2, "threads", least=1)
+    runs: int = option(30, "traced runs", least=1)
+    top: int = option(12, "single operators to list", least=1)
     out: str = option("runs/bench", "folder for by_operator.json and by_operator.md")
     verbose: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: One cannot be used.
-        """
-        for name in ("threads", "runs", "top"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        check_options(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +55,7 @@ class OperatorReport:
 
     Attributes:
         plain_ms: Median time of a run without the tracer.
-        operators: Every operator with its time.
+        operators: Every operator with its time, the costliest first.
         calls_ms: Time of each delegate call, by its number in the program.
         outside: Operators outside the delegates, with how often each is called.
         boundaries: Quantize, dequantize and requantize steps: how many, and how many values.
@@ -73,7 +67,7 @@ class OperatorReport:
     calls_ms: Mapping[int, float]
     outside: Mapping[str, int]
     boundaries: Mapping[str, tuple[int, int]]
-    text: str
+    text: str = ""
 
 
 def run(options: OperatorOptions) -> OperatorReport:
@@ -89,32 +83,16 @@ def run(options: OperatorOptions) -> OperatorReport:
             f"a profile by operator needs {', '.join(missing)}; run: pip install '.[export]'"
         )
     with _program(Path(options.model)) as path:
-        program = read_instructions(path)
-        recorded = _record(path, options)
-        return _report(path, program, recorded, options)
-
-
-def _report(
-    path: Path,
-    program: Mapping[int, Instruction],
-    recorded: Mapping[str, Any],
-    options: OperatorOptions,
-) -> OperatorReport:
-    operators, calls = join(recorded["events"], program)
-    operators.sort(key=lambda timed: -timed.ms)
-    outside: dict[str, int] = defaultdict(int)
-    for step in program.values():
-        if step.operator:
-            outside[step.operator] += 1
-    report = OperatorReport(
-        plain_ms=recorded["plain_ms"],
-        operators=tuple(operators),
-        calls_ms=calls,
-        outside=dict(outside),
-        boundaries=_boundaries(program),
-        text="",
-    )
-    return dataclasses.replace(report, text=_write(report, path, options))
+        program, recorded = read_instructions(path), _record(path, options)
+        operators, calls = join(recorded["events"], program)
+        report = OperatorReport(
+            plain_ms=recorded["plain_ms"],
+            operators=tuple(sorted(operators, key=lambda timed: -timed.ms)),
+            calls_ms=calls,
+            outside=Counter(step.operator for step in program.values() if step.operator),
+            boundaries=_boundaries(program),
+        )
+        return dataclasses.replace(report, text=_write(report, path, options))
 
 
 @contextmanager
@@ -137,10 +115,10 @@ def _program(path: Path) -> Iterator[Path]:
 def _record(path: Path, options: OperatorOptions) -> dict[str, Any]:
     job = {"path": str(path.resolve()), "threads": options.threads, "runs": options.runs}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks._operators.record", json.dumps(job)],
+        [sys.executable, "-m", "benchmarks._trace", json.dumps(job)],
         capture_output=True,
         text=True,
-        cwd=_ROOT,
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
@@ -167,37 +145,41 @@ def _boundaries(program: Mapping[int, Instruction]) -> dict[str, tuple[int, int]
 
 def by_kind(operators: Sequence[Timed]) -> list[list[str]]:
     """Return the table of what each kind of operator costs, the costliest first."""
-    groups: dict[str, list[Timed]] = defaultdict(list)
-    for timed in operators:
-        groups[timed.kind].append(timed)
     total_ms = sum(timed.ms for timed in operators) or 1.0
     total_macs = sum(timed.macs for timed in operators) or 1
     rows = [list(_HEADER)]
-    for kind, members in sorted(groups.items(), key=lambda g: -sum(t.ms for t in g[1])):
-        ms, macs = sum(t.ms for t in members), sum(t.macs for t in members)
-        speed = f"{2 * macs / ms / 1e6:.0f}" if macs and ms else "-"
+    for (kind,), count, ms, macs in _grouped(operators, "kind"):
+        work = [f"{2 * macs / 1e9:.3f}", f"{macs / total_macs:.1%}"] if macs else ["-", "-"]
         rows.append(
-            [
-                kind, str(len(members)), f"{ms:.3f}", f"{ms / total_ms:.1%}",
-                f"{2 * macs / 1e9:.3f}" if macs else "-",
-                f"{macs / total_macs:.1%}" if macs else "-", speed,
-            ]
-        )  # fmt: skip
+            [kind, str(count), f"{ms:.3f}", f"{ms / total_ms:.1%}", *work, _speed(ms, macs)]
+        )
     return rows
 
 
-def _top(operators: Sequence[Timed], count: int) -> list[str]:
+def _top(operators: Sequence[Timed], most: int) -> list[str]:
     """Return the table of single operators, those of equal kind and shape together."""
-    groups: dict[tuple[str, str, str], list[Timed]] = defaultdict(list)
-    for timed in operators:
-        groups[timed.kind, timed.shapes, timed.kernel].append(timed)
-    ordered = sorted(groups.items(), key=lambda group: -sum(t.ms for t in group[1]))
     rows = [["operator", "shapes", "kernel", "count", "ms together", "G op/s"]]
-    for (kind, shapes, kernel), members in ordered[:count]:
-        ms, macs = sum(t.ms for t in members), sum(t.macs for t in members)
-        speed = f"{2 * macs / ms / 1e6:.0f}" if macs and ms else "-"
-        rows.append([kind, shapes or "-", kernel, str(len(members)), f"{ms:.3f}", speed])
-    return markdown_table(rows)
+    for (kind, shapes, kernel), count, ms, macs in _grouped(operators, "kind", "shapes", "kernel"):
+        rows.append([kind, shapes or "-", kernel, str(count), f"{ms:.3f}", _speed(ms, macs)])
+    return markdown_table(rows[: most + 1])
+
+
+def _grouped(
+    operators: Sequence[Timed], *names: str
+) -> list[tuple[tuple[str, ...], int, float, int]]:
+    """Return key, count, milliseconds and multiply-adds of each group, the costliest first."""
+    groups: dict[tuple[str, ...], list[Timed]] = defaultdict(list)
+    for timed in operators:
+        groups[tuple(getattr(timed, name) for name in names)].append(timed)
+    rows = [
+        (key, len(members), sum(t.ms for t in members), sum(t.macs for t in members))
+        for key, members in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row[2])
+
+
+def _speed(ms: float, macs: int) -> str:
+    return f"{2 * macs / ms / 1e6:.0f}" if macs and ms else "-"
 
 
 def _write(report: OperatorReport, path: Path, options: OperatorOptions) -> str:
@@ -239,9 +221,7 @@ def _write(report: OperatorReport, path: Path, options: OperatorOptions) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Read the flags, profile, print the report."""
-    parser = OptionParser(prog="python -m benchmarks.by_operator", description=__doc__)
-    print(run(parser.parse_into(OperatorOptions, argv)).text)
-    return EXIT_OK
+    return run_main(argv, "by_operator", __doc__, OperatorOptions, lambda o: run(o).text)
 
 
 if __name__ == "__main__":

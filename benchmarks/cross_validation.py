@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks._child import run_edge
-from benchmarks._cross.folds import (
+from benchmarks._folds import (
     Folds,
     split_by_source,
     write_fold,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # A clip without its frames, where it lies, and what was found there.
 Found = tuple[ClipSample, ClipPlace, Detections]
+Edge = Callable[..., None]
 VARIANTS = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch")
 EXCLUDED = "judged-by.txt"  # the videos that a fold must not learn from
 KINDS = ("float32, torch", "int8, the device's engine")
@@ -65,14 +66,16 @@ class CrossOptions:
     )
     weights: str | None = option(
         None, "folder with fold0.pt and so on, each fold's own weights, in place of a first "
-        "training from --init; without --then they are what is judged", metavar="DIR",
+        "training from --init; without --finetune-args they are what is judged", metavar="DIR",
     )  # fmt: skip
     features: str | None = option(
         None, "learn from kept features alone, such as features:A*2+features:B (`edge features`), "
-        "without the clips that show a video of the fold; in place of --beside, with "
+        "without the clips that show a video of the fold; in place of --extra-data, with "
         "--classes joint", metavar="DATA",
     )  # fmt: skip
-    beside: str = option("synthetic-train:4000", "further data to learn from in each fold")
+    extra_data: str = option(
+        "synthetic-train:4000", "further data to learn from in each fold", former="beside"
+    )
     repeat: int = option(8, "how often a fold's clips occur beside those")
     folds: int = option(5, "folds")
     only: str | None = option(None, "work on these folds alone, such as 0,2; then no report")
@@ -83,13 +86,13 @@ class CrossOptions:
     bystanders: str = option("silent", "as of `edge train`", choices=("silent", "actors"))
     weak_loss: str = option("mil", "as of `edge train`", choices=("mil", "copy"))
     precision: str = option("fp32", "as of `edge train`", choices=("fp32", "bf16"))
-    then: str | None = option(
-        None, "flags of a second training that goes on from the first, in which these take the "
-        "place of what it had, such as --then='--imgsz 256 --steps 350'", metavar="FLAGS",
+    finetune_args: str | None = option(
+        None, "flags of a second training that goes on from the first and replace its own, such as "
+        "--finetune-args='--imgsz 256 --steps 350'", metavar="FLAGS", former="then",
     )  # fmt: skip
-    rivals: float | None = option(
-        None, "how strongly neighbouring tokens yield, as of `edge train`, put behind the weights "
-        "once they are trained", metavar="STRENGTH",
+    suppression_strength: float | None = option(
+        None, "strength of the suppression between neighbouring tokens, as of `edge train`, put "
+        "behind the weights once they are trained", metavar="STRENGTH", former="rivals",
     )  # fmt: skip
     out: str = option("runs/bench/cross_validation", "folder for runs and reports")
     verbose: bool = option(False, "show tracebacks")
@@ -106,46 +109,30 @@ def main(argv: Sequence[str]) -> int:
     if scores is None:
         raise ConfigError(f"{data} has no video_labels.csv; see --present of `edge label`")
     folds = split_by_source(scores.labels, scores.video_level[0], options.folds)
-    chosen = (
-        [int(word) for word in options.only.split(",")] if options.only else range(options.folds)
-    )
-    for fold in chosen:
+    chosen = [int(word) for word in options.only.split(",")] if options.only else None
+    for fold in chosen or range(options.folds):
         if not 0 <= fold < options.folds:
             raise ConfigError(f"--only names fold {fold}, expected 0 to {options.folds - 1}")
-        folder = out / f"fold{fold}"
-        write_fold(data, folder / "data", folds, fold)
-        write_atomically(
-            folder / EXCLUDED, "".join(f"{n}\n" for n in (*folds.test[fold], *folds.unknown))
-        )
-        _learn(folder, options)
-    if options.only:
+        write_fold(data, out / f"fold{fold}" / "data", folds, fold)
+        excluded = "".join(f"{name}\n" for name in (*folds.test[fold], *folds.unknown))
+        write_atomically(out / f"fold{fold}" / EXCLUDED, excluded)
+        learn(out / f"fold{fold}", options)
+    if chosen:
         return EXIT_OK
     found = [_find(out / f"fold{fold}", options) for fold in range(options.folds)]
     results = {kind: _count(dataset, [clips[kind] for clips in found], folds) for kind in KINDS}
-    command = "python -m benchmarks.cross_validation " + " ".join(argv)
-    notes = [
-        f"{options.model}{f' at {options.imgsz}' if options.imgsz else ''} from "
-        + (
-            f"{Path(options.init).name}, {options.steps} steps of {options.batch} clips each "
-            + (
-                f"({options.beside} and the fold's own {options.repeat} times)"
-                if options.features is None
-                else f"(kept features: {options.features})"
-            )
-            if options.weights is None
-            else f"each fold's weights in {Path(options.weights).name}"
-        )
-        + f", {options.folds} "
-        f"folds by recording; {len(folds.unknown)} videos of unknown recording are in no fold"
-        + (f"; then `edge train {options.then}`" if options.then else "")
-        + (f"; then tokens yield by {options.rivals:g}" if options.rivals is not None else ""),
-        "boxes are a detector's, smoothed over time (`edge label`): agreement with it, not truth",
-    ]
     text = write_report(
-        out, "cross_validation", title="Recordings never seen", command=command,
+        out, "cross_validation", title="Unseen recordings",
+        command="python -m benchmarks.cross_validation " + " ".join(argv),
         content={"folds": [list(names) for names in folds.test],
                  "unknown": list(folds.unknown), "results": results},
-        table=[_HEADER, *(_row(kind, row) for kind, row in results.items())], notes=notes,
+        table=[_HEADER, *(_row(kind, row) for kind, row in results.items())],
+        notes=[
+            f"{options.folds} folds by recording; {len(folds.unknown)} videos of unknown recording "
+            "are in no fold",
+            "boxes are a detector's, smoothed over time (`edge label`): agreement with it, not "
+            "truth",
+        ],
     )  # fmt: skip
     print(text)
     for kind, row in results.items():
@@ -153,21 +140,27 @@ def main(argv: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _learn(folder: Path, options: CrossOptions) -> None:
-    """Train and export one fold, unless that is done."""
+def learn(folder: Path, options: CrossOptions, edge: Edge = run_edge) -> None:
+    """Train and export one fold, unless that is done.
+
+    Args:
+        folder: The fold's own.
+        options: What to learn from, and how long.
+        edge: Runs `edge` with these words.
+    """
     data = folder / "data"
     if options.weights is None:
-        _train(folder / "run", options.init, data, options)
+        _train(folder / "run", options.init, data, options, edge)
     first, trained = _trained(folder, options)
     if options.weights is not None:
         _same_weights(first, folder / "given.sha256")
-    if options.then:
-        _train(trained.parent, str(first), data, options, options.then)
+    if options.finetune_args:
+        _train(trained.parent, str(first), data, options, edge, options.finetune_args)
     weights, bundle = judged(folder, options)
-    if options.rivals is not None and not weights.exists():
-        _let_yield(trained, weights, options.rivals)
+    if options.suppression_strength is not None and not weights.exists():
+        suppress(trained, weights, options.suppression_strength)
     if not bundle.exists():
-        run_edge(
+        edge(
             "export", "--model", str(weights), "--targets", "xnnpack-int8",
             "--calib-data", f"{data}:train", "--calib-clips", "128", "--out", str(bundle),
         )  # fmt: skip
@@ -178,7 +171,7 @@ def _same_weights(given: Path, mark: Path) -> None:
     digest = file_sha256(given)
     if not mark.exists():
         mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(digest, encoding="ascii")
+        write_atomically(mark, digest)
     elif mark.read_text(encoding="ascii") != digest:
         raise ConfigError(
             f"{mark.parent} was made of other weights than {given} holds now; name another --out, "
@@ -186,47 +179,39 @@ def _same_weights(given: Path, mark: Path) -> None:
         )
 
 
-def _train(run: Path, init: str, data: Path, options: CrossOptions, changes: str = "") -> None:
+def _train(
+    run: Path, init: str, data: Path, options: CrossOptions, edge: Edge, changes: str = ""
+) -> None:
     """Train one run, unless that is done; `changes` come last and so replace what is before."""
     if (run / "done").exists():
         return
-    if options.features is not None:
-        _train_behind_stem(run, init, options, changes)
-        return
-    run_edge(
-        "train", "--model", options.model, "--init", init,
-        "--data", f"{options.beside}+{data}:train*{options.repeat}",
-        "--val-data", f"{data}:val", "--val-clips", "0", "--val-every", "0",
-        "--cache", str(run.with_name(f"cache-{run.name}" if changes else "cache")),
-        "--read-scale", "1.5", "--scale-low", "0.8", "--scale-high", "1.6", "--mosaic", "0.15",
+    if options.features is not None:  # of all videos but those that it is judged by
+        source = (
+            "--data", options.features, "--exclude-videos", str(run.with_name(EXCLUDED)),
+            "--classes", "joint", "--drop-path", "0.1", "--save-every", "100",
+        )  # fmt: skip
+    else:
+        source = (
+            "--data", f"{options.extra_data}+{data}:train*{options.repeat}",
+            "--val-data", f"{data}:val", "--val-clips", "0", "--val-every", "0",
+            "--cache", str(run.with_name(f"cache-{run.name}" if changes else "cache")),
+            "--read-scale", "1.5", "--scale-low", "0.8", "--scale-high", "1.6",
+            "--mosaic", "0.15", "--bystanders", options.bystanders, "--save-every", "50",
+            *(("--imgsz", options.imgsz) if options.imgsz else ()),
+        )  # fmt: skip
+    edge(
+        "train", "--model", options.model, "--init", init, *source,
         "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995",
         "--batch", str(options.batch), "--steps", str(options.steps),
-        "--weak-loss", options.weak_loss, "--bystanders", options.bystanders,
-        *(["--imgsz", options.imgsz] if options.imgsz else []),
-        "--precision", options.precision, "--workers", "0", "--save-every", "50",
-        "--no-tensorboard", *shlex.split(changes),
-        *(["--resume", str(run)] if (run / "state.pt").exists() else ["--out", str(run)]),
-    )  # fmt: skip
-    (run / "done").touch()
-
-
-def _train_behind_stem(run: Path, init: str, options: CrossOptions, changes: str) -> None:
-    """Train a run on kept features of all videos but those that it is judged by."""
-    assert options.features is not None
-    run_edge(
-        "train", "--model", options.model, "--init", init, "--data", options.features,
-        "--exclude-videos", str(run.with_name(EXCLUDED)), "--classes", "joint",
-        "--optimizer", "muon", "--lr0", str(options.lr0), "--lr-hold", "0.3", "--ema", "0.995",
-        "--batch", str(options.batch), "--steps", str(options.steps), "--drop-path", "0.1",
         "--weak-loss", options.weak_loss, "--precision", options.precision, "--workers", "0",
-        "--save-every", "100", "--no-tensorboard", *shlex.split(changes),
-        *(["--resume", str(run)] if (run / "state.pt").exists() else ["--out", str(run)]),
+        "--no-tensorboard", *shlex.split(changes),
+        *(("--resume", str(run)) if (run / "state.pt").exists() else ("--out", str(run))),
     )  # fmt: skip
     (run / "done").touch()
 
 
-def _let_yield(trained: Path, path: Path, strength: float) -> None:
-    """Write the same weights, of a model whose tokens yield."""
+def suppress(trained: Path, path: Path, strength: float) -> None:
+    """Write the same weights, of a model whose neighbouring tokens suppress each other."""
     from edge.model.checkpoint import load_checkpoint, save_checkpoint
     from edge.model.variants import with_suppression
 
@@ -240,7 +225,7 @@ def _trained(folder: Path, options: CrossOptions) -> tuple[Path, Path]:
     first = folder / "run" / "last.pt"
     if options.weights is not None:
         first = Path(options.weights) / f"{folder.name}.pt"
-    if not options.then:
+    if not options.finetune_args:
         return first, first
     second = "then" if options.weights is None else "given-then"
     return first, folder / second / "last.pt"
@@ -249,15 +234,15 @@ def _trained(folder: Path, options: CrossOptions) -> tuple[Path, Path]:
 def judged(folder: Path, options: CrossOptions) -> tuple[Path, Path]:
     """Return the weights and the bundle that a fold is judged by.
 
-    What was made with and without --weights, --then and --rivals lies side by side, or one would
-    be taken for the other where a fold is run again.
+    What was made with and without --weights, --finetune-args and --suppression-strength lies side
+    by side, or one would be taken for the other where a fold is run again.
     """
     _, weights = _trained(folder, options)
     bundle = "bundle" if options.weights is None else "bundle-given"
-    if options.then:
+    if options.finetune_args:
         bundle += "-then"
-    if options.rivals is not None:
-        bundle += f"-rivals{options.rivals:g}"
+    if options.suppression_strength is not None:
+        bundle += f"-rivals{options.suppression_strength:g}"
         weights = folder / f"weights-{bundle}.pt"
     return weights, folder / bundle
 
@@ -274,14 +259,14 @@ def _find(folder: Path, options: CrossOptions) -> dict[str, list[Found]]:
     """Return what both models of a fold find in the clips that it is judged by."""
     from edge.data.registry import open_dataset
     from edge.evaluation.clip_metrics import predict
+    from edge.evaluation.evaluator import class_order
     from edge.evaluation.options import ModelChoice
     from edge.evaluation.predictors import open_predictor
-    from edge.evaluation.workers import class_order
 
     models = judged(folder, options)
     predictors = [open_predictor(ModelChoice(model=str(path), num_threads=1)) for path in models]
     dataset: Any = open_dataset(f"{folder / 'data'}:val", predictors[0].shape)
-    orders = [class_order(predictor, dataset) for predictor in predictors]
+    orders = [class_order(p.class_names, dataset.class_names, p.name) for p in predictors]
     found: dict[str, list[Found]] = {kind: [] for kind in KINDS}
     for index in range(len(dataset)):
         sample, place = dataset[index], dataset.where(index)

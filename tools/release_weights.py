@@ -2,7 +2,7 @@
 
     python tools/release_weights.py runs/train/pico [runs/train/nano] --out weights/nano
     python tools/release_weights.py runs/train/more --after weights/pico --out weights/pico
-    python tools/release_weights.py --after weights/pico --rivals 4 --out weights/pico
+    python tools/release_weights.py --after weights/pico --suppression-strength 4 --out weights/pico
     python tools/release_weights.py --folds runs/cross_validation/fold?/run --out weights/folds
 
 Takes the best weights of the last run, rounds them to float16, and writes them beside the flags
@@ -64,10 +64,7 @@ def released(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Rows]]:
 
 
 def average_(model: nn.Module, files: Sequence[Path]) -> None:
-    """Put into `model` the mean of the weights in these files ("model soup", arXiv 2203.05482).
-
-    Runs that followed one another lie in one valley, and their mean often lies deeper than either.
-    """
+    """Put into `model` the mean of the weights in these files ("model soup", arXiv 2203.05482)."""
     parts = [load_checkpoint(path).model.state_dict() for path in files]
     mean = {
         key: torch.stack([part[key] for part in parts]).mean(0)
@@ -79,7 +76,7 @@ def average_(model: nn.Module, files: Sequence[Path]) -> None:
 
 
 def without_folders(text: str) -> str:
-    """Leave out of each path all but its last name: where data lay is nobody's business."""
+    """Leave out of each path all but its last name."""
     return re.sub(r"[^\s+;]*/", "", text)
 
 
@@ -155,7 +152,11 @@ def main(argv: list[str]) -> int:
         help="the mean of this file of the last N runs, each of which began with the one before",
     )  # fmt: skip
     parser.add_argument(
-        "--rivals", type=float, help="how strongly neighbouring tokens yield from now on (ADR 24)"
+        "--suppression-strength",
+        "--rivals",
+        dest="strength",
+        type=float,
+        help="strength of the suppression between neighbouring tokens from now on (ADR 24)",
     )
     parser.add_argument(
         "--folds", type=Path, nargs="+", metavar="RUN",
@@ -163,7 +164,7 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     options = parser.parse_args(argv)
     if options.folds:
-        if options.runs or options.after or options.mean != 1 or options.rivals is not None:
+        if options.runs or options.after or options.mean != 1 or options.strength is not None:
             parser.error("--folds stands alone beside --out")
         release_folds(options.folds, options.out)
         return 0
@@ -184,9 +185,9 @@ def main(argv: list[str]) -> int:
         names = [path.parent.name for path in files[-options.mean :]]
         note = f"mean of {', '.join(names)}; {note}"
     model = checkpoint.model
-    if options.rivals is not None:
-        model = with_suppression(model, options.rivals)
-        note = f"{note}; neighbouring tokens yield by {options.rivals:g}"
+    if options.strength is not None:
+        model = with_suppression(model, options.strength)
+        note = f"{note}; neighbouring tokens suppress each other by {options.strength:g}"
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     save_checkpoint(
@@ -194,7 +195,6 @@ def main(argv: list[str]) -> int:
         trained=checkpoint.trained, note=without_folders(note), half=True,
     )  # fmt: skip
     for config in configs.values():
-        # Where they lay is nobody's business.
         for name in ("init", "cache", "stem_weights", "val_data", "ignore_people"):
             if name in ("init", "cache") or name in config:
                 config[name] = config.get(name) and Path(config[name]).name

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks._operators.join import join, typical
-from benchmarks._operators.program import Instruction, Node
+from benchmarks._program import Instruction, Node
+from benchmarks._trace import join, typical
 from benchmarks.by_operator import OperatorOptions, run
+from runtime.bundle import Bundle
 from runtime.errors import ArtifactError
 
 
@@ -36,10 +37,12 @@ def test_program_is_profiled_operator_by_operator(int8_program: Path, tmp_path: 
 
 
 def test_multiply_adds_are_those_of_the_model(int8_program: Path, tmp_path: Path) -> None:
-    facts = json.loads((int8_program.parent / "facts.json").read_text(encoding="utf-8"))
+    with Bundle.load(int8_program.parent) as bundle:
+        delegated = bundle.artifact("xnnpack-int8").delegated
+    assert delegated is not None
     report = run(OperatorOptions(model=str(int8_program), threads=1, runs=1, out=str(tmp_path)))
     found = sum(timed.macs for timed in report.operators)
-    assert found == facts["delegation"]["multiply_adds"]
+    assert found == delegated["multiply_adds"]
 
 
 def test_events_are_joined_with_nodes_in_order() -> None:

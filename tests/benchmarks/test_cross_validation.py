@@ -12,9 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import cross_validation
-from benchmarks._cross.folds import split_by_source, write_fold
-from benchmarks.cross_validation import CrossOptions, nested
+from benchmarks._folds import split_by_source, write_fold
+from benchmarks.cross_validation import CrossOptions, judged, learn, nested, suppress
 from edge.data.annotations import ClipPlace
 from edge.data.video_labels import VideoLabels
 from edge.evaluation.video_scores import VideoScores
@@ -112,26 +111,29 @@ def test_a_fold_is_judged_at_a_threshold_it_had_no_part_in() -> None:
     assert result["false_alarms_per_hour"] == pytest.approx(2 / 6)
 
 
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """Return the `edge` commands that are given from now on, which write their folder alone."""
-    given: list[tuple[str, ...]] = []
+class Recorder:
+    """Stands for `edge`: keeps the commands that it is given, and makes their folder alone."""
 
-    def run_edge(*words: str) -> None:
-        given.append(words)
+    def __init__(self) -> None:
+        self.given: list[tuple[str, ...]] = []
+
+    def __call__(self, *words: str) -> None:
+        self.given.append(words)
         Path(words[words.index("--out") + 1]).mkdir(parents=True)
 
-    monkeypatch.setattr(cross_validation, "run_edge", run_edge)
-    return given
+
+@pytest.fixture
+def edge() -> Recorder:
+    return Recorder()
 
 
-def test_a_second_training_goes_on_from_the_first(
-    tmp_path: Path, commands: list[tuple[str, ...]]
-) -> None:
-    options = CrossOptions(init="base.pt", imgsz="192", steps=700, then="--imgsz 256 --steps 350")
+def test_a_second_training_goes_on_from_the_first(tmp_path: Path, edge: Recorder) -> None:
+    options = CrossOptions(
+        init="base.pt", imgsz="192", steps=700, finetune_args="--imgsz 256 --steps 350"
+    )
     for _ in range(2):  # what is finished is kept
-        cross_validation._learn(tmp_path, options)
-    first, second, export = commands
+        learn(tmp_path, options, edge)
+    first, second, export = edge.given
     assert first[first.index("--init") + 1] == "base.pt"
     assert second[second.index("--init") + 1] == str(tmp_path / "run" / "last.pt")
     before, after = (
@@ -144,32 +146,30 @@ def test_a_second_training_goes_on_from_the_first(
     assert export[export.index("--model") + 1] == str(tmp_path / "then" / "last.pt")
 
 
-def test_folds_begin_with_weights_of_their_own(
-    tmp_path: Path, commands: list[tuple[str, ...]]
-) -> None:
+def test_folds_begin_with_weights_of_their_own(tmp_path: Path, edge: Recorder) -> None:
     weights = tmp_path / "given" / "fold3.pt"
     weights.parent.mkdir()
     weights.write_bytes(b"1")
     given = CrossOptions(weights=str(weights.parent))
     for _ in range(2):
-        cross_validation._learn(tmp_path / "fold3", given)
-    (export,) = commands
+        learn(tmp_path / "fold3", given, edge)
+    (export,) = edge.given
     assert export[export.index("--model") + 1] == str(weights)
-    cross_validation._learn(tmp_path / "fold3", replace(given, then="--steps 9"))
-    _, train, export = commands
+    learn(tmp_path / "fold3", replace(given, finetune_args="--steps 9"), edge)
+    _, train, export = edge.given
     assert train[train.index("--init") + 1] == str(weights)
     assert Path(export[export.index("--model") + 1]) == tmp_path / "fold3/given-then/last.pt"
     weights.write_bytes(b"2")  # what was made of the others is not judged in their place
     with pytest.raises(ConfigError, match=r"fold3 was made of other weights.* name another --out"):
-        cross_validation._learn(tmp_path / "fold3", given)
+        learn(tmp_path / "fold3", given, edge)
 
 
 def test_folds_learn_from_kept_features_without_their_own_videos(
-    tmp_path: Path, commands: list[tuple[str, ...]]
+    tmp_path: Path, edge: Recorder
 ) -> None:
     kept = "features:one*2+features:two"
-    cross_validation._learn(tmp_path / "fold1", CrossOptions(features=kept, init="base.pt"))
-    train, _ = commands
+    learn(tmp_path / "fold1", CrossOptions(features=kept, init="base.pt"), edge)
+    train, _ = edge.given
     learns = OptionParser(prog="edge train").parse_into(TrainOptions, train[1:])
     assert (learns.clips.data, learns.clips.classes, learns.start.init) == (
         kept,
@@ -180,11 +180,11 @@ def test_folds_learn_from_kept_features_without_their_own_videos(
     assert learns.val_data is None
 
 
-def test_trained_weights_are_made_to_yield(tmp_path: Path) -> None:
+def test_trained_weights_are_given_suppression(tmp_path: Path) -> None:
     model = build_model("pico-scratch", num_classes=2, seed=0, **TINY)
-    trained, path = tmp_path / "last.pt", tmp_path / "yielding.pt"
+    trained, path = tmp_path / "last.pt", tmp_path / "suppressed.pt"
     save_checkpoint(trained, model, class_names=("a", "b"), trained=True, note="n")
-    cross_validation._let_yield(trained, path, 4.0)
+    suppress(trained, path, 4.0)
     found = load_checkpoint(path)
     assert found.config.heads.suppression_strength == 4.0
     assert (found.class_names, found.trained, found.note) == (("a", "b"), True, "n")
@@ -198,10 +198,17 @@ def test_what_other_flags_made_is_not_judged_in_its_place() -> None:
     kinds = [(None, None), ("--steps 9", None), (None, 2.0), (None, 4.0), ("--steps 9", 4.0)]
     made = [
         path
-        for then, rivals in kinds
+        for then, strength in kinds
         for weights in (None, "given")
-        for path in cross_validation.judged(
-            Path("fold0"), CrossOptions(weights=weights, then=then, rivals=rivals)
+        for path in judged(
+            Path("fold0"),
+            CrossOptions(weights=weights, finetune_args=then, suppression_strength=strength),
         )
     ]
     assert len(set(made)) == len(made)
+
+
+def test_former_names_of_flags_are_still_read() -> None:
+    parser = OptionParser(prog="cross_validation")
+    options = parser.parse_into(CrossOptions, ["--then=--steps 9", "--beside", "synthetic-train:7"])
+    assert (options.finetune_args, options.extra_data) == ("--steps 9", "synthetic-train:7")

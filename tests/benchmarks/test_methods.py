@@ -1,9 +1,8 @@
-"""The rival is what was published, its boxes are right, and both methods are measured alike."""
+"""The peer is what was published, its boxes are right, and both methods are measured alike."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks import rivals
-from benchmarks._engines.base import INSTALL, Engine
-from benchmarks._rivals.cells import ClipQueue, Grid, decode_cells, scores
-from benchmarks._rivals.pipelines import STAGES, FrameCapture, YOWOv2, fix_candidates
-from benchmarks._rivals.rounds import PipelineJob, Plan, measure
-from benchmarks._rivals.tables import RivalRow, absences, best_rival, goals, table
-from benchmarks.engines import EngineReport
-from benchmarks.rivals import RivalOptions
+from benchmarks._engines import artifact, engine_named
+from benchmarks._harness import Job, Measured, measure
+from benchmarks._pipelines import (
+    STAGES,
+    ClipQueue,
+    FrameCapture,
+    Grid,
+    YOWOv2,
+    decode_cells,
+    fix_candidates,
+    scores,
+)
+from benchmarks.methods import PEER, MethodOptions, best_peer, decoded_frames, shape_of, table
 from runtime.errors import ConfigError, DecodeError
 
 STRIDES = (8, 16, 32)
@@ -48,9 +52,9 @@ def _decode(outputs: tuple[Logits, Logits, Logits], **kwargs: Any) -> Any:
     )
 
 
-def test_rival_has_the_published_size_and_work() -> None:
+def test_peer_has_the_published_size_and_work() -> None:
     pytest.importorskip("torch")
-    from benchmarks._rivals import yowov2
+    from benchmarks import _yowov2 as yowov2
     from edge.model.complexity import count
 
     model = yowov2.YOWOv2Nano(yowov2.PUBLISHED_CLASSES)
@@ -62,9 +66,9 @@ def test_rival_has_the_published_size_and_work() -> None:
 
 
 @pytest.mark.parametrize(("size", "cells"), [(64, CELLS), (96, 144 + 36 + 9)])
-def test_rival_answers_for_each_cell(size: int, cells: int) -> None:
+def test_peer_answers_for_each_cell(size: int, cells: int) -> None:
     torch = pytest.importorskip("torch")
-    from benchmarks._rivals.yowov2 import YOWOv2Nano
+    from benchmarks._yowov2 import YOWOv2Nano
 
     model = YOWOv2Nano(5).eval()
     with torch.no_grad():
@@ -74,19 +78,19 @@ def test_rival_answers_for_each_cell(size: int, cells: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def small_rival() -> Any:
+def small_peer() -> Any:
     """Return the network for clips of 64 x 64 pixels, and one of those its norms come from."""
     torch = pytest.importorskip("torch")
-    from benchmarks._rivals.random_weights import build_rival
+    from benchmarks._yowov2 import random_yowov2
 
-    clips = [torch.from_numpy(clip) for clip in _clips(rivals.decoded_frames((64, 48), 20), 4)]
-    return build_rival(3, clips, seed=1), clips
+    clips = [torch.from_numpy(clip) for clip in _clips(decoded_frames((64, 48), 20), 4)]
+    return random_yowov2(3, clips, seed=1), clips
 
 
-def test_rival_sees_motion_and_its_keyframe_is_the_newest(small_rival: Any) -> None:
+def test_peer_sees_motion_and_its_keyframe_is_the_newest(small_peer: Any) -> None:
     import torch
 
-    model, clips = small_rival
+    model, clips = small_peer
     clip, seen = clips[0], []
     hook = model.detector.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
     with torch.no_grad():
@@ -97,14 +101,14 @@ def test_rival_sees_motion_and_its_keyframe_is_the_newest(small_rival: Any) -> N
     assert (before - after).abs().max() > 1e-3
 
 
-def test_random_weights_are_the_same_each_time_and_cells_differ(small_rival: Any) -> None:
+def test_random_weights_are_the_same_each_time_and_cells_differ(small_peer: Any) -> None:
     import torch
 
-    from benchmarks._rivals.random_weights import build_rival
+    from benchmarks._yowov2 import random_yowov2
 
-    model, clips = small_rival
+    model, clips = small_peer
     state = torch.random.get_rng_state()
-    again = build_rival(3, clips, seed=1)
+    again = random_yowov2(3, clips, seed=1)
     assert torch.equal(torch.random.get_rng_state(), state)
     with torch.no_grad():
         conf, classes, box = model(clips[0])
@@ -281,115 +285,80 @@ def _clips(frames: npt.NDArray[np.uint8], count: int) -> list[Logits]:
     return clips
 
 
-def test_both_are_measured_from_frames_to_detections(
-    compared: EngineReport, int8_program: Path, tmp_path: Path
-) -> None:
+def test_both_are_measured_from_frames_to_detections(int8_program: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from benchmarks._engines.artifacts import Store
-    from benchmarks._engines.base import engine_named
-    from benchmarks._engines.networks import Clips, Network, load_clips
-    from benchmarks._rivals import recipes
-    from benchmarks._rivals.bundles import bundle_program
-    from benchmarks._rivals.random_weights import build_rival
-    from edge.model.checkpoint import load_checkpoint
+    from benchmarks._networks import Clips, Network
+    from benchmarks._yowov2 import random_yowov2
 
-    checkpoint = load_checkpoint(compared.out.parent / "tiny.pt")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGE_SHARED", str(tmp_path / "absent"))
-        tiny = Network(
-            "tiny", checkpoint.model, load_clips(checkpoint.config, calib_data=None, count=1)
-        )
-    bundle_program(tiny, int8_program, "int8", tmp_path / "bundle").close()
-    frames = rivals.decoded_frames((64, 48), 20)
+    frames = decoded_frames((64, 48), 20)
+    np.save(tmp_path / "frames.npy", frames)
     clips = _clips(frames, 4)
-    rival = Network(
-        recipes.RIVAL,
-        build_rival(3, [torch.from_numpy(clip) for clip in clips], seed=0),
-        Clips(calibration=tuple(clips), held_out=tuple(clips[:1]), origin="drawn"),
-        naive=True,
+    peer = Network(
+        PEER,
+        random_yowov2(3, [torch.from_numpy(clip) for clip in clips], seed=0),
+        Clips(calibration=tuple(clips), held_out=tuple(clips[:1]), videos=tmp_path, origin="drawn"),
     )
-    artifact = recipes.build(
-        rival, engine_named("torch-fp32"), Store(tmp_path, rival.name, rival.fingerprint)
-    )
-    plan = Plan(
-        frames=tmp_path / "frames.npy", new_frames=2, candidates=3, threads=1, rounds=2, turn_ms=1.0
-    )
-    np.save(plan.frames, frames)
+    program = artifact(peer, engine_named("torch-fp32"), tmp_path)
+    common = {"kind": "pipeline", "frames": str(tmp_path / "frames.npy"), "new_frames": 2,
+              "candidates": 3}  # fmt: skip
     jobs = [
-        PipelineJob(method="tiny", engine="xnnpack-int8", path=tmp_path / "bundle"),
-        PipelineJob(
-            method=rival.name, engine="torch-fp32", path=artifact, rival=recipes.rival_shape(rival)
-        ),
-        PipelineJob(method="broken", engine="xnnpack-int8", path=tmp_path / "absent"),
-    ]
-    measured = measure(jobs, plan)
+        Job(key=("tiny", "xnnpack-int8"), content={
+            **common, "engine": "xnnpack-int8", "path": str(int8_program), "network": None}),
+        Job(key=(PEER, "torch-fp32"), content={
+            **common, "engine": "torch-fp32", "path": str(program), "network": shape_of(peer)}),
+        Job(key=("broken", "xnnpack-int8"), content={
+            **common, "engine": "xnnpack-int8", "path": str(tmp_path / "absent" / "x.pte"),
+            "network": None}),
+    ]  # fmt: skip
+    measured = measure(jobs, threads=1, rounds=2, turn_ms=1.0)
     for job in jobs[:2]:
         taken = measured[job.key]
         assert not taken.failure
         assert len(taken.rounds) == 2
-        assert len(taken.all_ms) >= 10
-        assert all(len(taken.stages[name]) == len(taken.all_ms) for name in STAGES)
+        count = sum(map(len, taken.rounds))
+        assert count >= 10
+        assert all(len(taken.stages[name]) == count for name in STAGES)
         assert 0 < taken.stage_ms("network") <= taken.median_ms <= taken.p95_ms
         assert taken.facts["candidates"] >= 1
         assert taken.peak_mb > 0
     assert "absent" in measured["broken", "xnnpack-int8"].failure
 
 
-def _row(method: str, engine: str, **kwargs: Any) -> RivalRow:
-    return RivalRow(method=method, engine=engine, gflop=1.0, **kwargs)
+def _measured(ms: float) -> Measured:
+    stages = {name: [part] for name, part in zip(STAGES, (0.2, ms - 1, 0.05), strict=True)}
+    return Measured(rounds=[[ms]], stages=stages, peak_mb=100.0)
 
 
-def test_goals_are_held_against_the_rivals_best_engine() -> None:
-    rows = [
-        _row("nano", "xnnpack-int8", median_ms=8.0),
-        _row("pico", "xnnpack-int8", median_ms=2.0),
-        _row("YOWOv2-Nano", "onnxruntime-int8", median_ms=30.0, ours=0.27),
-        _row("YOWOv2-Nano", "openvino-int8", median_ms=15.0, ours=0.53),
-        _row("YOWOv2-Nano", "openvino-bf16", missing="not measured: no bfloat16"),
+def test_the_peer_is_held_against_us_in_its_best_engine() -> None:
+    found = {
+        ("nano", "xnnpack-int8"): _measured(8.0),
+        ("pico", "xnnpack-int8"): _measured(2.0),
+        (PEER, "onnxruntime-int8"): _measured(32.0),
+        (PEER, "openvino-int8"): _measured(16.0),
+    }
+    assert best_peer(found) == [
+        "- nano int8 / YOWOv2-Nano in its best engine (openvino-int8): 0.50"
     ]
-    best = best_rival(rows)
-    assert best is rows[3]
-    assert goals(rows) == [
-        "- nano int8 / YOWOv2-Nano in its best engine (openvino-int8): 0.53, goal 0.55 (met)",
-        "- pico int8, decoded frames in and detections out: 500 clips/s, goal 60 (met)",
-    ]
-    assert absences(rows) == ["- YOWOv2-Nano, openvino-bf16: not measured: no bfloat16"]
-    assert goals(rows[:1]) == []
+    assert best_peer({("nano", "xnnpack-int8"): _measured(8.0)}) == []
 
 
 def test_table_has_a_line_for_each_row() -> None:
-    measured = _row(
-        "nano", "xnnpack-int8", preprocess_ms=0.2, network_ms=7.0, decode_ms=0.05, median_ms=8.0,
-        p95_ms=9.0, peak_mb=100.0,
-    )  # fmt: skip
-    header, full, empty = table([measured, _row("nano", "xnnpack-fp32", missing="no")])
-    assert len(header) == len(full) == len(empty)
-    assert full[2:8] == ["0.20 ms", "7.00 ms", "0.05 ms", "8.00 ms", "9.00 ms", "125"]
-    assert empty[2] == "not measured"
-    assert json.dumps(measured.clips_per_s) == "125.0"
-
-
-def test_engine_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
-    absent = Engine(
-        name="openvino-int8", family="openvino", precision="int8", module="open_vino",
-        packages=("no_such_package",),
-    )  # fmt: skip
-    pytest.importorskip("torch")
-    from benchmarks._engines.networks import ceiling
-
-    network = ceiling(layers=1)
-    found = rivals._job(network, absent, False, tmp_path, tmp_path)
-    assert found == f"not measured: {INSTALL} (needs no_such_package)"
+    found = {("nano", "xnnpack-int8"): _measured(8.0), (PEER, "torch-fp32"): _measured(16.0)}
+    header, own, peer, absent = table(found, {(PEER, "openvino-bf16"): "no"}, {"nano": 1, PEER: 2})
+    assert len(header) == len(own) == len(peer) == len(absent)
+    assert own[2:9] == ["0.20 ms", "7.00 ms", "0.05 ms", "8.00 ms", "8.00 ms", "125", "-"]
+    assert peer[8] == "0.50"
+    assert absent[2] == "not measured"
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        pytest.param({"new_frames": 0}, "new_frames is 0", id="no new frame"),
+        pytest.param({"new_frames": 0}, "new-frames is 0", id="no new frame"),
         pytest.param({"size": (640,)}, "size is", id="half a size"),
-        pytest.param({"turn_ms": -1.0}, "turn_ms", id="no time"),
+        pytest.param({"turn_ms": -1.0}, "turn-ms is", id="no time"),
     ],
 )
 def test_wrong_options_are_refused(values: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        RivalOptions(**values)  # type: ignore[arg-type]
+        MethodOptions(**values)  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
-"""Built artifacts, kept by what made them: a second run of the benchmark only measures."""
+"""Built artifacts, kept by what made them: a second run of a benchmark only measures."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import inspect
 import json
 import os
@@ -15,21 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks._engines.base import installed
-
-_ROOT = Path(__file__).resolve().parent.parent.parent
-# What decides an artifact beside weights and package versions: the code that makes the graph and
-# lowers it. The module of the `build` that is called counts too.
-_SOURCES = (
-    "edge/model/*.py",
-    "export/*.py",
-    "quantize/*.py",
-    "benchmarks/_engines/networks.py",
-)
+ROOT = Path(__file__).resolve().parent.parent
+# What decides an artifact beside weights and package versions: the code that makes and lowers the
+# graph. The module of the `build` that is called counts too.
+_SOURCES = ("edge/model/**/*.py", "export/**/*.py", "quantize/**/*.py")
 _FACTS = "facts.json"
 
-
 Build = Callable[[Path], Mapping[str, Any]]
+_FAILED: dict[Path, Exception] = {}
 
 
 class Store:
@@ -37,8 +31,8 @@ class Store:
 
     def __init__(self, root: Path, name: str, fingerprint: str) -> None:
         """Choose the folder; `fingerprint` stands for weights, configuration and clips."""
-        key = digest(fingerprint, *map(_source_digest, _SOURCES))
-        self.folder = root / f"{name}-{key[:12]}"
+        sources = [path.read_bytes() for glob in _SOURCES for path in sorted(ROOT.glob(glob))]
+        self.folder = root / f"{name}-{digest(fingerprint, *sources)[:12]}"
 
     def get(self, name: str, packages: Sequence[str], build: Build) -> Path:
         """Return the folder of an artifact, built by `build(folder)` where it is not there yet.
@@ -50,6 +44,8 @@ class Store:
         folder = self.folder / f"{name}-{key[:8]}"
         if (folder / _FACTS).is_file():
             return folder
+        if folder in _FAILED:
+            raise _FAILED[folder]
         self.folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
         try:
@@ -60,15 +56,29 @@ class Store:
             (part / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
+        except Exception as error:
+            _FAILED[folder] = error  # other engines ask for it too
+            raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return folder
 
 
-def facts_of(path: Path) -> dict[str, Any]:
-    """Return the facts kept beside an artifact's file."""
-    found: dict[str, Any] = json.loads((path.parent / _FACTS).read_text(encoding="utf-8"))
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of the packages among these that are installed."""
+    found: dict[str, str] = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
     return found
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """Return the facts kept beside an artifact's file; nothing where it has none."""
+    file = path.parent / _FACTS
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def size_of(path: Path) -> int:
@@ -86,13 +96,9 @@ def digest(*parts: str | bytes) -> str:
     return total.hexdigest()
 
 
-def _source_digest(pattern: str) -> str:
-    return digest(*(path.read_bytes() for path in sorted(_ROOT.glob(pattern))))
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the converters print and warn of off the terminal: nobody can act on it here."""
+    """Keep what the converters print and warn of off the terminal."""
     with warnings.catch_warnings(), Path(os.devnull).open("w", encoding="utf-8") as sink:
         warnings.simplefilter("ignore")
         kept = [os.dup(1), os.dup(2)]

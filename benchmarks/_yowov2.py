@@ -1,8 +1,8 @@
 """YOWOv2-Nano, written anew from its published description, with random weights.
 
-The rival of `nano`: a single-stage detector of who does what in a 16-frame clip (Yang and Dai,
-arXiv 2302.06848). Widths, kernels and strides are facts of its paper and its public configuration
-(yjh0410/YOWOv2, `yowo_v2_nano`); the code is this project's own. Three parts:
+A single-stage action detector on 16-frame clips (Yang and Dai, arXiv 2302.06848). Widths, kernels
+and strides are facts of its paper and its public configuration (yjh0410/YOWOv2, `yowo_v2_nano`);
+the code is this project's own. Three parts:
 
 * a 2D detector, FreeYOLO-Nano, sees the keyframe (the newest frame): ShuffleNetV2 1.0x, a pyramid
   of pooled maps, a path-aggregation pyramid of ELAN blocks, and a decoupled head for each of the
@@ -37,6 +37,8 @@ _REPEATS = (4, 8, 4)
 _HEAD = 64
 # The published value of a trained network is learnt from 0; at 0 an engine could fold it away.
 _ATTENTION_GAIN = 0.5
+# Of random weights: a cell with a person is rare, and cells differ.
+_RARE, _SPREAD = -4.0, 4.0
 
 
 class YOWOv2Nano(nn.Module):
@@ -274,3 +276,32 @@ def _conv(
         norm(after),
     ]
     return nn.Sequential(*layers, *([act] if act is not None else []))
+
+
+def random_yowov2(num_classes: int, clips: Sequence[Tensor], *, seed: int) -> YOWOv2Nano:
+    """Return the network in evaluation mode, with random weights that behave as trained ones.
+
+    Batch normalisation takes its statistics from clips, as training would leave them, and the
+    confidences and classes are spread out, so that a few cells stand out.
+
+    Args:
+        num_classes: Actions.
+        clips: Clips (1, T, 3, H, W), RGB, 0 to 255; at least one.
+        seed: Of the weights; the global random state stays untouched.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = YOWOv2Nano(num_classes).train()
+        for module in model.modules():
+            if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
+                module.momentum = None  # a plain average over the batches
+        for start in range(0, len(clips), 8):
+            model(torch.cat(list(clips[start : start + 8])))
+        for heads, bias in ((model.conf, _RARE), (model.classes, 0.0), (model.box, 0.0)):
+            for last in heads:
+                assert isinstance(last, nn.Conv2d)
+                assert last.bias is not None
+                last.bias.fill_(bias)
+                if heads is not model.box:
+                    last.weight.mul_(_SPREAD)
+    return model.eval()

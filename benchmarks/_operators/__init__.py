@@ -1,1 +1,0 @@
-"""The parts of `benchmarks.by_operator`: reading a program, recording a run, joining the two."""

@@ -1,1 +1,0 @@
-"""What `benchmarks.rivals` measures beside this project's models, and how it is run."""
