@@ -69,12 +69,21 @@ def _photos(path: Path) -> None:
 
 
 def _detector(path: Path) -> None:
-    """Write a MoveNet that finds one person, always in the same place."""
+    """Write a MoveNet that finds one person, where somebody waves in the drawn clips."""
     maps = {"center_0": np.full((1, 1, 16, 16), -9.0), "box_scale_0": np.ones((1, 2, 16, 16)),
             "box_offset_0": np.zeros((1, 2, 16, 16))}  # fmt: skip
-    maps["center_0"][0, 0, 8, 6] = 2.0
-    maps["box_scale_0"][0, :, 8, 6] = [13.0, 8.0]
+    maps["center_0"][0, 0, 9, 10] = 2.0
+    maps["box_scale_0"][0, :, 9, 10] = [7.3, 1.6]
     constant_movenet(path, maps, 64)
+
+
+def _labelled(path: Path) -> None:
+    """Label clips by the commands of the page about it."""
+    from edge.cli import main
+
+    words = ("--source", "clips", "--detector", "movenet_multipose_256.onnx", "--out", path.name)
+    provide(path.parent, words)
+    assert main(["label", *words, "--quiet"]) == 0
 
 
 def _sources(path: Path) -> None:
@@ -112,13 +121,14 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "bundle": _bundle,
     "weights": _weights,
     "nano.pt": _checkpoint,
+    "labelled": _labelled,
 }
 
 
 def provide(folder: Path, words: tuple[str, ...]) -> None:
     """Make what a command reads and is not there yet; take away what it is to make itself."""
     written = words[words.index("--out") + 1].strip("/") if "--out" in words else ""
-    if written in INPUTS and words[1] == "export":
+    if written in INPUTS and words[:2] == ("edge", "export"):
         shutil.rmtree(folder / written, ignore_errors=True)
     for word in words:
         for name, make in INPUTS.items():

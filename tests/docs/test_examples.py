@@ -150,6 +150,20 @@ def test_links_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_files_and_modules_that_pages_name_exist() -> None:
+    folders = "runtime|edge|export|quantize|calibration|benchmarks|tools|tests"
+    for page in [*PAGES, *sorted((ROOT / "docs" / "adr").glob("*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(rf"`((?:{folders})/[\w/.-]+)`", text):
+            assert "NAME" in path or (ROOT / path).exists(), f"{page.name} names {path}"
+        for name in re.findall(rf"`((?:{folders})(?:\.\w+)+)`", text):
+            parts = name.split(".")
+            found = [ROOT.joinpath(*parts[:n]) for n in (len(parts), len(parts) - 1)]
+            assert any(p.is_dir() or p.with_suffix(".py").is_file() for p in found), (
+                f"{page.name} names {name}"
+            )
+
+
 def test_quoted_messages_are_those_of_the_code() -> None:
     sources = [*ROOT.glob("runtime/**/*.py"), *ROOT.glob("edge/**/*.py")]
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
