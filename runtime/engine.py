@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ from runtime.errors import (
     BackendUnavailableError,
     ConfigError,
 )
-from runtime.preprocess import normalize
+from runtime.self_test import check_answer, golden_answer
 from runtime.types import Floats, Outputs
 
 if TYPE_CHECKING:
@@ -205,14 +204,15 @@ def _load_checked(
     if not self_test:
         return program, None
     start = time.perf_counter()
-    errors = golden_errors(bundle, artifact, program)
-    shares = {name: errors[name] / artifact.self_test_tolerance[name] for name in OUTPUTS}
-    # Not `>`: an error that is not a number must fail too.
-    for name in (n for n in OUTPUTS if not shares[n] <= 1.0):
+    clip, recorded = golden_answer(bundle, artifact)
+    verdict = check_answer(
+        program, clip, recorded, largest=artifact.self_test_tolerance,
+        precision=artifact.precision, conf=artifact.conf,
+    )  # fmt: skip
+    if verdict.fault is not None:
         raise ArtifactMismatchError(
-            f"self-test of {artifact.file} failed: {name} of the golden clip is off by "
-            f"{errors[name]:.3g}, {artifact.self_test_tolerance[name]:.3g} is allowed; export "
-            "it again on, or for, this kind of machine"
+            f"self-test of {artifact.file} failed: on the golden clip {verdict.fault}; export it "
+            "again on, or for, this kind of machine"
         )
     logger.debug(
         "loaded %s in %.0f ms, self-test %.0f ms",
@@ -220,7 +220,7 @@ def _load_checked(
         program.load_ms,
         (time.perf_counter() - start) * 1e3,
     )
-    return program, max(shares.values())
+    return program, verdict.share
 
 
 def golden_errors(bundle: Bundle, artifact: Artifact, program: Program) -> dict[str, float]:
@@ -230,35 +230,8 @@ def golden_errors(bundle: Bundle, artifact: Artifact, program: Program) -> dict[
         ArtifactError: The golden clip is missing or unreadable.
         ArtifactMismatchError: It is not the one described, or lacks this artifact.
     """
-    path = bundle.golden_path()
-    keys = [f"{artifact.stem}/{name}" for name in OUTPUTS]
-    try:
-        with np.load(path, allow_pickle=False) as golden:
-            frames = golden["frames_rgb"]
-            expected = [golden[key].astype(np.float32) for key in keys]
-    except KeyError as error:
-        key = str(error.args[0]).split(" ")[0]  # NumPy adds "is not a file in the archive"
-        raise ArtifactMismatchError(
-            f"the golden clip {path.name} lacks {key}; export the bundle again"
-        ) from error
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        # NumPy's own sentence recommends to allow pickles.
-        text = "it holds no plain arrays" if "pickle" in str(error) else error
-        raise ArtifactError(
-            f"the golden clip {path.name} cannot be read ({text}); export the bundle again"
-        ) from error
-    if frames.dtype != np.uint8 or frames.shape != bundle.spec.clip.frames_shape:
-        raise ArtifactMismatchError(
-            f"the golden clip {path.name} has frames {frames.dtype} {frames.shape}, expected uint8 "
-            f"{bundle.spec.clip.frames_shape}; export the bundle again"
-        )
-    clip = normalize(frames, bundle.spec.clip)
-    errors: dict[str, float] = {}
-    for name, found, wanted in zip(OUTPUTS, program(clip), expected, strict=True):
-        if found[0].shape != wanted.shape:
-            raise ArtifactMismatchError(
-                f"{artifact.file} gives {name} {found[0].shape}, the golden clip has "
-                f"{wanted.shape}; export the bundle again"
-            )
-        errors[name] = float(np.abs(found[0].astype(np.float64) - wanted).max())
-    return errors
+    clip, recorded = golden_answer(bundle, artifact)
+    return {
+        name: float(np.abs(found[0].astype(np.float64) - wanted).max())
+        for name, found, wanted in zip(OUTPUTS, program(clip), recorded, strict=True)
+    }
