@@ -37,13 +37,14 @@ double ToProbability(const std::string& flag, const std::string& text) {
 }  // namespace
 
 const char* RunnerOptions::Usage() {
-  return "usage: edge_runner --model BUNDLE (--source FILE | --raw WxH@FPS) [options]\n"
+  return "usage: edge_runner --model BUNDLE (--source FILE | --raw WxH[@FPS]) [options]\n"
          "\n"
          "Finds who acts in a video and what each does, without Python. Results are JSON Lines.\n"
          "\n"
          "  --model BUNDLE      bundle folder, or one XNNPACK program (.pte) of it\n"
          "  --source FILE       video file or stream (only where built with OpenCV)\n"
-         "  --raw WxH@FPS       raw BGR24 frames on stdin, as in --raw 640x480@29.97\n"
+         "  --raw WxH@FPS       raw BGR24 frames on stdin, as in --raw 640x480@29.97; without\n"
+         "                      @FPS each frame has its time in seconds, a double, before it\n"
          "  --conf X            threshold on p(actor), 0..1; default: the artifact's own\n"
          "  --action-conf X     threshold on each action's probability, 0..1; default: the\n"
          "                      artifact's own for each action, 0.5 where it has none\n"
@@ -101,7 +102,11 @@ void RunnerOptions::Set(const std::string& flag, const std::string& value) {
   } else if (flag == "--raw") {
     char rest = '\0';
     raw = true;
-    if (std::sscanf(value.c_str(), "%dx%d@%lf%c", &raw_width, &raw_height, &raw_fps, &rest) != 3) {
+    const char* const text = value.c_str();
+    const bool timed = value.find('@') == std::string::npos;
+    if (timed ? std::sscanf(text, "%dx%d%c", &raw_width, &raw_height, &rest) != 2
+              : std::sscanf(text, "%dx%d@%lf%c", &raw_width, &raw_height, &raw_fps, &rest) != 3 ||
+                    !(raw_fps > 0)) {
       throw ConfigError("--raw is '" + value + "', expected WIDTHxHEIGHT@FPS as in 640x480@30");
     }
   } else if (flag == "--iou" || flag == "--nms") {
@@ -117,7 +122,7 @@ void RunnerOptions::Validate() const {
     throw ConfigError("give either --source or --raw (try --help)");
   }
   if (raw && (raw_width < 1 || raw_height < 1 || raw_width > 65536 || raw_height > 65536 ||
-              !(raw_fps > 0 && raw_fps <= 1000))) {
+              !(raw_fps >= 0 && raw_fps <= 1000))) {
     throw ConfigError("--raw wants sides of 1 to 65536 pixels and a rate above 0, at most 1000");
   }
   if (stride && *stride < 1) throw ConfigError("--stride must be at least 1");

@@ -16,7 +16,7 @@ struct RunnerOptions {
   std::string save_json;   // empty: stdout
   bool overwrite = false;  // replace a file that save_json names
   bool help = false;
-  // Raw BGR24 frames on stdin, instead of source.
+  // Raw BGR24 frames on stdin, instead of source; with raw_fps 0 each has its time before it.
   bool raw = false;
   int raw_width = 0;
   int raw_height = 0;

@@ -25,8 +25,10 @@ class StdinReader : public FrameReader {
         pixels_(3 * static_cast<std::size_t>(width) * height) {}
 
   bool Read(TimedFrame* frame) override {
+    double time = 0.0;
+    const bool timed = fps_ == 0 && std::fread(&time, sizeof(time), 1, stdin) == 1;
     const std::size_t got = std::fread(pixels_.data(), 1, pixels_.size(), stdin);
-    if (got == 0) {
+    if (got == 0 && !timed) {
       if (index_ == 0) throw CaptureError("no frame came on stdin");
       return false;
     }
@@ -35,7 +37,8 @@ class StdinReader : public FrameReader {
                          std::to_string(pixels_.size()) + " bytes; does the size of --raw fit?");
     }
     frame->frame = {pixels_.data(), width_, height_, 3 * static_cast<std::int64_t>(width_)};
-    frame->t = static_cast<double>(index_++) / fps_;
+    frame->t = timed ? time : static_cast<double>(index_) / fps_;
+    ++index_;
     return true;
   }
 

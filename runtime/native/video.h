@@ -20,7 +20,8 @@ class FrameReader {
   virtual bool Read(TimedFrame* frame) = 0;
 };
 
-// Raw BGR24 frames on stdin, of a constant rate.
+// Raw BGR24 frames on stdin, of a constant rate; with fps 0 each has its time before it, seconds as
+// a double in this machine's byte order.
 std::unique_ptr<FrameReader> OpenStdin(int width, int height, double fps);
 // A video through OpenCV; fps serves where the container gives no time. Throws ConfigError in a
 // build without OpenCV, CaptureError when it does not open.

@@ -206,7 +206,7 @@ RAW = ("--raw", "8x8@30")
         pytest.param(["--model", "x", *RAW, "--iou", "0.5"], "no NMS", id="iou"),
         pytest.param(["--model", "x", *RAW, "--fast", "1"], "'--fast' is not known", id="flag"),
         pytest.param(["--model", "x", *RAW, "--conf"], "needs a value", id="no value"),
-        pytest.param(["--model", "x", "--raw", "8x8"], "WIDTHxHEIGHT@FPS", id="raw"),
+        pytest.param(["--model", "x", "--raw", "8x8@"], "WIDTHxHEIGHT@FPS", id="raw"),
         pytest.param(["--model", "x", "--raw", "0x8@30"], "1 to 65536", id="no width"),
     ],
 )
