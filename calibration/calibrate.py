@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.cache import load_clips, save_clips
-from calibration.clips import CalibrationClips, Progress, choose_clips, clips_of_data_set
+from calibration.clips import CalibrationClips, choose_clips, clips_of_data_set
 from edge.data.registry import names_data_set
 from runtime.bundle import file_sha256
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor

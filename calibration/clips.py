@@ -8,7 +8,6 @@ the seed decides where in its share of the video a clip lies.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,15 +18,12 @@ from edge.data.clips import VideoInfo, find_videos, probe_video, read_resized_cl
 from edge.data.registry import open_dataset
 from edge.data.specs import split_mix
 from runtime.errors import CalibrationError, CaptureError
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Progress
 
 logger = logging.getLogger(__name__)
 
 MIN_CLIPS = 32
 """Fewer than this, and ranges and threshold hang on single scenes: a warning."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

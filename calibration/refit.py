@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calibration.threshold import FittedThreshold, Progress, fit_threshold
+from calibration.threshold import FittedThreshold, fit_threshold
 from edge.data.dataset import ClipDataset
 from runtime.artifact_table import action_table
 from runtime.bundle import Bundle, pack_bundle
@@ -14,7 +14,7 @@ from runtime.bundle_spec import BUNDLE_FILE, Artifact, BundleSpec
 from runtime.engine import load_engine
 from runtime.errors import ArtifactError, BackendUnavailableError
 from runtime.outputs import write_atomically
-from runtime.types import ClipSpec
+from runtime.types import ClipSpec, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,23 +10,20 @@ something to work on, and whoever uses it says "untrained" beside each number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from calibration.actions import ActionScores
-from edge.data.dataset import ClipDataset, decodable_clips
+from edge.data.dataset import ClipDataset
 from edge.evaluation.clip_metrics import ClipMetrics, predict
+from edge.evaluation.evaluator import by_engine, run_clips
 from edge.evaluation.operating_point import best_f1, short_curve
 from runtime.bundle_spec import ActionThreshold, Threshold
 from runtime.errors import CalibrationError
-from runtime.preprocess import normalize
-from runtime.types import ClipModel, ClipSpec
-
-Floats = npt.NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
+from runtime.types import ClipModel, ClipSpec, Progress
 
 TOKENS_PER_CLIP = 3.0
 """What the quantile rule aims at; neighbours rise together, and at one, many clips have none."""
@@ -76,8 +73,11 @@ def fit_threshold(
         DecodeError: The engine gave values that are not finite.
     """
     metrics, actions = ClipMetrics(("actor",)), ActionScores(dataset, class_names)
-    for index, sample in decodable_clips(dataset):
-        found = predict(*engine(normalize(sample.frames_rgb, config)).of(0))
+    answered = run_clips(dataset, by_engine(engine, config), range(len(dataset)))
+    for index, clip in enumerate(answered):
+        if clip.outputs is None:
+            continue
+        sample, found = clip.sample, predict(*clip.outputs)
         actions.update(sample, found)
         labels = np.ones((len(sample.boxes), 1), np.float32)
         anybody = replace(found, actions=np.zeros((len(found), 1), np.float32))

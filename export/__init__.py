@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from export.pipeline import export_bundle
+from export.base import ExportedArtifact, Exporter
+from export.pipeline import ExportReport, export_bundle
 from export.registry import TARGETS, get_target
-from export.report import ArtifactReport, ExportReport
 
-__all__ = ["TARGETS", "ArtifactReport", "ExportReport", "export_bundle", "get_target"]
+__all__ = ["TARGETS", "ExportReport", "ExportedArtifact", "Exporter", "export_bundle", "get_target"]

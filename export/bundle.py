@@ -7,13 +7,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from export.base import ExportedArtifact
 from runtime.bundle import Bundle
 from runtime.bundle_spec import (
     BUNDLE_FILE,
@@ -25,28 +26,12 @@ from runtime.bundle_spec import (
 )
 from runtime.errors import ConfigError, ExportError
 from runtime.outputs import write_atomically
-from runtime.types import Outputs
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
     from edge.model.checkpoint import Checkpoint
 
 GOLDEN_FILE = "golden.npz"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One artifact on its way into a bundle.
-
-    Attributes:
-        artifact: Its entry in `bundle.json`.
-        program: The file's content.
-        golden: The engine's answer to the golden clip: (1, N, 4), (1, N), (1, N, C).
-    """
-
-    artifact: Artifact
-    program: bytes
-    golden: Outputs
 
 
 def check_destination(out: Path, *, overwrite: bool) -> None:
@@ -70,7 +55,7 @@ def write_bundle(
     *,
     checkpoint: Checkpoint,
     name: str,
-    parts: Sequence[Part],
+    artifacts: Sequence[ExportedArtifact],
     golden_rgb: npt.NDArray[np.uint8],
     not_made: Mapping[str, str] | None = None,
     overwrite: bool = False,
@@ -81,7 +66,7 @@ def write_bundle(
         out: Folder to make.
         checkpoint: What was exported; says names, clip and preprocess.
         name: The bundle's name.
-        parts: At least one artifact.
+        artifacts: At least one.
         golden_rgb: The golden clip (T, H, W, 3) uint8 RGB, resized.
         not_made: Targets that were asked for and could not be made, with the reason.
         overwrite: Replace an older bundle.
@@ -98,7 +83,7 @@ def write_bundle(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.part"))
-        _fill(folder, checkpoint, name, parts, golden_rgb, dict(not_made or {}))
+        _fill(folder, checkpoint, name, artifacts, golden_rgb, dict(not_made or {}))
         folder.chmod(0o755)  # mkdtemp's folders are for their owner alone
         _replace(folder, out)
     except OSError as error:
@@ -131,22 +116,23 @@ def _fill(
     folder: Path,
     checkpoint: Checkpoint,
     name: str,
-    parts: Sequence[Part],
+    artifacts: Sequence[ExportedArtifact],
     golden_rgb: npt.NDArray[np.uint8],
     not_made: dict[str, str],
 ) -> None:
-    for part in parts:
-        write_atomically(folder / part.artifact.file, part.program)
+    for artifact in artifacts:
+        write_atomically(folder / artifact.entry.file, artifact.program)
     arrays: dict[str, npt.NDArray[np.generic]] = {"frames_rgb": golden_rgb}
-    for part in parts:
-        for output, value in zip(OUTPUTS, part.golden, strict=True):
-            arrays[f"{part.artifact.stem}/{output}"] = value[0]
+    for artifact in artifacts:
+        for output, value in zip(OUTPUTS, artifact.golden, strict=True):
+            arrays[f"{artifact.entry.stem}/{output}"] = value[0]
     with (folder / GOLDEN_FILE).open("wb") as stream:
         # Not compressed: edge_runner tests itself with it, and has no inflate.
         np.savez(stream, **arrays)  # type: ignore[arg-type]
     digest = hashlib.sha256((folder / GOLDEN_FILE).read_bytes()).hexdigest()
     spec = replace(
-        _spec(checkpoint, name, [part.artifact for part in parts], digest), not_made=not_made
+        _spec(checkpoint, name, [one.entry for one in artifacts], digest),
+        not_made=not_made,
     )
     write_atomically(folder / BUNDLE_FILE, spec.to_json().encode())
 

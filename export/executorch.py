@@ -3,60 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
-import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from export.base import INSTALL, Delegation
+from export.base import INT8_PACKAGES, ExportedArtifact, versions
 from runtime.errors import BackendUnavailableError, EdgeError, ExportError
 
 if TYPE_CHECKING:
     from quantize.graph import Method
 
-PACKAGES = ("torch", "torchao", "executorch")
-
-
-def check_executorch(target: str) -> None:
-    """Check that what lowers to ExecuTorch is installed.
-
-    Args:
-        target: Name of the target that asks, for the message.
-
-    Raises:
-        BackendUnavailableError: Something is not.
-    """
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise BackendUnavailableError(
-            f"target {target} needs {', '.join(missing)}, not installed here; run: {INSTALL}"
-        )
-
-
-def made_with(*packages: str) -> dict[str, str]:
-    """Return the versions that make a program, those of further packages too."""
-    found = {name: version(name) for name in (*PACKAGES, *packages)}
-    return {**found, "python": platform.python_version()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emitted:
-    """A program, and how to write it once more.
-
-    Attributes:
-        program: The file's content.
-        delegations: What the delegate took of each method.
-        finish: Returns the program with constant methods: a name, and what a call of it gives.
-    """
-
-    program: bytes
-    delegations: dict[str, Delegation]
-    finish: Callable[[Mapping[str, object]], bytes]
+PACKAGES = ("torch", *INT8_PACKAGES)
 
 
 def lower_methods(
@@ -65,7 +24,8 @@ def lower_methods(
     *,
     name: str,
     least: float | None = None,
-) -> Emitted:
+    packages: Sequence[str] = (),
+) -> ExportedArtifact:
     """Lower graphs to one program.
 
     Args:
@@ -74,6 +34,7 @@ def lower_methods(
         name: The target's name, for messages.
         least: Share of the multiply-adds that the delegate must take of each method; None is
             `export.delegation.MIN_SHARE`.
+        packages: What the delegate's tools need beside `PACKAGES`.
 
     Raises:
         PartitionError: The delegate took less than `least`.
@@ -118,7 +79,28 @@ def lower_methods(
         )
         return bytes(again.buffer)
 
-    return Emitted(program=bytes(emitted.buffer), delegations=delegations, finish=finish)
+    return ExportedArtifact(
+        program=bytes(emitted.buffer),
+        delegations=delegations,
+        finish=finish,
+        made_with=versions(*PACKAGES, *packages),
+    )
+
+
+def native_engine() -> Any:
+    """Return the native runtime's engine class.
+
+    Raises:
+        BackendUnavailableError: It is not built here.
+    """
+    try:
+        from runtime._native import Engine
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"export runs every artifact in the native runtime before it calls it exported, and "
+            f"that does not import ({error}); build it with `pip install .`"
+        ) from error
+    return Engine
 
 
 @contextmanager

@@ -6,124 +6,51 @@ delegate for OpenVINO; why it is not the way taken is in docs/adr/0016-more-engi
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import platform
 import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.base import Lowered, OpenProgram, Precision, Progress, Target
-from export.verify import opened_by
+from export.base import ExportedArtifact, Exporter, versions
 from runtime.bundle_spec import OUTPUTS
+from runtime.engines.base import Program
 from runtime.engines.openvino import GRAPH, WEIGHTS, OpenVinoProgram
-from runtime.errors import BackendUnavailableError, ExportError
+from runtime.errors import ExportError
 from runtime.types import Floats
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-    from edge.model.bmvit import BMViT
-
-_TORCH = ("torch", "torchao", "executorch")  # the last for the quantizer that places int8
+    from quantize.graph import Method
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenVinoTarget:
+class OpenVinoExporter(Exporter):
     """OpenVINO at one precision."""
 
-    name: str
-    precision: Precision
-    engine: str = "openvino"
-    suffix: str = ".ir"
-    not_run: str | None = None
+    engine = "openvino"
+    suffix = ".ir"
+    packages = ("torch", "openvino")
+    extras = "export,openvino"
+    # Its converter makes a FakeQuantize of a quantize with its dequantize.
+    fold_weights = False
+    engine_name = "OpenVINO"
 
-    def check_packages(self) -> None:
-        """Check that torch and OpenVINO, for int8 the quantizer as well, are installed.
+    def convert(self, methods: Mapping[str, Method]) -> ExportedArtifact:
+        """Convert the graph.
 
         Raises:
-            BackendUnavailableError: One is not.
+            ExportError: OpenVINO does not take it.
         """
-        wanted = (*(_TORCH if self.precision == "int8" else _TORCH[:1]), "openvino")
-        missing = [name for name in wanted if importlib.util.find_spec(name) is None]
-        if missing:
-            raise BackendUnavailableError(
-                f"target {self.name} needs {', '.join(missing)}, not installed here; run: "
-                "pip install '.[export,openvino]'"
-            )
+        whole = methods["forward"]
+        program = convert(whole.graph, whole.example.numpy(), name=self.name)
+        return ExportedArtifact(program=program, made_with=versions("torch", "torchao", "openvino"))
 
-    @property
-    def open(self) -> OpenProgram:
+    def load(self, path: Path, stride: int) -> Program:
         """Load a program by OpenVINO."""
-        return open_openvino
-
-    def lower(
-        self,
-        model: BMViT,
-        clips: Sequence[Floats],
-        *,
-        float_layers: frozenset[str] = frozenset(),
-        progress: Progress | None = None,
-    ) -> Lowered:
-        """Export, quantize where asked, and convert a model.
-
-        Args:
-            model: The float model in evaluation mode.
-            clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
-            float_layers: Layers, by their names in the exported module, that int8 leaves out
-                beside those of its scheme.
-            progress: Told of each step.
-
-        Raises:
-            ExportError: torch or OpenVINO does not take the model.
-        """
-        import torch
-
-        from quantize.graph import export_graph, graph_outputs, quiet_tools
-        from quantize.ptq import int8_graph
-
-        with quiet_tools():
-            graph = export_graph(model, torch.from_numpy(clips[0]))
-            if self.precision == "int8":
-                from quantize.schemes import XNNPACK_INT8
-
-                graph = int8_graph(
-                    graph,
-                    model,
-                    clips,
-                    XNNPACK_INT8,
-                    float_layers=float_layers,
-                    # Its converter makes a FakeQuantize of a quantize with its dequantize.
-                    fold_weights=False,
-                    progress=progress,
-                )
-            if progress is not None:
-                progress(f"converting {self.name}", 0, 1)
-            program = convert(graph, clips[0], name=self.name)
-        if progress is not None:
-            progress(f"converting {self.name}", 1, 1)
-        return Lowered(
-            program=program,
-            delegation=None,
-            simulate=graph_outputs(graph),
-            made_with=made_with(),
-        )
-
-
-def build(name: str, precision: Precision) -> Target:
-    """Return the target; called by the registry."""
-    return OpenVinoTarget(name=name, precision=precision)
-
-
-def made_with() -> dict[str, str]:
-    """Return the versions that make a program."""
-    found = {name: version(name) for name in (*_TORCH[:2], "openvino")}
-    return {**found, "python": platform.python_version()}
+        return OpenVinoProgram(path)
 
 
 def convert(graph: GraphModule, clip: Floats, *, name: str) -> bytes:
@@ -162,6 +89,3 @@ def convert(graph: GraphModule, clip: Floats, *, name: str) -> bytes:
             # A fixed date, so that the same model gives the same file.
             archive.writestr(zipfile.ZipInfo(part), content, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
-
-
-open_openvino = opened_by(lambda path, _: OpenVinoProgram(path), "OpenVINO")

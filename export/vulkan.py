@@ -7,131 +7,55 @@ XNNPACK: each convolution between quantized values becomes one int8 operation of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from export.base import Lowered, OpenProgram, Precision, Progress, Target
-from export.executorch import check_executorch, lower_methods, made_with, quiet_delegate
-from runtime.errors import BackendUnavailableError
-from runtime.types import Floats
+from export.base import ExportedArtifact, Exporter, Precision
+from export.executorch import PACKAGES, lower_methods, quiet_delegate
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
-
-NOT_RUN = "the ExecuTorch package holds no Vulkan engine"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VulkanConfig:
-    """What the delegate is asked for.
-
-    Attributes:
-        least_share: Share of the multiply-adds that it must take.
-    """
-
-    least_share: float = 0.99
+    from quantize.graph import Method
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VulkanTarget:
+class VulkanExporter(Exporter):
     """Vulkan at one precision."""
 
-    name: str
-    precision: Precision
-    config: VulkanConfig = VulkanConfig()
-    engine: str = "vulkan"
-    suffix: str = ".pte"
-    not_run: str | None = NOT_RUN
+    engine = "vulkan"
+    suffix = ".pte"
+    packages = PACKAGES
+    not_run = "the ExecuTorch package holds no Vulkan engine"
 
-    def check_packages(self) -> None:
-        """Check that torch, torchao and ExecuTorch are installed.
+    def __init__(self, name: str, precision: Precision, *, least_share: float = 0.99) -> None:
+        """Name the target, and the share of the multiply-adds that the delegate must take."""
+        super().__init__(name, precision)
+        self.least_share = least_share
 
-        Raises:
-            BackendUnavailableError: One is not.
-        """
-        check_executorch(self.name)
+    def export(self, model: BMViT, example: Any) -> dict[str, Method]:
+        """Return the graph, its batches stacked."""
+        from export.batch_to_height import stack_batches
 
-    @property
-    def open(self) -> OpenProgram:
-        """Refuse: there is no engine for it here.
+        methods = super().export(model, example)
+        full = self.precision == "int8"
+        return {
+            name: replace(method, graph=stack_batches(method.graph, full_constants=full))
+            for name, method in methods.items()
+        }
 
-        Raises:
-            BackendUnavailableError: Always.
-        """
-        raise BackendUnavailableError(f"{self.name} cannot be run here: {self.not_run}")
-
-    def lower(
-        self,
-        model: BMViT,
-        clips: Sequence[Floats],
-        *,
-        float_layers: frozenset[str] = frozenset(),
-        progress: Progress | None = None,
-    ) -> Lowered:
-        """Export, stack batches, quantize where asked, and lower a model.
-
-        Args:
-            model: The float model in evaluation mode.
-            clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
-            float_layers: Layers, by their names in the exported module, that int8 leaves out
-                beside those of its scheme.
-            progress: Told of each step.
+    def convert(self, methods: Mapping[str, Method]) -> ExportedArtifact:
+        """Lower the graph.
 
         Raises:
-            ExportError: torch or the delegate does not take the model.
+            ExportError: The delegate does not take it.
             PartitionError: Too much of it stayed outside the delegate.
         """
-        import torch
+        with quiet_delegate():
+            from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
-        from export.batch_to_height import stack_batches
-        from quantize.graph import Method, export_graph, graph_outputs, quiet_tools
-        from quantize.ptq import int8_graph
-
-        example = torch.from_numpy(clips[0])
-        with quiet_tools():
-            graph = stack_batches(
-                export_graph(model, example), full_constants=self.precision == "int8"
+            return lower_methods(
+                methods,
+                lambda: VulkanPartitioner({"force_fp16": self.precision == "fp16"}),
+                name=self.name,
+                least=self.least_share,
             )
-            if self.precision == "int8":
-                from quantize.schemes import XNNPACK_INT8
-
-                graph = int8_graph(
-                    graph,
-                    model,
-                    clips,
-                    XNNPACK_INT8,
-                    float_layers=float_layers,
-                    progress=progress,
-                )
-            if progress is not None:
-                progress(f"lowering {self.name}", 0, 1)
-            with quiet_delegate():
-                from executorch.backends.vulkan.partitioner.vulkan_partitioner import (
-                    VulkanPartitioner,
-                )
-
-                emitted = lower_methods(
-                    {"forward": Method(graph=graph, example=example)},
-                    lambda: VulkanPartitioner({"force_fp16": self.precision == "fp16"}),
-                    name=self.name,
-                    least=self.config.least_share,
-                )
-            if self.precision == "fp16":
-                from export.fp16 import ALL_HALF, half_graph
-
-                graph = half_graph(graph, ALL_HALF)
-        if progress is not None:
-            progress(f"lowering {self.name}", 1, 1)
-        return Lowered(
-            program=emitted.program,
-            finish=emitted.finish,
-            delegation=emitted.delegations["forward"],
-            simulate=graph_outputs(graph),
-            made_with=made_with(),
-        )
-
-
-def build(name: str, precision: Precision) -> Target:
-    """Return the target; called by the registry."""
-    return VulkanTarget(name=name, precision=precision)

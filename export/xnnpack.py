@@ -2,122 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from export.base import Lowered, OpenProgram, Precision, Progress, Target
-from export.executorch import check_executorch, lower_methods, made_with
-from export.verify import native_engine, open_program
-from runtime.types import Floats
+from export.base import ExportedArtifact, Exporter, Precision
+from export.executorch import PACKAGES, lower_methods, native_engine
+from runtime.engines.base import Program
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
     from quantize.graph import Method
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XnnpackTarget:
-    """XNNPACK at one precision."""
+class XnnpackExporter(Exporter):
+    """XNNPACK; the program also has the methods by which overlapping clips share their steps."""
 
-    name: str
-    precision: Precision
-    engine: str = "xnnpack"
-    suffix: str = ".pte"
-    not_run: str | None = None
+    engine = "xnnpack"
+    suffix = ".pte"
+    packages = PACKAGES
+
+    def __init__(self, name: str, precision: Precision, *, shares_steps: bool = True) -> None:
+        """Name the target; without `shares_steps` the program has the method `forward` alone."""
+        super().__init__(name, precision)
+        self.shares_steps = shares_steps
 
     def check_packages(self) -> None:
-        """Check that torch, torchao, ExecuTorch and the native runtime are installed.
+        """Check the packages, and that the native runtime is built.
 
         Raises:
-            BackendUnavailableError: One is not.
+            BackendUnavailableError: One is missing.
         """
-        check_executorch(self.name)
+        super().check_packages()
         native_engine()
 
-    @property
-    def open(self) -> OpenProgram:
-        """Load a program by the native runtime."""
-        return open_program
+    def export(self, model: BMViT, example: Any) -> dict[str, Method]:
+        """Return the graph of the whole, and of its parts where it has some."""
+        from quantize.graph import export_methods
 
-    def lower(
-        self,
-        model: BMViT,
-        clips: Sequence[Floats],
-        *,
-        float_layers: frozenset[str] = frozenset(),
-        progress: Progress | None = None,
-    ) -> Lowered:
-        """Export, quantize where asked, and lower a model.
+        return (
+            export_methods(model, example) if self.shares_steps else super().export(model, example)
+        )
 
-        Args:
-            model: The float model in evaluation mode.
-            clips: Clips (1, T, 3, H, W); int8 takes its ranges from all of them.
-            float_layers: Layers, by their names in the exported module, that int8 leaves out
-                beside those of its scheme.
-            progress: Told of each step.
+    def convert(self, methods: Mapping[str, Method]) -> ExportedArtifact:
+        """Lower graphs to one program with a delegate call for each method.
 
         Raises:
-            ExportError: torch or the delegate does not take the model.
+            ExportError: The delegate does not take a graph.
             PartitionError: Too much of it stayed outside the delegate.
         """
-        import torch
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
         from export.transpose_pass import shortest_layouts
         from export.uneven_padding import uneven_padding
-        from quantize.graph import export_methods, graph_outputs, quiet_tools
 
-        with quiet_tools():
-            from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
-                XnnpackPartitioner,
-            )
+        with shortest_layouts(), uneven_padding():
+            return lower_methods(methods, XnnpackPartitioner, name=self.name)
 
-            methods = export_methods(model, torch.from_numpy(clips[0]))
-            if self.precision == "int8":
-                methods = self._quantize(model, methods, clips, float_layers, progress)
-            if progress is not None:
-                progress(f"lowering {self.name}", 0, 1)
-            with shortest_layouts(), uneven_padding():
-                emitted = lower_methods(methods, XnnpackPartitioner, name=self.name)
-        if progress is not None:
-            progress(f"lowering {self.name}", 1, 1)
-        return Lowered(
-            program=emitted.program,
-            finish=emitted.finish,
-            delegation=emitted.delegations.pop("forward"),
-            methods=emitted.delegations,
-            simulate=graph_outputs(methods["forward"].graph),
-            made_with=made_with(),
-        )
-
-    def _quantize(
-        self,
-        model: BMViT,
-        methods: dict[str, Method],
-        clips: Sequence[Floats],
-        float_layers: frozenset[str],
-        progress: Progress | None,
-    ) -> dict[str, Method]:
-        import torch
-
-        from quantize.graph import head_output_layers
-        from quantize.ptq import quantize_with_parts
-        from quantize.schemes import XNNPACK_INT8
-
-        whole, *parts = (method.graph for method in methods.values())
-        quantized, pieces = quantize_with_parts(
-            whole,
-            parts,
-            (torch.from_numpy(clip) for clip in clips),
-            scheme=XNNPACK_INT8,
-            float_names=head_output_layers(model) | float_layers,
-            total=len(clips),
-            progress=progress,
-        )
-        graphs = zip(methods, (quantized, *pieces), strict=True)
-        return {name: replace(methods[name], graph=graph) for name, graph in graphs}
-
-
-def build(name: str, precision: Precision) -> Target:
-    """Return the target; called by the registry."""
-    return XnnpackTarget(name=name, precision=precision)
+    def load(self, path: Path, stride: int) -> Program:
+        """Load a program by the native runtime."""
+        program: Program = native_engine()(str(path), 0, stride)
+        return program

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
     from edge.model.compact import CompactMViT
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-
 
 @contextmanager
 def quiet_tools() -> Iterator[None]:
@@ -31,18 +28,6 @@ def quiet_tools() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory of tensors that are gone, where glibc manages it.
-
-    glibc gives each large tensor back to the system, and the next one costs page faults again:
-    half of the time of a clip in eager float32.
-    """
-    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class DeployedModel(nn.Module):

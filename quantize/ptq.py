@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,12 +14,10 @@ from quantize.ranges import share_ranges
 from quantize.relu6 import relu6_to_relu
 from quantize.schemes import Scheme, build_quantizer
 from runtime.errors import CalibrationError
-from runtime.types import Floats
+from runtime.types import Floats, Progress
 
 if TYPE_CHECKING:
     from edge.model.bmvit import BMViT
-
-Progress = Callable[[str, int, int], None]
 
 
 def quantize_static(
@@ -118,8 +116,8 @@ def quantize_with_parts(
     return converted(prepared), [converted(piece) for piece in pieces]
 
 
-def int8_graph(
-    graph: GraphModule,
+def int8_graphs(
+    graphs: Sequence[GraphModule],
     model: BMViT,
     clips: Sequence[Floats],
     scheme: Scheme,
@@ -127,20 +125,24 @@ def int8_graph(
     float_layers: frozenset[str] = frozenset(),
     fold_weights: bool = True,
     progress: Progress | None = None,
-) -> GraphModule:
-    """Quantize an exported graph; the last layers of the heads stay in float32.
+) -> list[GraphModule]:
+    """Quantize the exported graph of a model, and those of its parts with the same ranges.
+
+    The last layers of the heads stay in float32.
 
     Args:
-        graph: The exported float graph.
-        model: What it was exported from; names the layers that stay float32.
+        graphs: The exported float graph; behind it those of parts which, one after the other, are
+            the whole.
+        model: What they were exported from; names the layers that stay float32.
         clips: Clips (1, T, 3, H, W) that give the ranges.
         scheme: What is in int8, and how.
         float_layers: Further layers that stay float32.
         fold_weights: As `quantize_static` takes it.
         progress: Told after each clip.
     """
-    return quantize_static(
-        graph,
+    whole, parts = quantize_with_parts(
+        graphs[0],
+        graphs[1:],
         (torch.from_numpy(clip) for clip in clips),
         scheme=scheme,
         float_names=head_output_layers(model) | float_layers,
@@ -148,3 +150,4 @@ def int8_graph(
         progress=progress,
         fold_weights=fold_weights,
     )
+    return [whole, *parts]

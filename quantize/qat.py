@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +24,9 @@ from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from quantize.fake import FakeQuantize
 from quantize.folding import folded_weights
-from quantize.graph import quiet_tools
+from quantize.graph import export_graph, head_output_layers, quiet_tools
 from quantize.ranges import describe, observed
+from quantize.rewrite import rewrite_for_export
 from quantize.schemes import XNNPACK_INT8, Scheme, build_quantizer
 from runtime.errors import ConfigError, ExportError
 
@@ -61,25 +62,10 @@ class QatConfig:
                 raise ConfigError(f"{name} is {value}, expected a share of the steps, 0 to 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """How the export makes a graph; it is above this package, and so it is given.
-
-    Attributes:
-        rewrite: Turns a model into the form that is exported, with the same names.
-        export_graph: Turns a model and one clip (1, T, 3, H, W) into the graph of the device.
-        float_layers: Names the layers of a model that stay in float32.
-    """
-
-    rewrite: Callable[[BMViT], nn.Module]
-    export_graph: Callable[[BMViT, Tensor], GraphModule]
-    float_layers: Callable[[BMViT], frozenset[str]]
-
-
 class QatModel(nn.Module):
     """A model in the form that int8 training needs: clips in, the model's own outputs out."""
 
-    def __init__(self, model: BMViT, config: QatConfig, deployment: Deployment) -> None:
+    def __init__(self, model: BMViT, config: QatConfig) -> None:
         """Build it around `model`, whose weights it trains.
 
         Raises:
@@ -90,7 +76,7 @@ class QatModel(nn.Module):
         self.model = model
         weights = folded_weights(model)  # refuses other variants before the work begins
         with quiet_tools():
-            self.graph = training_graph(model, config.scheme, deployment)
+            self.graph = training_graph(model, config.scheme)
         self._names = _take_weights_out(self.graph, weights)
         self.observe_ranges = True
         self.follow_norms = False
@@ -148,13 +134,13 @@ class QatModel(nn.Module):
 class QatWrapper:
     """`edge.training`'s form of a model for int8 training."""
 
-    def __init__(self, config: QatConfig, deployment: Deployment) -> None:
+    def __init__(self, config: QatConfig) -> None:
         """Keep what decides the form."""
-        self.config, self.deployment = config, deployment
+        self.config = config
 
     def wrap(self, model: BMViT) -> nn.Module:
         """Return the model to train."""
-        return QatModel(model, self.config, self.deployment)
+        return QatModel(model, self.config)
 
     def at_step(self, trained: nn.Module, step: int, steps: int) -> None:
         """Freeze ranges and statistics when their share of the steps is over."""
@@ -190,19 +176,19 @@ class _Batched(nn.Module):
         return tuple(found[name] for name in OUTPUTS)
 
 
-def training_graph(model: BMViT, scheme: Scheme, deployment: Deployment) -> GraphModule:
+def training_graph(model: BMViT, scheme: Scheme) -> GraphModule:
     """Return the graph for batches, prepared for training."""
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
     _, channels, frames, height, width = model.config.clip_shape
     batch = torch.export.Dim("batch", min=2, max=1 << 16)
     exported = torch.export.export(
-        _Batched(deployment.rewrite(model)).eval(),
+        _Batched(rewrite_for_export(model)).eval(),
         (torch.zeros(3, channels, frames, height, width),),
         dynamic_shapes={"clip_ncthw": {0: batch}},
     )
-    float_names = deployment.float_layers(model)
-    device = deployment.export_graph(model, torch.zeros(1, frames, channels, height, width))
+    float_names = head_output_layers(model)
+    device = export_graph(model, torch.zeros(1, frames, channels, height, width))
     graph, reference = (
         cast(
             GraphModule,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edge.model.bmvit import BMViT
+from edge.model.compact import CompactMViT
+from edge.model.stem_mvit import StemMViT
 from quantize.fake import FakeQuantize, FakeQuantizedPerChannelWeight
 from quantize.graph import quiet_tools
 from quantize.ptq import quantize_static
 from quantize.schemes import Scheme, build_quantizer, module_of
 from runtime.errors import ConfigError
-
-Progress = Callable[[str, int, int], None]
-Floats = npt.NDArray[np.float32]
+from runtime.types import Floats, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,3 +229,21 @@ def cosine_similarity(
     a, b = (value.astype(np.float64).ravel() - centre for value in (found, truth))
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / scale if scale else float(np.array_equal(a, b))
+
+
+def layer_groups(model: BMViT) -> dict[str, tuple[str, ...]]:
+    """Return the groups of a compact model: stem, each block's attention and MLP, neck, heads."""
+    backbone = model.backbone
+    if not isinstance(backbone, CompactMViT | StemMViT):
+        raise ConfigError("groups are known for pico, nano and tiny, also from scratch")
+    groups: dict[str, tuple[str, ...]] = {"stem": ("model.backbone.stem*", "model.backbone.merge*")}
+    if isinstance(backbone, StemMViT):
+        groups = {"stem": ("model.backbone.stem*",),
+                  "fusion": ("model.backbone.fusion*", "model.backbone.merge*")}  # fmt: skip
+    for index in range(len(backbone.blocks)):
+        base = f"model.backbone.blocks.{index}"
+        # The skip and the sum behind it belong to the attention, whose branch they carry.
+        groups[f"block {index} attention"] = (base, f"{base}.attention*", f"{base}.skip*")
+        groups[f"block {index} MLP"] = (f"{base}.mlp*",)
+    groups["neck and heads"] = ("model.backbone", "model.backbone.neck*", "model.heads.*")
+    return groups

@@ -30,8 +30,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("edge.cli.train", "teach a model, on one device or, under torchrun, on many"),
     "val": ("edge.cli.val", "measure a checkpoint or an artifact on labelled clips"),
     "explain": ("edge.cli.explain", "see what a model sees: a picture for each keyframe"),
-    "calibrate": ("edge.cli.calibrate", "choose calibration clips and record activation ranges"),
-    "export": ("edge.cli.export", "turn a checkpoint into a bundle that was run and compared"),
+    "calibrate": ("calibration.cli", "choose calibration clips and record activation ranges"),
+    "quantize": ("quantize.cli", "int8 of a checkpoint: accuracy, sensitivity by layer, or --qat"),
+    "export": ("export.cli", "turn a checkpoint into a bundle that was run and compared"),
     "build-engine": (
         "runtime.cli.build_engine",
         "build a TensorRT engine on this device, of a bundle's ONNX",

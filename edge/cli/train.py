@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edge.training.config import TrainOptions
 from edge.training.logs import Callback
@@ -86,21 +87,11 @@ def _wrapper(options: TrainOptions) -> TrainingWrapper | None:
     """Return the form in which the model is trained; None trains it as it is."""
     if not options.qat.qat:
         return None
-    from edge.cli.calibrate import require_export_extra
-
-    require_export_extra()
-    from quantize.graph import export_graph, head_output_layers
-    from quantize.qat import Deployment, QatConfig, QatWrapper
-    from quantize.rewrite import rewrite_for_export
-
-    config = QatConfig(
-        freeze_ranges=options.qat.qat_freeze_ranges,
-        freeze_norms=options.qat.qat_freeze_norms,
-    )
-    deployment = Deployment(
-        rewrite=rewrite_for_export, export_graph=export_graph, float_layers=head_output_layers
-    )
-    return QatWrapper(config, deployment)
+    # By name, as verbs: the package that trains for int8 lies above this one.
+    int8 = importlib.import_module("quantize.cli")
+    return cast("TrainingWrapper", int8.training_wrapper(
+        freeze_ranges=options.qat.qat_freeze_ranges, freeze_norms=options.qat.qat_freeze_norms
+    ))  # fmt: skip
 
 
 def _summary(outcome: Outcome) -> list[str]:

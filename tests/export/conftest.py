@@ -14,7 +14,9 @@ from edge.model.bmvit import BMViT
 from edge.model.checkpoint import save_checkpoint
 from edge.model.variants import build_model
 from export import ExportReport, export_bundle
-from quantize import graph
+from export.base import Precision
+from export.registry import TARGETS
+from export.xnnpack import XnnpackExporter
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -132,10 +134,16 @@ def exported(
     )
 
 
+class Whole(XnnpackExporter):
+    """XNNPACK's exporter without the methods for overlapping clips: half the work."""
+
+    def __init__(self, name: str, precision: Precision) -> None:
+        super().__init__(name, precision, shares_steps=False)
+
+
 @pytest.fixture
 def whole_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the methods for overlapping clips, which take as long again to lower."""
-    methods = graph.export_methods
-    monkeypatch.setattr(
-        graph, "export_methods", lambda *given: {"forward": methods(*given)["forward"]}
-    )
+    """Let the registry give `Whole` for XNNPACK."""
+    for name in ("xnnpack-int8", "xnnpack-fp32"):
+        row = TARGETS[name]._replace(exporter="tests.export.conftest.Whole")
+        monkeypatch.setitem(TARGETS, name, row)

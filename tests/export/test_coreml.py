@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edge.model.checkpoint import load_checkpoint
-from export.coreml import CoreMLTarget
+from export.coreml import CoreMLExporter
 from export.registry import TARGETS, get_target
 from runtime.errors import BackendUnavailableError
 from tests.export.conftest import clips_of
@@ -57,12 +57,15 @@ def test_a_model_on_a_stem_is_in_one_call(stem_checkpoint: Path) -> None:
 
 def test_coreml_is_short_for_its_only_precision_and_is_not_run_here() -> None:
     target = get_target("coreml")
-    assert target == get_target("coreml-fp16")
+    assert type(target) is type(get_target("coreml-fp16"))
     assert (target.name, target.engine, target.suffix) == ("coreml-fp16", "coreml", ".pte")
     assert TARGETS["coreml-fp16"].extra == "coreml"
     assert target.not_run == "Core ML runs on Apple devices only"
-    with pytest.raises(BackendUnavailableError, match="cannot be run here"):
-        _ = target.open
+    with (
+        pytest.raises(BackendUnavailableError, match="cannot be run here"),
+        target.open(b"program"),
+    ):
+        pass
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,4 +74,4 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         "importlib.util.find_spec", lambda name: None if name == "coremltools" else find(name)
     )
     with pytest.raises(BackendUnavailableError, match=r"coremltools.*'\.\[export,coreml\]'"):
-        CoreMLTarget(name="coreml-fp16", precision="fp16").check_packages()
+        CoreMLExporter("coreml-fp16", "fp16").check_packages()

@@ -13,7 +13,7 @@ import torch
 from edge.model.checkpoint import load_checkpoint
 from export import ExportReport, export_bundle
 from export.base import Precision
-from export.onnx import OnnxTarget, open_onnx
+from export.onnx import OnnxExporter
 from export.onnx_graph import (
     TENSORRT_OPERATORS,
     check_graph,
@@ -251,17 +251,15 @@ def test_the_next_commands_of_an_onnx_bundle_can_be_run(bundled: ExportReport) -
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_missing_package_is_named_with_its_extra(
-    precision: Precision, monkeypatch: pytest.MonkeyPatch
+    precision: Precision,
 ) -> None:
-    target = OnnxTarget(name="onnx", precision=precision)
-    monkeypatch.setattr("export.onnx._ONNX", ("onnx", "no_such_package"))
+    class Missing(OnnxExporter):
+        packages = ("onnx", "no_such_package")
+
     with pytest.raises(
-        BackendUnavailableError, match=r"no_such_package, .*pip install '\.\[onnx\]'$"
+        BackendUnavailableError, match=r"no_such_package, .*pip install '\.\[export,onnx\]'$"
     ):
-        target.check_packages()
-    monkeypatch.setattr("export.onnx._TORCH", ("no_torch",))
-    with pytest.raises(BackendUnavailableError, match=r"'\.\[export,onnx\]'$"):
-        target.check_packages()
+        Missing("onnx", precision).check_packages()
 
 
 def _add_constant(model) -> None:
@@ -307,7 +305,10 @@ def test_a_graph_that_tensorrt_would_refuse_is_an_error(
 
 @pytest.mark.parametrize("program", [b"", b"no graph" * 100], ids=["empty", "text"])
 def test_a_program_that_onnx_runtime_refuses_is_an_error(program: bytes) -> None:
-    with pytest.raises(ExportError, match="ONNX Runtime refuses it"), open_onnx(program, name="x"):
+    with (
+        pytest.raises(ExportError, match="ONNX Runtime refuses it"),
+        OnnxExporter("onnx-fp32", "fp32").open(program),
+    ):
         pass
 
 
@@ -326,7 +327,7 @@ def test_float16_that_overflows_is_found_though_the_processor_computes_in_float3
     checkpoint: Path,
 ) -> None:
     """ONNX Runtime's kernels for processors keep what a GPU would lose."""
-    from export.verify import verify_program
+    from export.verify import verify
 
     loaded = load_checkpoint(checkpoint)
     model = loaded.model.eval()
@@ -338,11 +339,12 @@ def test_float16_that_overflows_is_found_though_the_processor_computes_in_float3
     clip = np.random.default_rng(0).normal(size=(1, 4, 3, 64, 64)).astype(np.float32)
     target = get_target("onnx-fp16")
     lowered = target.lower(model, [clip])
-    with pytest.raises(ExportError, match=r"its graph in torch.* not finite"):
-        verify_program(
-            lowered.program, [clip], name="x", precision="fp16", truth=float_outputs(model),
-            simulate=lowered.simulate, engine=target.open,
-        )  # fmt: skip
+    with (
+        target.open(lowered.program) as run,
+        pytest.raises(ExportError, match=r"its graph in torch.* not finite"),
+    ):
+        verify(run, [clip], name="x", precision="fp16", truth=float_outputs(model),
+               simulate=lowered.simulate)  # fmt: skip
 
 
 def test_the_registry_names_the_extra() -> None:

@@ -15,7 +15,7 @@ import torch
 from edge.model.checkpoint import load_checkpoint
 from export import ExportReport, export_bundle
 from export.base import Precision
-from export.openvino import OpenVinoTarget, open_openvino
+from export.openvino import OpenVinoExporter
 from export.registry import TARGETS
 from runtime.bundle import Bundle
 from runtime.bundle_spec import OUTPUTS
@@ -148,11 +148,13 @@ def test_where_it_is_not_installed_the_runtime_says_so_in_one_sentence(
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_missing_package_is_named_with_its_extra(
-    precision: Precision, monkeypatch: pytest.MonkeyPatch
+    precision: Precision,
 ) -> None:
-    monkeypatch.setattr("export.openvino._TORCH", ("no_such_package",))
+    class Missing(OpenVinoExporter):
+        packages = ("no_such_package",)
+
     with pytest.raises(BackendUnavailableError, match=r"no_such_package.*'\.\[export,openvino\]'$"):
-        OpenVinoTarget(name="openvino-x", precision=precision).check_packages()
+        Missing("openvino-x", precision).check_packages()
     assert TARGETS[f"openvino-{precision}"].extra == "openvino"
 
 
@@ -166,7 +168,7 @@ def test_a_network_that_it_cannot_convert_is_one_sentence(
     model = load_checkpoint(checkpoint).model.eval()
     clip = np.zeros((1, 4, 3, 64, 64), np.float32)
     with pytest.raises(ExportError, match=r"could not convert .*Conversion is failed for: aten"):
-        OpenVinoTarget(name="openvino-fp32", precision="fp32").lower(model, [clip])
+        OpenVinoExporter("openvino-fp32", "fp32").lower(model, [clip])
 
 
 def _zip(**parts: bytes) -> bytes:
@@ -206,7 +208,7 @@ def test_a_broken_file_is_one_sentence(
     assert "\n" not in str(caught.value)
     with (
         pytest.raises(ExportError, match=r"^x\.ir was made, but OpenVINO refuses it"),
-        open_openvino(path.read_bytes(), name="x.ir"),
+        OpenVinoExporter("openvino-fp32", "fp32").open(path.read_bytes()),
     ):
         pass
 

@@ -89,8 +89,8 @@ def test_theta_lets_a_few_tokens_of_the_golden_clip_pass(exported: ExportReport)
 
 def test_int8_is_smaller_and_further_off(exported: ExportReport) -> None:
     int8, fp32 = exported.artifacts
-    assert int8.artifact.precision == "int8"
-    assert int8.artifact.size_bytes < fp32.artifact.size_bytes
+    assert int8.entry.precision == "int8"
+    assert int8.entry.size_bytes < fp32.entry.size_bytes
     assert fp32.parity.max_abs["pred_actor"] < 1e-3
     assert int8.parity.mean_abs["pred_boxes"] > fp32.parity.mean_abs["pred_boxes"]
 

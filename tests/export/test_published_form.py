@@ -10,7 +10,7 @@ from edge.model.bmvit import BMViT
 from edge.model.variants import build_model
 from export.onnx_graph import TENSORRT_OPERATORS, count_operators
 from export.registry import get_target
-from export.verify import verify_program
+from export.verify import verify
 from quantize.graph import export_graph, float_outputs, three_dimensional_ops
 
 torch.set_num_threads(1)
@@ -60,14 +60,9 @@ def test_it_lowers_whole_and_the_engine_agrees(small: BMViT, clip: np.ndarray) -
     outside = " ".join(lowered.delegation.fallbacks)
     assert "convolution" not in outside
     assert "layer_norm" not in outside
-    verified = verify_program(
-        lowered.program,
-        [clip],
-        name="small.pte",
-        precision="fp32",
-        truth=float_outputs(small),
-        simulate=lowered.simulate,
-    )
+    with get_target("xnnpack-fp32").open(lowered.program) as run:
+        verified = verify(run, [clip], name="small.pte", precision="fp32",
+                          truth=float_outputs(small), simulate=lowered.simulate)  # fmt: skip
     assert verified.max_abs["pred_boxes"] < 1e-3
 
 
@@ -83,12 +78,6 @@ def test_its_onnx_graph_has_the_operators_of_the_table_and_agrees(
     kinds = ("all", "small")
     table = {name for name, known in TENSORRT_OPERATORS.items() if known.used_by in kinds}
     assert used == table | {"Mul"}
-    verify_program(
-        lowered.program,
-        [clip],
-        name="x.onnx",
-        precision="fp32",
-        truth=float_outputs(small),
-        simulate=lowered.simulate,
-        engine=target.open,
-    )
+    with target.open(lowered.program) as run:
+        verify(run, [clip], name="x.onnx", precision="fp32", truth=float_outputs(small),
+               simulate=lowered.simulate)  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from export.executorch import quiet_delegate
 from export.quick_lowering import quick_lowering, replaced
 from quantize.graph import export_graph, quiet_tools
-from quantize.ptq import int8_graph
+from quantize.ptq import int8_graphs
 from quantize.schemes import XNNPACK_INT8
 from tests.export.conftest import clips_of, small_model
 
@@ -33,8 +33,8 @@ def test_the_program_is_equal_byte_by_byte() -> None:
 
     programs, counts = [], []
     with quiet_tools(), quiet_delegate(), replaced(ExportPass, "call_submodule", counted):
-        graph = int8_graph(export_graph(model, torch.from_numpy(clips[0])), model, clips,
-                           XNNPACK_INT8)  # fmt: skip
+        float_graph = export_graph(model, torch.from_numpy(clips[0]))
+        graph = int8_graphs([float_graph], model, clips, XNNPACK_INT8)[0]
         for how in (nullcontext, quick_lowering):
             traces.clear()
             with how():

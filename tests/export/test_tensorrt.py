@@ -13,10 +13,9 @@ from torch.fx import GraphModule
 from edge.model.bmvit import BMViT
 from edge.model.variants import build_model
 from export.registry import TARGETS, get_target
-from export.tensorrt import precise_graph
 from export.tensorrt_int8 import FAKE_INT8, paired_graph
 from quantize.graph import export_graph, graph_outputs
-from quantize.ptq import int8_graph
+from quantize.ptq import int8_graphs
 from quantize.schemes import TENSORRT_INT8
 from runtime.errors import BackendUnavailableError, ExportError
 from runtime.tensorrt.engine import missing
@@ -51,7 +50,7 @@ def clips(model: BMViT) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def converted(model: BMViT, clips: list[np.ndarray]) -> GraphModule:
     graph = export_graph(model, torch.from_numpy(clips[0]))
-    return int8_graph(graph, model, clips, TENSORRT_INT8)
+    return int8_graphs([graph], model, clips, TENSORRT_INT8)[0]
 
 
 def targets(graph: torch.nn.Module) -> list[str]:
@@ -114,7 +113,7 @@ def test_a_model_on_a_stem_has_pairs_but_where_it_grows_the_grid() -> None:
     model = stem_model()
     clips = clips_of(model, 2)
     graph = export_graph(model, torch.from_numpy(clips[0]))
-    converted = int8_graph(graph, model, clips, TENSORRT_INT8)
+    converted = int8_graphs([graph], model, clips, TENSORRT_INT8)[0]
     paired = paired_graph(converted)
     assert not [name for name in targets(paired) if "quantized_decomposed" in name]
     (growing,) = (n for n in paired.graph.nodes if "conv_transpose2d" in str(n.target))
@@ -137,7 +136,7 @@ def test_a_zero_point_is_refused(converted: GraphModule) -> None:
 def test_half_goes_to_torch_tensorrt_in_its_own_types(
     model: BMViT, clips: list[np.ndarray]
 ) -> None:
-    graph = precise_graph(model, clips, "fp16")
+    graph = get_target("tensorrt-fp16").prepare(model, clips)["forward"].graph
     types = {p.dtype for p in (*graph.parameters(), *graph.buffers())}
     assert torch.float16 in types
     assert all(np.isfinite(out).all() for out in graph_outputs(graph)(clips[0]))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import with_suppression
 from export import layout
+from export.registry import get_target
 from export.transpose_pass import shortest_steps
 from export.verify import run_program
 
@@ -137,7 +138,7 @@ def test_program_is_shorter_and_answers_the_same(
             short = lower_methods(methods, XnnpackPartitioner, name="short").program
             monkeypatch.setattr(layout, "shorten", lambda graph: graph)
             plain = lower_methods(methods, XnnpackPartitioner, name="plain").program
-    found, expected = (run_program(p, clips, name="x.pte") for p in (short, plain))
+    found, expected = (run_program(get_target("xnnpack-int8"), p, clips) for p in (short, plain))
     for one, other in zip(found, expected, strict=True):
         assert np.array_equal(one, other)
         assert float(np.std(one)) > 0

@@ -9,9 +9,11 @@ import pytest
 
 from export import ExportReport
 from export.registry import TARGETS, get_target
-from export.verify import verify_program
-from export.xnnpack import XnnpackTarget
+from export.verify import STEP_STRIDE, run_program, steps_error, verify
+from export.xnnpack import XnnpackExporter
 from runtime.errors import BackendUnavailableError, ConfigError, ExportError
+
+EXPORTER = get_target("xnnpack-fp32")
 
 
 @pytest.fixture
@@ -26,17 +28,14 @@ def clip() -> np.ndarray:
 
 def answer(program: bytes, clip: np.ndarray, *, offset: float = 0.0):
     """Return what the engine itself says, moved by `offset`, as if torch had said it."""
-    from export.verify import run_program
-
-    boxes, actor, actions = run_program(program, [clip], name="x.pte")
+    boxes, actor, actions = run_program(EXPORTER, program, [clip])
     return lambda _clip: (boxes, actor + np.float32(offset), actions)
 
 
 def test_equal_answers_pass(program: bytes, clip: np.ndarray) -> None:
     same = answer(program, clip)
-    found = verify_program(
-        program, [clip], name="x.pte", precision="fp32", truth=same, simulate=same
-    )
+    with EXPORTER.open(program) as run:
+        found = verify(run, [clip], name="x.pte", precision="fp32", truth=same, simulate=same)
     assert found.max_abs == {"pred_boxes": 0.0, "pred_actor": 0.0, "pred_actions": 0.0}
     assert found.outputs[0].shape == (1, 32, 4)
 
@@ -47,8 +46,11 @@ def test_another_answer_than_torchs_is_an_error(
 ) -> None:
     sides = {"truth": answer(program, clip), "simulate": answer(program, clip)}
     sides[which] = answer(program, clip, offset=0.5)
-    with pytest.raises(ExportError, match=r"differs from .* in pred_actor"):
-        verify_program(program, [clip], name="x.pte", precision="fp32", **sides)
+    with (
+        EXPORTER.open(program) as run,
+        pytest.raises(ExportError, match=r"differs from .* in pred_actor"),
+    ):
+        verify(run, [clip], name="x.pte", precision="fp32", **sides)
 
 
 @pytest.mark.parametrize(
@@ -60,24 +62,19 @@ def test_another_answer_than_torchs_is_an_error(
     ],
 )
 def test_a_program_that_does_not_load_is_an_error(program: bytes, clip: np.ndarray, spoil) -> None:
-    same = answer(program, clip)
     with pytest.raises(ExportError, match="the runtime refuses it"):
-        verify_program(
-            spoil(program), [clip], name="x.pte", precision="fp32", truth=same, simulate=same
-        )
+        run_program(EXPORTER, spoil(program), [clip])
 
 
 def test_a_program_that_answers_otherwise_in_steps_is_an_error(
-    program: bytes, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    program: bytes, clip: np.ndarray
 ) -> None:
-    same = answer(program, clip)
-    options = {"name": "x.pte", "precision": "fp32", "truth": same, "simulate": same}
-    found = verify_program(program, [clip], in_steps=True, **options)
-    assert found.steps_max_abs is not None
-    assert max(found.steps_max_abs.values()) <= 1e-6
-    monkeypatch.setattr("export.verify.STEP_TOLERANCE", -1.0)
-    with pytest.raises(ExportError, match="in steps differs from the whole clip"):
-        verify_program(program, [clip], in_steps=True, **options)
+    whole = run_program(EXPORTER, program, [clip])
+    with EXPORTER.open(program, stride=STEP_STRIDE) as run:
+        assert max(steps_error(run, [clip], whole, "x.pte").values()) <= 1e-6
+        other = whole._replace(pred_actor=whole.pred_actor + np.float32(0.5))
+        with pytest.raises(ExportError, match="in steps differs from the whole clip"):
+            steps_error(run, [clip], other, "x.pte")
 
 
 def test_every_target_of_the_registry_can_be_had() -> None:
@@ -86,9 +83,11 @@ def test_every_target_of_the_registry_can_be_had() -> None:
         get_target("xnpack-fp32")
 
 
-def test_a_missing_package_is_named_with_its_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.executorch.PACKAGES", ("torch", "no_such_package"))
-    target = XnnpackTarget(name="xnnpack-int8", precision="int8")
+def test_a_missing_package_is_named_with_its_install() -> None:
+    class Missing(XnnpackExporter):
+        packages = ("torch", "no_such_package")
+
+    target = Missing("xnnpack-int8", "int8")
     with pytest.raises(BackendUnavailableError, match=r"no_such_package.*pip install"):
         target.check_packages()
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from edge.model.bmvit import BMViT
 from edge.model.checkpoint import load_checkpoint
-from export.base import Lowered, Precision
+from export.base import ExportedArtifact, Exporter, Precision
 from export.batch_to_height import stack_batches
 from export.executorch import lower_methods, quiet_delegate
 from export.registry import TARGETS, get_target
-from export.vulkan import VulkanConfig, VulkanTarget
+from export.vulkan import VulkanExporter
 from quantize.graph import Method, quiet_tools
 from runtime.errors import BackendUnavailableError, PartitionError
 from tests.export.conftest import clips_of
@@ -27,17 +28,14 @@ torch.set_num_threads(1)
 
 
 def lower(
-    checkpoint: Path, precision: Precision, config: VulkanConfig | None = None
-) -> tuple[Lowered, list[float]]:
+    checkpoint: Path, precision: Precision, exporter: type[VulkanExporter] = VulkanExporter
+) -> tuple[ExportedArtifact, list[float]]:
     """Lower the tiny model; the errors are means against the float model."""
     from quantize.graph import float_outputs
 
     model = load_checkpoint(checkpoint).model.eval()
     clips = clips_of(model, 3)
-    target = VulkanTarget(
-        name=f"vulkan-{precision}", precision=precision, config=config or VulkanConfig()
-    )
-    lowered = target.lower(model, clips)
+    lowered = exporter(f"vulkan-{precision}", precision).lower(model, clips)
     found, truth = lowered.simulate(clips[0]), float_outputs(model)(clips[0])
     errors = [float(np.abs(a - b).mean()) for a, b in zip(found, truth, strict=True)]
     return lowered, errors
@@ -166,7 +164,7 @@ def test_float_takes_all_in_one_call(checkpoint: Path, precision: Precision) -> 
     lowered, errors = lower(checkpoint, precision)
     assert lowered.delegation is not None
     assert (lowered.delegation.share, lowered.delegation.calls) == (1.0, 1)
-    assert lowered.methods == {}
+    assert set(lowered.delegations) == {"forward"}
     weights = sum(p.numel() for p in load_checkpoint(checkpoint).model.parameters())
     if precision == "fp32":
         assert max(errors) < 1e-6
@@ -178,11 +176,14 @@ def test_float_takes_all_in_one_call(checkpoint: Path, precision: Precision) -> 
 
 @pytest.mark.slow
 def test_a_graph_that_is_not_stacked_is_refused_and_what_stayed_outside_is_named(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
 ) -> None:
-    monkeypatch.setattr("export.batch_to_height.stack_batches", lambda graph, **_: graph)
+    class NotStacked(VulkanExporter):
+        def export(self, model: BMViT, example: torch.Tensor) -> dict[str, Method]:
+            return Exporter.export(self, model, example)
+
     with pytest.raises(PartitionError, match=r"took 0\.\d%.*at least 99%.*convolution"):
-        lower(checkpoint, "fp32")
+        lower(checkpoint, "fp32", NotStacked)
 
 
 def test_it_says_that_it_is_not_run_here() -> None:
@@ -191,11 +192,16 @@ def test_it_says_that_it_is_not_run_here() -> None:
     for name in names:
         target = get_target(name)
         assert target.not_run == "the ExecuTorch package holds no Vulkan engine"
-        with pytest.raises(BackendUnavailableError, match="cannot be run here"):
-            _ = target.open
+        with (
+            pytest.raises(BackendUnavailableError, match="cannot be run here"),
+            target.open(b"program"),
+        ):
+            pass
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.executorch.PACKAGES", ("torch", "no_such_package"))
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    class Missing(VulkanExporter):
+        packages = ("torch", "no_such_package")
+
     with pytest.raises(BackendUnavailableError, match=r"no_such_package.*\.\[export\]"):
-        get_target("vulkan-fp16").check_packages()
+        Missing("vulkan-fp16", "fp16").check_packages()

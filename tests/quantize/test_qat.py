@@ -28,7 +28,7 @@ from quantize.fake import FakeQuantizedActivation, FakeQuantizedPerChannelWeight
 from quantize.folding import folded_weights
 from quantize.graph import export_graph, head_output_layers, quiet_tools
 from quantize.ptq import quantize_static
-from quantize.qat import OUTPUTS, Deployment, QatConfig, QatModel, QatWrapper, rounded_places
+from quantize.qat import OUTPUTS, QatConfig, QatModel, QatWrapper, rounded_places
 from quantize.relu6 import relu6_to_relu
 from quantize.rewrite import rewrite_for_export
 from quantize.schemes import XNNPACK_INT8, build_quantizer
@@ -38,9 +38,6 @@ from tests.export.conftest import stem_model
 
 torch.set_num_threads(1)
 
-DEPLOYMENT = Deployment(
-    rewrite=rewrite_for_export, export_graph=export_graph, float_layers=head_output_layers
-)
 CONFIG = QatConfig(freeze_ranges=0.5, freeze_norms=0.0)
 
 
@@ -86,7 +83,7 @@ def model(clips: Tensor) -> BMViT:
 
 @pytest.fixture(scope="module")
 def wrapped(model: BMViT) -> QatModel:
-    return QatModel(copy.deepcopy(model), CONFIG, DEPLOYMENT)
+    return QatModel(copy.deepcopy(model), CONFIG)
 
 
 @pytest.fixture
@@ -201,7 +198,7 @@ def test_training_makes_up_for_what_int8_loses(
     with torch.no_grad():
         truth, goal = model(held), model(clips[:160])
     before = errors(shipped(model, held, calibration), truth)
-    form = QatWrapper(CONFIG, DEPLOYMENT)
+    form = QatWrapper(CONFIG)
     optimizer = torch.optim.Adam(trained.train().parameters(), lr=1e-4)
     for step, rows in zip(range(steps), batches(160), strict=False):
         form.at_step(trained, step, steps)
@@ -222,7 +219,7 @@ def batches(count: int) -> Iterator[Tensor]:
 
 
 def test_ranges_and_statistics_freeze_when_they_are_due(trained: QatModel, clips: Tensor) -> None:
-    form = QatWrapper(QatConfig(freeze_ranges=0.5, freeze_norms=0.25), DEPLOYMENT)
+    form = QatWrapper(QatConfig(freeze_ranges=0.5, freeze_norms=0.25))
     norm = trained.model.backbone.neck.norm
     ranges = [q for q in trained.quantizers() if isinstance(q, FakeQuantizedActivation)]
     seen, means = [], []
@@ -241,7 +238,7 @@ def test_ranges_and_statistics_freeze_when_they_are_due(trained: QatModel, clips
 
 def test_statistics_follow_the_batches_until_then(trained: QatModel, clips: Tensor) -> None:
     before = trained.model.backbone.neck.norm.running_mean.clone()
-    form = QatWrapper(QatConfig(freeze_norms=1.0), DEPLOYMENT)
+    form = QatWrapper(QatConfig(freeze_norms=1.0))
     trained.train()
     form.at_step(trained, 0, 2)
     with torch.no_grad():
@@ -251,7 +248,7 @@ def test_statistics_follow_the_batches_until_then(trained: QatModel, clips: Tens
 
 
 def test_it_is_saved_as_an_ordinary_checkpoint(trained: QatModel, tmp_path: Path) -> None:
-    form = QatWrapper(CONFIG, DEPLOYMENT)
+    form = QatWrapper(CONFIG)
     form.save(tmp_path / "q.pt", trained, class_names=("a", "b"), note="step 3")
     loaded = load_checkpoint(tmp_path / "q.pt")
     assert "xnnpack-int8" in loaded.note
@@ -288,7 +285,7 @@ def stem_clips(on_stem: BMViT) -> Tensor:
 
 @pytest.fixture(scope="module")
 def wrapped_stem(on_stem: BMViT) -> QatModel:
-    return QatModel(copy.deepcopy(on_stem), CONFIG, DEPLOYMENT)
+    return QatModel(copy.deepcopy(on_stem), CONFIG)
 
 
 def test_the_folded_weights_of_a_stem_are_those_of_the_export(on_stem: BMViT) -> None:
@@ -364,7 +361,7 @@ def test_a_network_that_would_be_rounded_elsewhere_is_refused(
 
 def test_only_compact_variants_are_trained() -> None:
     with pytest.raises(ConfigError, match="'small'"):
-        QatModel(build_model("small", num_classes=2), CONFIG, DEPLOYMENT)
+        QatModel(build_model("small", num_classes=2), CONFIG)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])

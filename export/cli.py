@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.cli.calibrate import check_calibration_flags, require_export_extra
+from calibration.cli import require_export_extra
 from runtime.errors import ConfigError
-from runtime.options import OptionParser, option
+from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class ExportOptions:
         None, "folder of videos, one video, a data set such as synthetic-train, or a calibration "
         "file; int8 needs it",
     )  # fmt: skip
-    calib_clips: int = option(256, "how many calibration clips to take")
+    calib_clips: int = option(256, "how many calibration clips to take", least=1)
     qat_model: str | None = option(
         None, "the same network trained for int8; kept where it is better on --val-data",
         metavar="MODEL.pt",
@@ -40,7 +40,7 @@ class ExportOptions:
               "synthetic-val:500; without them the threshold is a quantile of scores",
     )  # fmt: skip
     val_clips: int = option(
-        0, "most clips of --val-data, evenly spread over real videos; 0 takes all"
+        0, "most clips of --val-data, evenly spread over real videos; 0 takes all", least=0
     )
     float_layers: tuple[str, ...] = option(
         (), "layers that int8 leaves in float32: names, or N for the N that cost most",
@@ -48,19 +48,12 @@ class ExportOptions:
     )  # fmt: skip
     out: str = option(dataclasses.MISSING, "bundle folder to write", metavar="BUNDLE")
     overwrite: bool = option(False, "replace the bundle when it exists")
-    quiet: bool = option(False, "no progress bar")
-    verbose: bool = option(False, "show tracebacks")
-    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+    common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:
         if self.targets is not None and self.format is not None:
             raise ConfigError("--targets and --format name the same thing; give one of them")
-        check_calibration_flags(self)
-        if self.val_clips < 0:
-            raise ConfigError(f"--val-clips is {self.val_clips}, expected 0 or more")
-        for name in ("qat_model", "val_data"):
-            if getattr(self, name) == "":
-                raise ConfigError(f"--{name.replace('_', '-')} is empty")
+        check_options(self)
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -80,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
     from edge.cli._progress import progress_bar
     from export.pipeline import export_bundle
 
-    with progress_bar(quiet=options.quiet, lines=True) as progress:
+    with progress_bar(quiet=options.common.quiet, lines=True) as progress:
         report = export_bundle(
             options.model,
             targets=options.wanted,

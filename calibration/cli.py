@@ -9,10 +9,9 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from runtime.errors import BackendUnavailableError, ConfigError
-from runtime.options import OptionParser, option
+from runtime.errors import BackendUnavailableError
+from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,31 +23,14 @@ class CalibrateOptions:
         dataclasses.MISSING,
         "folder of videos, one video, or a data set such as synthetic-train or labelled:train",
     )
-    calib_clips: int = option(256, "how many clips to take")
+    calib_clips: int = option(256, "how many clips to take", least=1)
     out: str = option(dataclasses.MISSING, "calibration file to write", metavar="FILE.npz")
-    seed: int = option(0, "which clips, where there are more than wanted")
+    seed: int = option(0, "which clips, where there are more than wanted", least=0)
     overwrite: bool = option(False, "replace the file when it exists")
-    quiet: bool = option(False, "no progress bar")
-    verbose: bool = option(False, "show tracebacks")
-    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+    common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:
-        check_calibration_flags(self)
-        if self.seed < 0:
-            raise ConfigError(f"--seed is {self.seed}, expected 0 or more")
-
-
-def check_calibration_flags(options: Any) -> None:
-    """Refuse what no calibration can mean; an empty path would be the folder one stands in.
-
-    Raises:
-        ConfigError: A path is empty, or there are no clips to take.
-    """
-    for name in ("model", "calib_data", "out"):
-        if getattr(options, name) == "":
-            raise ConfigError(f"--{name.replace('_', '-')} is empty, expected a path")
-    if options.calib_clips < 1:
-        raise ConfigError(f"--calib-clips is {options.calib_clips}, expected 1 or more")
+        check_options(self)
 
 
 def require_export_extra() -> None:
@@ -70,9 +52,9 @@ def require_export_extra() -> None:
 def main(argv: Sequence[str]) -> int:
     """Choose clips through the runtime's own preprocess and write the calibration file."""
     if "--threshold" in argv:
-        from edge.cli import _threshold
+        from calibration import threshold_cli
 
-        return _threshold.main([word for word in argv if word != "--threshold"])
+        return threshold_cli.main([word for word in argv if word != "--threshold"])
     parser = OptionParser(
         prog="edge calibrate", description=__doc__,
         epilog="edge calibrate --threshold --model BUNDLE --val-data synthetic-val: fit the actor "
@@ -83,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     from calibration.calibrate import calibrate
     from edge.cli._progress import progress_bar
 
-    with progress_bar(quiet=options.quiet) as progress:
+    with progress_bar(quiet=options.common.quiet) as progress:
         report = calibrate(
             options.model,
             options.calib_data,

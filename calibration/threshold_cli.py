@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.errors import ConfigError
-from runtime.options import OptionParser, option
+from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +19,11 @@ class ThresholdOptions:
                                                 "such as synthetic-val or synthetic-val:500",
                            metavar="DATA")  # fmt: skip
     artifact: str | None = option(None, "only this artifact; else every one that runs here")
-    num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
-    quiet: bool = option(False, "no progress bar")
-    verbose: bool = option(False, "show tracebacks")
-    config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
+    num_threads: int = option(0, "threads of the engine; 0 = one for each processor", least=0)
+    common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:
-        for name in ("model", "val_data"):
-            if not getattr(self, name):
-                raise ConfigError(f"--{name.replace('_', '-')} is empty")
+        check_options(self)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     data = options.val_data
     with Bundle.load(options.model) as bundle:
         names = bundle.spec.class_names
-    with progress_bar(quiet=options.quiet) as progress:
+    with progress_bar(quiet=options.common.quiet) as progress:
         report = refit_thresholds(
             options.model,
             lambda shape: judged(open_dataset(data, shape), data, names)[0],

@@ -1,0 +1,108 @@
+"""`edge quantize`: int8 of a checkpoint, with its accuracy and its sensitivity by layer.
+
+By default after training: ranges come from calibration clips, and everything is measured in torch,
+without an engine; `edge export` makes the programs of devices. With `--qat` it trains for int8.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from calibration.cli import require_export_extra
+from runtime.errors import ConfigError
+from runtime.options import LongJobOptions, OptionParser, check_options, option, section
+from runtime.outputs import write_atomically
+
+if TYPE_CHECKING:
+    from quantize.qat import QatWrapper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeOptions:
+    """Flags of `edge quantize`."""
+
+    model: str = option(dataclasses.MISSING, "checkpoint", metavar="MODEL.pt")
+    calib_data: str = option(
+        dataclasses.MISSING,
+        "folder of videos, one video, a data set such as synthetic-train, or a calibration file",
+    )
+    calib_clips: int = option(256, "how many calibration clips to take", least=2)
+    engine: str = option("xnnpack", "whose int8 scheme", choices=("xnnpack", "tensorrt"))
+    val_data: str | None = option(
+        None, "labelled clips to measure the accuracy on, such as synthetic-val:500"
+    )
+    val_clips: int = option(100, "most clips of --val-data", least=1)
+    float_layers: tuple[str, ...] = option(
+        (), "layers that stay in float32: names, or N for the N that cost most",
+        metavar="N|LAYER",
+    )  # fmt: skip
+    sensitivity: bool = option(False, "quantize each group and each layer alone, too")
+    out: str | None = option(
+        None, "write the int8 program of torch, which torch.export.load reads", metavar="FILE.pt2"
+    )
+    json: str | None = option(None, "write the report as JSON", metavar="FILE.json")
+    overwrite: bool = option(False, "replace files that exist")
+    common: LongJobOptions = section(LongJobOptions)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        for path in (self.out, self.json):
+            if path is not None and Path(path).exists() and not self.overwrite:
+                raise ConfigError(f"{path} exists; choose another name or pass --overwrite")
+        if self.out is not None and Path(self.out).suffix != ".pt2":
+            raise ConfigError(f"--out is {self.out}, expected a name that ends in .pt2")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Quantize after training and print the report, or train for int8."""
+    if "--qat" in argv:
+        from edge.cli import train
+
+        # The checkpoint to quantize is what training begins with.
+        words = (word.replace("--model", "--init", 1) if word.split("=")[0] == "--model" else word
+                 for word in argv)  # fmt: skip
+        return train.main(list(words))
+    parser = OptionParser(
+        prog="edge quantize", description=__doc__,
+        epilog="edge quantize --qat --model MODEL.pt --data DATA --out RUN: train for int8, with "
+               "the flags of edge train (edge train --help lists them)",
+    )  # fmt: skip
+    options = parser.parse_into(QuantizeOptions, argv)
+    require_export_extra()
+    from edge.cli._progress import progress_bar
+    from quantize.checkpoint import quantize_checkpoint
+
+    with progress_bar(quiet=options.common.quiet, lines=True) as progress:
+        report = quantize_checkpoint(
+            options.model,
+            options.calib_data,
+            calib_clips=options.calib_clips,
+            engine=options.engine,
+            float_layers=options.float_layers,
+            val_data=options.val_data,
+            val_clips=options.val_clips,
+            sensitivity=options.sensitivity,
+            out=options.out,
+            progress=progress,
+        )
+    for line in report.lines():
+        print(line)
+    if options.json is not None:
+        content = {"command": shlex.join(["edge", "quantize", *argv]), **report.record()}
+        content["tables"] = report.tables()
+        write_atomically(Path(options.json), json.dumps(content, indent=1) + "\n")
+    return 0
+
+
+def training_wrapper(*, freeze_ranges: float, freeze_norms: float) -> QatWrapper:
+    """Return the form in which `edge train --qat` trains a model; see `quantize.qat.QatConfig`."""
+    require_export_extra()
+    from quantize.qat import QatConfig, QatWrapper
+
+    return QatWrapper(QatConfig(freeze_ranges=freeze_ranges, freeze_norms=freeze_norms))
