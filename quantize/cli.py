@@ -12,15 +12,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from calibration.cli import require_export_extra
 from runtime.errors import ConfigError
 from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 from runtime.outputs import write_atomically
-
-if TYPE_CHECKING:
-    from quantize.qat import QatWrapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +94,3 @@ def main(argv: Sequence[str]) -> int:
         content["tables"] = report.tables()
         write_atomically(Path(options.json), json.dumps(content, indent=1) + "\n")
     return 0
-
-
-def training_wrapper(*, freeze_ranges: float, freeze_norms: float) -> QatWrapper:
-    """Return the form in which `edge train --qat` trains a model; see `quantize.qat.QatConfig`."""
-    require_export_extra()
-    from quantize.qat import QatConfig, QatWrapper
-
-    return QatWrapper(QatConfig(freeze_ranges=freeze_ranges, freeze_norms=freeze_norms))

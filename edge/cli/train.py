@@ -88,7 +88,7 @@ def _wrapper(options: TrainOptions) -> TrainingWrapper | None:
     if not options.qat.qat:
         return None
     # By name, as verbs: the package that trains for int8 lies above this one.
-    int8 = importlib.import_module("quantize.cli")
+    int8 = importlib.import_module("quantize.training")
     return cast("TrainingWrapper", int8.training_wrapper(
         freeze_ranges=options.qat.qat_freeze_ranges, freeze_norms=options.qat.qat_freeze_norms
     ))  # fmt: skip
