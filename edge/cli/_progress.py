@@ -26,7 +26,7 @@ def progress_bar(
     line_every_s: float = LINE_EVERY_S,
     tick_s: float = TICK_S,
 ) -> Iterator[Progress | None]:
-    """Give a callback `(step, done, total)` that moves a bar; None where nobody watches.
+    """Give a callback `(step, done, total)` that moves a bar; None where nothing is shown.
 
     The bar's clock moves on by itself: one step may be a minute inside another's code.
 

@@ -1,4 +1,4 @@
-"""`edge demo`: the whole road on a video that it draws itself, or on yours, and how it went."""
+"""`edge demo`: run the default bundle on a drawn video, or on yours, and score the result."""
 
 from __future__ import annotations
 

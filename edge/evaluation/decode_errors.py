@@ -1,8 +1,8 @@
 """Clips whose frames cannot be decoded: kept as missed, counted, named; too many are refused.
 
 A video that does not open is left out by its reader; damage inside of one shows only when a clip
-is read. Its people were there and nothing is said of them, as of a keyframe that a file of
-detections has no row for.
+is read. The people in it count as missed, as those of a keyframe without a row in a file of
+detections do.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""How well a model tells videos in which somebody does something from those in which nobody does.
+"""ROC-AUC, average precision and alarms per hour of labels of whole videos.
 
-Where a label is of a whole video, nobody knows which box is right. What can be counted is the
-video: its score is the highest p(action) of whoever is there at any of its keyframes. Videos that
-were cut from one recording are alike, so the intervals are of recordings drawn anew.
-
-How well somebody is seen says nothing about what they do: p(actor) decides who is there, by a low
-floor, and does not weigh the score (docs/adr/0023-score-of-a-video.md).
+Such a label names no box, so the video is scored: by the highest p(action) of all tokens with
+p(actor) of `SOMEBODY` or more, at any keyframe. p(actor) does not weigh the score
+(docs/adr/0023-score-of-a-video.md). Videos that were cut from one recording are alike, so the
+intervals are bootstrapped over recordings.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ _AT = ("accuracy", "sensitivity", "specificity", "false_alarms_per_hour")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Videos:
-    """The videos that a label speaks of.
+    """The videos that have a label.
 
     Attributes:
         names: (V,) of each.
@@ -106,7 +104,7 @@ class VideoScores:
         return found
 
     def videos(self, label: int) -> Videos:
-        """Return the videos that a label speaks of, by their names."""
+        """Return the videos that have a label, by their names."""
         names = [n for n in sorted(self._seen) if self.labels.state(n)[label] != NO_ROW]
         courses = []
         for name in names:

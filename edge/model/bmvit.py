@@ -1,8 +1,8 @@
 """BMViT: a backbone whose every output token is a triplet <box, p(actor), p(actions)>.
 
 No detector before it, no queries or decoder after it (BMViT, arXiv 2312.17686): features, a choice
-of tokens (`selection.py`), three small heads (`heads.py`). Which token speaks for whom is learnt by
-bipartite matching; at inference a threshold on p(actor) is the whole decoding.
+of tokens (`selection.py`), three small heads (`heads.py`). Bipartite matching assigns tokens to
+people in training; tokens with p(actor) above a threshold are the detections.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which backbone features speak for which token: the four selections of the method.
+"""Which features of the backbone become tokens: the four selections of the method.
 
 A token is a triplet <box, p(actor), p(actions)>. Where somebody is needs the keyframe only; what
 they do needs the whole clip. So the box and actor heads may read other features than the action

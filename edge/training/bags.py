@@ -1,9 +1,8 @@
-"""Labels of a clip that do not say who: somebody of a bag of people does it, or nobody knows.
+"""The loss of labels that name no person: at least one person of a bag does the action.
 
-"Somebody" is one statement about a bag of people, so it costs once: the negative logarithm of the
-probability that not all of them leave it be (noisy-or). Its gradient is shared by p(action), so it
-lifts the likeliest and leaves the others nearly alone; a bag of one person is an ordinary label.
-(Multiple-instance learning: Maron and Lozano-Perez, 1998.)
+It is the negative log-likelihood of a noisy-or over the bag (multiple-instance learning: Maron and
+Lozano-Perez, 1998). The gradient goes mostly to the person with the highest p(action); a bag of one
+person is an ordinary label.
 """
 
 from __future__ import annotations

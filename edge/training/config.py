@@ -125,8 +125,8 @@ class ClipOptions(Section):
         "background", metavar="DIR",
     )  # fmt: skip
     bystanders: str = option(
-        "silent", "people of drawn clips who do none of the actions: nobody, as on the device, or "
-        "actors, as a detector's labels have everybody on film", choices=("silent", "actors"),
+        "silent", "people of drawn clips who do none of the actions: silent, no targets, as on the "
+        "device; actors, as in labels of a detector of all people", choices=("silent", "actors"),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The set criterion: what the matched tokens should have said, and all others silence.
+"""The set criterion: losses of the tokens that are matched to people, and of all others.
 
 Every loss is a sum over the batch divided by the number of people in it, over all processes, so
 that a clip with one person weighs no more than a sixth of a clip with six, however the batch was
@@ -78,7 +78,7 @@ class SetCriterion:
         *,
         num_people: float,
     ) -> Losses:
-        """Return the losses of a batch, given who answers for whom; arguments as above."""
+        """Return the losses of a batch of matched tokens; arguments as above."""
         parts = self.compare(outputs, targets, matches)
         scale = 1.0 / max(1.0, num_people)
         parts = {name: value * scale for name, value in parts.items()}
@@ -95,7 +95,7 @@ class SetCriterion:
     def compare(
         self, outputs: Mapping[str, Tensor], targets: PackedTargets, matches: Matches
     ) -> dict[str, Tensor]:
-        """Return the sum of each loss over a batch, given who answers for whom."""
+        """Return the sum of each loss over a batch of matched tokens."""
         pair = (matches.clip, matches.token)
         boxes, actions = outputs["pred_boxes"][pair], outputs["pred_actions"][pair]
         wanted_boxes = targets.boxes[matches.clip, matches.person]
@@ -156,8 +156,7 @@ class SetCriterion:
             weight = weight.masked_fill(on_ignored, 0.0)
         weight[pair] = 1.0
         if partial is not None and config.weak_loss == "mil":
-            # Of those of whom nobody knows whether they act, the likeliest of a bag is to speak;
-            # the others are asked nothing.
+            # Of people who may act, the likeliest of each bag is a positive; others have no loss.
             actions = outputs["pred_actions"][pair].detach()
             doing = torch.where(partial.in_bag, actions.sigmoid(), -1.0).amax(1)
             score = torch.where(doing >= 0, actor[pair].detach().sigmoid() * doing, -1.0)

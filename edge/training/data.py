@@ -1,4 +1,4 @@
-"""The clips of a run, from its flags: what it learns from and what it is judged by."""
+"""The clips of a run, from its flags: training and validation data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def open_training(options: TrainOptions, shape: ClipSpec) -> ClipDataset:
             "name synthetic-train beside it, or leave --bystanders away"
         )
     named = [word for word, _ in words]
-    # The flag may be about what a run is judged by alone.
+    # The flag may concern the validation data only.
     judged = [] if options.val_data is None else [options.val_data]
     people = open_labelled(options.clips.ignore_people, [*named, *judged])
     if len(words) == 1 and words[0][1] == 1:

@@ -1,7 +1,7 @@
-"""Learn from a larger model too: what its tokens say of the same people.
+"""Distillation from a larger model.
 
 Student and teacher are each matched to the people of a clip, so their grids, widths and numbers of
-tokens may differ; what is compared are the two tokens that answer for the same person.
+tokens may differ; the two tokens that are matched to the same person are compared.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Distiller:
             clip_ncthw: What the student saw; resized where the teacher's input is of another size.
             outputs: The student's, with `features`.
             targets: The people.
-            matches: Which of the student's tokens answer for whom.
+            matches: The student's tokens and their people.
             num_people: What the sums are divided by.
         """
         with torch.no_grad():
@@ -133,7 +133,7 @@ def check_teacher(
 
 
 def _same_person(first: Matches, second: Matches, targets: PackedTargets) -> tuple[Tensor, Tensor]:
-    """Return the indices of the pairs in both that speak of the same people, (K,) each."""
+    """Return the indices of the pairs in both that are of the same people, (K,) each."""
     clips, most = targets.boxes.shape[:2]
     place = torch.full((clips * most,), -1, dtype=torch.int64, device=first.clip.device)
     place[second.clip * most + second.person] = torch.arange(len(second), device=first.clip.device)

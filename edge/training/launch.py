@@ -70,7 +70,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def is_first_process() -> bool:
-    """Return whether this is the process that speaks for all of them."""
+    """Return whether this is the process that logs and saves."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -73,7 +73,7 @@ class Learner(nn.Module):
             wrapper: In which form it is trained.
             teacher_channels: Width of the teacher's `TokenTap`, where there is a teacher.
             aux: Whether features before the last stage get heads of their own.
-            one_to_many: Whether there are heads for which several tokens answer for a person.
+            one_to_many: Whether there are heads with several tokens a person.
 
         Raises:
             ConfigError: A teacher or auxiliary heads meet another form of the model, or auxiliary

@@ -41,7 +41,7 @@ class Outcome:
         steps: Length of its schedule.
         reason: Why it ended.
         best: Highest validated frame-mAP, if it was validated.
-        rank: Of this process; the first one speaks for all.
+        rank: Of this process; the first one reports.
         folder: Where the run is.
     """
 

@@ -1,9 +1,7 @@
-"""Bipartite matching: which token speaks for which person.
+"""Bipartite matching of tokens and people.
 
-A token may carry any triplet, so which one is to answer for a person is part of what is learnt:
-the assignment of least total cost, over all tokens and people of a clip, decides it anew in every
-step. The cost asks how sure a token is that somebody acts, and how well its box fits; never which
-actions it names.
+The assignment of least total cost over all tokens and people of a clip, computed in every step, is
+the target of the losses. The cost of a pair has an actor term and box terms, and none of actions.
 """
 
 from __future__ import annotations
@@ -73,7 +71,7 @@ class HungarianMatcher:
             )
         boxes, actor = boxes.float(), actor.float()
         cost = self.cost(boxes, actor, targets.boxes)
-        # The last column finds what is not finite where there is nobody to match either.
+        # The last column finds what is not finite in clips without people.
         health = actor + boxes.sum(-1)
         # One transfer for the batch; SciPy works on the host.
         table = torch.cat([cost, health[:, :, None]], dim=2).cpu().numpy()
@@ -102,9 +100,9 @@ class HungarianMatcher:
         probability = actor.sigmoid()
         if config.actor_cost == "probability":
             return -probability
-        speak = config.alpha * (1 - probability) ** config.gamma * F.softplus(-actor)
-        silent = (1 - config.alpha) * probability**config.gamma * F.softplus(actor)
-        return speak - silent
+        positive = config.alpha * (1 - probability) ** config.gamma * F.softplus(-actor)
+        negative = (1 - config.alpha) * probability**config.gamma * F.softplus(actor)
+        return positive - negative
 
     def _assign(self, table: Floats, targets: PackedTargets, device: torch.device) -> Matches:
         """Solve each clip of (B, N, M + 1) costs, the last column being no person."""

@@ -1,10 +1,9 @@
-"""A second set of heads for which several tokens answer for a person; in training only.
+"""A second set of heads with several tokens a person, in training only.
 
-One token a person is what makes suppression needless, and what makes learning slow: of two hundred
-tokens three hear in a step what anybody does. Here every token that lies on a person learns box and
-actions from heads of its own, on the same features, and is judged apart; the model that is saved
-knows nothing of it. (One-to-many beside one-to-one assignment: H-DETR, arXiv 2207.13080; YOLOv10,
-arXiv 2405.14458.)
+With one token a person, few of the tokens of a clip have a target for box and actions. The second
+heads read the same features and are matched to people one to many, so that more tokens learn. They
+are not part of the saved model. (One-to-many beside one-to-one assignment: H-DETR, arXiv
+2207.13080; YOLOv10, arXiv 2405.14458.)
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from edge.training.taps import Tap
 from edge.training.targets import PackedTargets
 
 MOST_TOKENS = 8
-"""Tokens that may answer for one person."""
+"""Most tokens of one person."""
 MEAN_TOKENS = 4
 """What their losses are divided by, about as many as a person has; a constant, so that a batch may
 be cut into pieces as one likes."""
