@@ -19,6 +19,7 @@ import numpy.typing as npt
 from calibration.actions import ActionScores
 from edge.data.dataset import ClipDataset
 from edge.evaluation.clip_metrics import ClipMetrics, predict
+from edge.evaluation.decode_errors import DecodeErrors
 from edge.evaluation.evaluator import by_engine, run_clips
 from edge.evaluation.operating_point import best_f1, short_curve
 from runtime.bundle_spec import ActionThreshold, Threshold
@@ -69,13 +70,16 @@ def fit_threshold(
 
     Raises:
         CalibrationError: The clips show no actor, or no token ever found one.
+        CaptureError: More than a tenth of the clips cannot be decoded.
         ConfigError: The clips are not of the engine's size.
         DecodeError: The engine gave values that are not finite.
     """
     metrics, actions = ClipMetrics(("actor",)), ActionScores(dataset, class_names)
     answered = run_clips(dataset, by_engine(engine, config), range(len(dataset)))
+    errors = DecodeErrors(len(dataset))
     for index, clip in enumerate(answered):
         if clip.outputs is None:
+            errors.add(clip.sample.clip_id, clip.reason)
             continue
         sample, found = clip.sample, predict(*clip.outputs)
         actions.update(sample, found)

@@ -8,10 +8,9 @@ data set overrides those of which it knows more, so nobody has to ask what a dat
 
 from __future__ import annotations
 
-import logging
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,13 +18,10 @@ import numpy as np
 
 from edge.data.annotations import ClipPlace, Tube
 from edge.data.samples import ClipSample
-from runtime.errors import CaptureError
 
 if TYPE_CHECKING:
     from edge.data.media import Media
     from edge.data.video_labels import VideoLabels
-
-logger = logging.getLogger(__name__)
 
 _NO_MEDIA: Mapping[str, Media] = {}
 
@@ -181,26 +177,3 @@ class RepeatKeyframe(WrappedDataset):
         frames = sample.frames_rgb
         still = np.repeat(frames[len(frames) // 2][None], len(frames), axis=0)
         return replace(sample, frames_rgb=still, clip_id=f"{sample.clip_id}/frozen")
-
-
-def decodable_clips(dataset: ClipDataset) -> Iterator[tuple[int, ClipSample]]:
-    """Yield index and clip of all clips that can be decoded; each of the others is a warning.
-
-    Raises:
-        CaptureError: More than a tenth cannot: what is measured on the rest would mean little.
-    """
-    broken = 0
-    for index in range(len(dataset)):
-        try:
-            sample = dataset[index]
-        except CaptureError as error:
-            broken += 1
-            logger.warning("clip %d is left out, the %d. of %d: %s",
-                           index, broken, len(dataset), error)  # fmt: skip
-            if broken * 10 > len(dataset):
-                raise CaptureError(
-                    f"{broken} of {len(dataset)} clips cannot be decoded, more than a tenth; the "
-                    f"last: {error}"
-                ) from error
-            continue
-        yield index, sample

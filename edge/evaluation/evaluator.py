@@ -136,7 +136,7 @@ class Evaluator:
         *,
         batch: int = 1,
         limit: int = 0,
-        errors: DecodeErrors | None = None,
+        refuse: bool = True,
         step: str = "clips",
         progress: Progress | None = None,
         also: Callable[[ClipSample, Detections], None] | None = None,
@@ -147,7 +147,7 @@ class Evaluator:
             run: The model.
             batch: Clips that are given to it together.
             limit: How many clips, from the first; 0 takes all.
-            errors: Told of each clip that cannot be decoded; may refuse too many.
+            refuse: Warn of each clip that cannot be decoded, and refuse more than a tenth of them.
             step: What `progress` calls the job.
             progress: Told after each clip.
             also: Told of each clip with the model's tokens, by all of the model's classes.
@@ -156,14 +156,15 @@ class Evaluator:
             `metrics`.
 
         Raises:
-            CaptureError: `errors` refuses.
+            CaptureError: More than a tenth of the clips cannot be decoded, and `refuse` is set.
             DecodeError: The model gave values that are not finite.
         """
         count = min(limit or len(self.dataset), len(self.dataset))
+        errors = DecodeErrors(count)
         for clip in run_clips(self.dataset, run, range(count), batch=batch):
             if clip.reason:
                 self.left_out.append(clip.reason)
-                if errors is not None:
+                if refuse:
                     errors.add(clip.sample.clip_id, clip.reason)
                 continue
             found = tokens_of(clip)

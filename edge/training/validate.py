@@ -46,7 +46,7 @@ def validate(
         decoded are left out, with a warning.
     """
     evaluator = Evaluator(dataset, class_names)
-    evaluator.run(run_torch(model, config, device), batch=batch, limit=limit)
+    evaluator.run(run_torch(model, config, device), batch=batch, limit=limit, refuse=False)
     broken = evaluator.left_out
     if broken:
         logger.warning("%d of %d clips of the validation cannot be decoded and are left out; the "

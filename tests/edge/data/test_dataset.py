@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.data.dataset import ClipDataset, RepeatKeyframe, decodable_clips
+from edge.data.dataset import ClipDataset, RepeatKeyframe
 from edge.data.samples import ClipSample
-from runtime.errors import CaptureError, ConfigError
+from runtime.errors import ConfigError
 from runtime.types import ClipSpec
 
 SHAPE = {"num_frames": 8, "height": 160, "width": 160, "sampling_rate": 4, "fps": 30.0}
@@ -67,33 +67,3 @@ def test_frozen_repeats_the_keyframe_and_keeps_the_truth() -> None:
     np.testing.assert_array_equal(sample.boxes, moving[1].boxes)
     np.testing.assert_array_equal(sample.labels, moving[1].labels)
     assert sample.clip_id != moving[1].clip_id
-
-
-class Broken(Counting):
-    """Twenty clips, the first few of which cannot be decoded."""
-
-    def __init__(self, broken: int) -> None:
-        self.broken = broken
-
-    def __len__(self) -> int:
-        return 20
-
-    def __getitem__(self, index: int) -> ClipSample:
-        if index < self.broken:
-            raise CaptureError(f"video {index} ends early")
-        return super().__getitem__(index)
-
-
-def test_clips_that_cannot_be_decoded_are_left_out_and_said(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    assert [index for index, _ in decodable_clips(Broken(2))] == list(range(2, 20))
-    assert [record.getMessage() for record in caplog.records] == [
-        "clip 0 is left out, the 1. of 20: video 0 ends early",
-        "clip 1 is left out, the 2. of 20: video 1 ends early",
-    ]
-
-
-def test_more_than_a_tenth_of_them_ends_it() -> None:
-    with pytest.raises(CaptureError, match=r"3 of 20 clips cannot .* the last: video 2 ends early"):
-        list(decodable_clips(Broken(3)))
