@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -154,7 +155,12 @@ def quantize_checkpoint(
         example = torch.from_numpy(ranges[0])
         graph = export_graph(model, example)
         (quantized,) = int8_graphs(
-            [graph], model, ranges, scheme, float_layers=placed.names, progress=progress
+            [copy.deepcopy(graph)],
+            model,
+            ranges,
+            scheme,
+            float_layers=placed.names,
+            progress=progress,
         )
     truth, int8 = float_outputs(model), graph_outputs(quantized)
     pairs = [

@@ -60,10 +60,7 @@ def main(argv: Sequence[str]) -> int:
     if "--qat" in argv:
         from edge.cli import train
 
-        # The checkpoint to quantize is what training begins with.
-        words = (word.replace("--model", "--init", 1) if word.split("=")[0] == "--model" else word
-                 for word in argv)  # fmt: skip
-        return train.main(list(words))
+        return train.main(training_flags(argv))
     parser = OptionParser(
         prog="edge quantize", description=__doc__,
         epilog="edge quantize --qat --model MODEL.pt --data DATA --out RUN: train for int8, with "
@@ -94,3 +91,25 @@ def main(argv: Sequence[str]) -> int:
         content["tables"] = report.tables()
         write_atomically(Path(options.json), json.dumps(content, indent=1) + "\n")
     return 0
+
+
+def training_flags(argv: Sequence[str]) -> list[str]:
+    """Return the flags of `edge train` for those of `edge quantize --qat`.
+
+    The checkpoint of `--model` is what training begins with, and says which variant it is.
+
+    Raises:
+        ArtifactError: The checkpoint cannot be loaded.
+    """
+    words = [part for word in argv for part in (
+        word.split("=", 1) if word.startswith("--model=") else [word]
+    )]  # fmt: skip
+    if "--model" not in words[:-1]:
+        return words
+    require_export_extra()
+    from edge.model.checkpoint import load_checkpoint
+
+    at = words.index("--model")
+    path = words[at + 1]
+    variant = load_checkpoint(path).config.variant
+    return [*words[:at], "--init", path, "--model", variant, *words[at + 2 :]]
