@@ -137,10 +137,10 @@ def main(argv: Sequence[str]) -> int:
     flags = parser.parse_into(LabelFlags, _gathered(argv))
     from edge.cli._progress import progress_bar
     from edge.labelling.job import label
-    from edge.labelling.looks import LookPlan
     from edge.labelling.pictures import label_pictures
     from edge.labelling.plan import LabelJob
     from edge.labelling.tracks import TrackPlan
+    from edge.labelling.tta import ViewPlan
 
     job = LabelJob(
         source=Path(flags.source),
@@ -153,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
         val_share=flags.val_share,
         every_s=flags.every_s,
         keyframe_every_s=flags.keyframe_every_s,
-        looks=LookPlan(scales=flags.scales, flip=flags.flip),
+        views=ViewPlan(scales=flags.scales, flip=flags.flip),
         tracks=TrackPlan(
             conf=flags.conf,
             low_conf=flags.low_conf,

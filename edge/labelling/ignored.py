@@ -21,10 +21,10 @@ from edge.data.clips import VIDEO_SUFFIXES
 from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.problems import several
 from edge.data.samples import F32, ClipSample
-from edge.labelling.frames import frame_times
-from edge.labelling.fuse import areas, overlaps
+from edge.labelling.boxes import areas, overlaps
 from edge.labelling.store import SUMMARY, TRACKS, LabelledVideo, read_video
 from edge.labelling.tracks import Track
+from edge.labelling.videos import frame_times
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -13,33 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from edge.data.media import Media
+from edge.labelling.boxes import Boxes
 from edge.labelling.clip_labels import class_names, clip_labels, read_groups
-from edge.labelling.dataset import (
-    ANNOTATIONS,
-    next_commands,
-    split_videos,
-    summary,
-    told,
-    write_or_remove,
-    write_tables,
-)
 from edge.labelling.detectors import Detector
-from edge.labelling.frames import sampled_frames
-from edge.labelling.fuse import Boxes
-from edge.labelling.looks import find_people
-from edge.labelling.packages import scipy_optimize, scipy_signal
-from edge.labelling.page import PAGE, write_page
+from edge.labelling.packages import needed
 from edge.labelling.plan import LabelJob
-from edge.labelling.review import Rejected, read_review
-from edge.labelling.rows import video_label_rows
-from edge.labelling.sources import (
-    Video,
-    find_sources,
-    open_sources,
-    place_videos,
-    refuse_many_lost,
-    refuse_nested,
-)
+from edge.labelling.review import PAGE, Rejected, read_review, write_page
 from edge.labelling.store import (
     FORMAT,
     SUMMARY,
@@ -51,7 +30,27 @@ from edge.labelling.store import (
     tracks_path,
     write_video,
 )
+from edge.labelling.tables import (
+    ANNOTATIONS,
+    next_commands,
+    split_videos,
+    summary,
+    told,
+    video_label_rows,
+    write_or_remove,
+    write_tables,
+)
 from edge.labelling.tracks import make_tracks
+from edge.labelling.tta import find_people
+from edge.labelling.videos import (
+    Video,
+    find_sources,
+    open_sources,
+    place_videos,
+    refuse_many_lost,
+    refuse_nested,
+    sampled_frames,
+)
 from runtime.errors import CaptureError, ConfigError
 from runtime.outputs import write_atomically
 from runtime.types import Progress
@@ -76,8 +75,8 @@ def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
                           job.present, job.absent)  # fmt: skip
     labels = clip_labels(files, job.present, job.absent)
     groups = None if job.groups is None else read_groups(job.groups, files)
-    scipy_optimize()
-    scipy_signal()
+    needed("scipy.optimize")
+    needed("scipy.signal")
     detector = Detector(job.detector, person_class=job.person_class, threads=job.threads)
     flags = job.detection_flags(detector.sha256)
     before = _begin(job, flags)
@@ -212,7 +211,7 @@ def _samples(
     newest = None
     for frame in sampled_frames(media, job.every_s):
         if frame is not newest:
-            found = find_people(detector, frame, job.looks).rounded()
+            found = find_people(detector, frame, job.views).rounded()
             newest = frame
         samples.append(found)
         if progress is not None:

@@ -8,7 +8,12 @@ from typing import Any
 from runtime.errors import BackendUnavailableError
 
 
-def _needed(name: str) -> Any:
+def needed(name: str) -> Any:
+    """Return a package or a module of one, such as `scipy.signal`.
+
+    Raises:
+        BackendUnavailableError: It is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -16,30 +21,3 @@ def _needed(name: str) -> Any:
         raise BackendUnavailableError(
             f"edge label needs {package}, which is not installed: pip install '.[label]'"
         ) from error
-
-
-def onnxruntime() -> Any:
-    """Return ONNX Runtime.
-
-    Raises:
-        BackendUnavailableError: It is not installed.
-    """
-    return _needed("onnxruntime")
-
-
-def scipy_optimize() -> Any:
-    """Return SciPy's assignment.
-
-    Raises:
-        BackendUnavailableError: It is not installed.
-    """
-    return _needed("scipy.optimize")
-
-
-def scipy_signal() -> Any:
-    """Return SciPy's filters.
-
-    Raises:
-        BackendUnavailableError: It is not installed.
-    """
-    return _needed("scipy.signal")

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from edge.data.stills import BOXES_FILE, HEADER
+from edge.labelling.boxes import Boxes
 from edge.labelling.detectors import Detector, Image
-from edge.labelling.fuse import Boxes
-from edge.labelling.looks import find_people
 from edge.labelling.plan import LabelJob
-from edge.labelling.rows import as_csv
-from edge.labelling.sources import MOST_LOST, refuse_nested
 from edge.labelling.store import FORMAT, SUMMARY, read_summary, refuse_other_flags
+from edge.labelling.tables import as_csv
+from edge.labelling.tta import find_people
+from edge.labelling.videos import MOST_LOST, refuse_nested
 from runtime.errors import ArtifactError, CaptureError, ConfigError
 from runtime.outputs import write_atomically
 from runtime.sources.images import read_image
@@ -76,7 +76,7 @@ def label_pictures(
                         f"tenth; the last is {name}"
                     ) from None
                 continue
-            rows[name] = _rows(name, found, find_people(detector, found, job.looks))
+            rows[name] = _rows(name, found, find_people(detector, found, job.views))
         if number % _BETWEEN_WRITES == 0:
             _write(job.out, flags, rows, broken)
         if progress is not None:

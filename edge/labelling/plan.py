@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.labelling.looks import LookPlan
 from edge.labelling.tracks import TrackPlan
+from edge.labelling.tta import ViewPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class LabelJob:
         val_share: Share of the clips to judge by; 0 = one table.
         every_s: Seconds from one detection to the next.
         keyframe_every_s: Seconds from one row to the next.
-        looks: How each picture is looked at.
+        views: How each picture is looked at.
         tracks: How boxes become tracks.
         fps: Rate of folders of pictures.
         copy: Copy the videos in place of links.
@@ -48,7 +48,7 @@ class LabelJob:
     val_share: float = 0.0
     every_s: float = 0.125
     keyframe_every_s: float = 0.25
-    looks: LookPlan = field(default_factory=LookPlan)
+    views: ViewPlan = field(default_factory=ViewPlan)
     tracks: TrackPlan = field(default_factory=TrackPlan)
     fps: float = 30.0
     copy: bool = False
@@ -65,8 +65,8 @@ class LabelJob:
             "detector": sha256,
             "person_class": self.person_class,
             "every_s": self.every_s,
-            "scales": list(self.looks.scales),
-            "flip": self.looks.flip,
+            "scales": list(self.views.scales),
+            "flip": self.views.flip,
             "fps": self.fps,
         }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.labelling.fuse import Boxes
+from edge.labelling.boxes import Boxes
 from edge.labelling.tracks import Track
 from runtime.errors import ArtifactError, ConfigError
 from runtime.outputs import write_atomically

@@ -18,11 +18,11 @@ from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
 from edge.data.tube_files import read_tube_file
 from edge.evaluation.clip_metrics import ClipMetrics
-from edge.labelling.frames import frame_times
-from edge.labelling.fuse import Boxes
+from edge.labelling.boxes import Boxes
 from edge.labelling.ignored import Ignoring, LabelledPeople, beside_actors, ignoring, open_labelled
 from edge.labelling.store import LabelledVideo, write_video
 from edge.labelling.tracks import Track
+from edge.labelling.videos import frame_times
 from runtime.decode import Detections
 from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, EXIT_USAGE

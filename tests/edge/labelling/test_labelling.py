@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from edge.data.media import open_media
+from edge.labelling.boxes import Boxes, overlaps, suppress
 from edge.labelling.clip_labels import choose_val, class_names, clip_labels, read_groups
 from edge.labelling.detectors import Detector, letterbox, squashed
-from edge.labelling.frames import sampled_frames
-from edge.labelling.fuse import Boxes, Look, fuse, overlaps, suppress
-from edge.labelling.looks import LookPlan, find_people, windows
 from edge.labelling.tracks import Track, TrackPlan, make_tracks
+from edge.labelling.tta import View, ViewPlan, find_people, fuse, windows
+from edge.labelling.videos import sampled_frames
 from runtime.errors import ArtifactError, ArtifactMismatchError, CaptureError, ConfigError
 from tests.edge.blob_detector import (
     BLOB,
@@ -190,8 +190,8 @@ class TestFusion:
         window = (0.0, 0.0, 100.0, 100.0)
         fused = fuse(
             [
-                Look(boxes((10, 10, 50, 50, 0.9)), window),
-                Look(boxes((14, 10, 54, 50, 0.3)), window),
+                View(boxes((10, 10, 50, 50, 0.9)), window),
+                View(boxes((14, 10, 54, 50, 0.3)), window),
             ],
             iou=0.5,
         )
@@ -200,13 +200,13 @@ class TestFusion:
 
     def test_a_look_that_saw_nothing_lowers_the_score_where_it_could_see(self) -> None:
         whole, half = (0.0, 0.0, 100.0, 100.0), (60.0, 0.0, 100.0, 100.0)
-        seen = Look(boxes((10, 10, 50, 50, 0.8)), whole)
-        assert fuse([seen, Look(Boxes.none(), whole)], iou=0.5).scores[0] == pytest.approx(0.6)
-        assert fuse([seen, Look(Boxes.none(), half)], iou=0.5).scores[0] == pytest.approx(0.8)
+        seen = View(boxes((10, 10, 50, 50, 0.8)), whole)
+        assert fuse([seen, View(Boxes.none(), whole)], iou=0.5).scores[0] == pytest.approx(0.6)
+        assert fuse([seen, View(Boxes.none(), half)], iou=0.5).scores[0] == pytest.approx(0.8)
 
     def test_two_boxes_of_one_look_stay_two_people(self) -> None:
-        look = Look(boxes((0, 0, 40, 80, 0.9), (8, 0, 48, 80, 0.8)), (0, 0, 100, 100))
-        assert len(fuse([look], iou=0.5)) == 2
+        view = View(boxes((0, 0, 40, 80, 0.9), (8, 0, 48, 80, 0.8)), (0, 0, 100, 100))
+        assert len(fuse([view], iou=0.5)) == 2
 
     def test_suppression_keeps_the_surest(self) -> None:
         kept = suppress(boxes((0, 0, 10, 10, 0.4), (1, 0, 11, 10, 0.9), (50, 50, 60, 60, 0.2)),
@@ -214,7 +214,7 @@ class TestFusion:
         np.testing.assert_allclose(kept.scores, [0.9, 0.2])
 
     def test_no_look_finds_nobody(self) -> None:
-        assert len(fuse([Look(Boxes.none(), (0, 0, 9, 9))], iou=0.5)) == 0
+        assert len(fuse([View(Boxes.none(), (0, 0, 9, 9))], iou=0.5)) == 0
 
     @pytest.mark.parametrize("size", [(640, 360), (360, 640), (450, 360), (33, 1000)])
     @pytest.mark.parametrize("scale", [1.0, 1.6, 2.5])
@@ -228,7 +228,7 @@ class TestFusion:
 
     def test_a_mirror_gives_the_same_place(self, tmp_path: Path) -> None:
         detector = Detector(blob_detector(tmp_path / "d.onnx"))
-        found = find_people(detector, picture((20, 36)), LookPlan(scales=(1.0,), floor=0.3))
+        found = find_people(detector, picture((20, 36)), ViewPlan(scales=(1.0,), floor=0.3))
         np.testing.assert_allclose(found.xyxy, [[8, 24, 32, 48]], atol=1e-3)
         assert found.scores[0] > 0.9
 
@@ -237,7 +237,7 @@ class TestFusion:
         told[0, :, :4] = 50.0
         told[0, 0] = [54, 32, 20, 40, 0.9, 1.0]  # to the right edge of whatever is looked at
         path = constant_detector(tmp_path / "d.onnx", told, (1, 3, 64, 64))
-        plan = LookPlan(scales=(2.0,), flip=False, floor=0.3)
+        plan = ViewPlan(scales=(2.0,), flip=False, floor=0.3)
         found = find_people(Detector(path), np.zeros((64, 64, 3), np.uint8), plan)
         # Two windows end at the picture's own right edge; the other ones' boxes are cut people.
         assert (found.xyxy[:, 2] > 62).all()
