@@ -120,7 +120,8 @@ def read_summary(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         # What a kill left of this very file is no other thing.
         others = out.is_dir() and any(
-            not p.name.startswith(f".{SUMMARY}.") and p.name != SUMMARY for p in out.iterdir()
+            not p.name.startswith(f".{Path(SUMMARY).stem}.") and p.name != SUMMARY
+            for p in out.iterdir()
         )
         if not path.is_file():  # another share may have begun the folder just now
             if others:
