@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.bundle_spec import BundleSpec
-from runtime.decode import Detections
+from runtime.decode import Detections, decode
 from runtime.engine import LoadedEngine
 from runtime.errors import CaptureError, StaleFrameError
 from runtime.profiling import Profile
@@ -73,7 +73,6 @@ class ClipStream:
         self._on_frame, self._on_event = on_frame, on_event
         self._num_frames = spec.clip.num_frames
         self._clip = _native.ClipAssembler(preprocess, self._num_frames, config.stride_samples)
-        self._decode = _native.decode
         self._skipped = 0
         self._slow_said = False
         self._gaps, self._last_gap = 0, ""
@@ -188,12 +187,10 @@ class ClipStream:
         self._profile.dropped_clips += lost if self._source.live else 0
         self._skipped = 0
         start = time.perf_counter()
-        boxes, actor, actions = self._engine(self._clip.clip(), self._clip.first).of(0)
+        outputs = self._engine(self._clip.clip(), self._clip.first).of(0)
         ran = time.perf_counter()
         height, width = frame.image_bgr.shape[:2]
-        xyxy, scores, action_scores, token = self._decode(
-            boxes, actor, actions, self._config.conf, width, height
-        )
+        found = decode(*outputs, conf=self._config.conf, size_wh=(width, height))
         done = time.perf_counter()
         timings = Timings(
             capture_ms=self._capture_s * 1e3,
@@ -201,7 +198,6 @@ class ClipStream:
             inference_ms=(ran - start) * 1e3,
             decode_ms=(done - ran) * 1e3,
         )
-        found = Detections(xyxy=xyxy, actor=scores, actions=action_scores, token=token)
         return self._report(frame, found, timings)
 
     def _report(self, frame: Frame, detections: Detections, timings: Timings) -> KeyframeResult:

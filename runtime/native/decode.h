@@ -23,9 +23,9 @@ struct Triplets {
   std::int64_t num_actions;
 };
 
-// Keeps the tokens whose actor score is above `conf`. Equal bit for bit to runtime/decode.py.
-// Throws DecodeError when a value is not finite, ConfigError for a conf outside [0, 1] or a size
-// below 1.
+// Keeps the tokens whose actor score is above `conf`. Equal bit for bit to
+// tests/runtime/reference.py. Throws DecodeError when a value is not finite, ConfigError for a conf
+// outside [0, 1] or a size below 1.
 Detections Decode(const Triplets& triplets, double conf, int width, int height);
 
 }  // namespace edge

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle
-from runtime.decode import decode
 from runtime.errors import CameraLostError, CaptureError, ConfigError
 from runtime.preprocess import preprocess_reference
 from runtime.profiling import rss_mb
@@ -31,6 +30,7 @@ from runtime.sources import Frame, SourceConfig, open_source
 from runtime.types import ClipSpec
 from tests.runtime.conftest import BundleMaker, with_action_threshold
 from tests.runtime.fake_camera import FakeCamera, steady
+from tests.runtime.reference import decode_reference
 
 SIZE = (48, 36)
 CLIP = ClipSpec(
@@ -90,7 +90,7 @@ def test_a_result_is_what_the_reference_path_gives(
             for i in range(result.frame - 6, result.frame + 1, 2)
         ]
         clip = np.stack([preprocess_reference(f, config) for f in frames])[None]
-        expected = decode(*runner.engine(clip).of(0), conf=0.0, size_wh=SIZE)
+        expected = decode_reference(*runner.engine(clip).of(0), conf=0.0, size_wh=SIZE)
         for name in ("xyxy", "actor", "actions", "token"):
             np.testing.assert_array_equal(
                 getattr(result.detections, name), getattr(expected, name), err_msg=name
