@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edge.data.samples import F32, ClipSample
 from edge.model.bmvit import BMViTConfig
+from edge.training.boxes import xyxy_to_cxcywh
 from runtime.errors import ConfigError
 from runtime.preprocess import normalize
 
@@ -107,9 +108,7 @@ def collate(samples: Sequence[ClipSample]) -> Batch:
 
 
 def _cxcywh(xyxy: F32) -> Tensor:
-    low, high = xyxy[:, :2], xyxy[:, 2:]
-    boxes = np.concatenate([(low + high) * np.float32(0.5), high - low], axis=1)
-    return torch.from_numpy(boxes.astype(np.float32))
+    return xyxy_to_cxcywh(torch.from_numpy(np.ascontiguousarray(xyxy, np.float32)))
 
 
 def pack(targets: Sequence[ClipTarget], num_classes: int, device: torch.device) -> PackedTargets:
