@@ -20,11 +20,10 @@ import numpy as np
 
 from edge.data.ava_files import read_excluded, read_label_map
 from edge.data.folder import read_fps, rows_in_reach
-from edge.data.media import Media, MediaFolder, open_all, open_media
-from edge.data.problems import DataReport, Problem
+from edge.data.media import Media, MediaFolder, open_media, open_named
+from edge.data.problems import DataReport
 from edge.data.table import Table, TableRules, read_table
-from edge.data.table_clips import clips_of_table
-from edge.data.video_clips import VideoClips
+from edge.data.video_clips import VideoClips, clips_of_table
 from runtime.errors import CaptureError, ConfigError
 from runtime.types import ClipSpec
 
@@ -171,11 +170,5 @@ def _open_videos(root: Path, table: Table, report: DataReport) -> dict[str, Medi
             return replace(whole, start_s=CUT_START_S) if cut else whole
         raise CaptureError(f"it is in none of {', '.join(f.root.name for f in folders)}")
 
-    media: dict[str, Media] = {}
-    for name, one in zip(table.videos, open_all(table.videos, opened), strict=True):
-        if isinstance(one, Media):
-            media[name] = one
-        else:
-            report.skipped.add(Problem(where=f"video {name[:80]}", came=str(one),
-                                       expected="a video that can be decoded"))  # fmt: skip
+    media = open_named(table.videos, opened, report, where=lambda name: f"video {name[:80]}")
     return dict(sorted(media.items()))

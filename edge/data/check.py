@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edge.data.media import Media
-from edge.data.problems import DataReport, Problem
+from edge.data.problems import DataReport
 from edge.data.registry import SPECS, RealSpec, parse_real, part_of, read_real
 from edge.data.specs import PARTS
 from edge.data.stills import StillClips, read_picture
@@ -76,16 +76,14 @@ def _check_part(real: RealSpec, part: str, decode: bool, progress: Progress | No
     try:
         dataset = read_real(real, part, _ANY_SHAPE, report, strict=False)
     except ConfigError as error:
-        report.problems.add(Problem(where=str(real.root), came=str(error),
-                                    expected="a data set that can be read"))  # fmt: skip
+        report.wrong(real.root, None, str(error), "a data set that can be read")
         return report
     if decode:
         what, looks = _looks(dataset)
         for done, (path, look) in enumerate(looks, 1):
             why = look()
             if why is not None:
-                report.skipped.add(Problem(where=str(path), came=why,
-                                           expected="frames that can be decoded"))  # fmt: skip
+                report.skip(path, why, "frames that can be decoded")
             if progress is not None:
                 progress(what, done, len(looks))
     return report
@@ -132,8 +130,7 @@ def _check_table(path: Path) -> DataReport:
     report = DataReport(name=str(path))
     table = read_table(path, TableRules(num_labels=10_000), report.problems)
     for row, earlier in repeated_rows(table):
-        report.problems.add(Problem(where=str(path), row=row, came=f"the same as row {earlier}",
-                                    expected="each action of a person once"))  # fmt: skip
+        report.wrong(path, row, f"the same as row {earlier}", "each action of a person once")
     report.videos, report.actors = len(table.videos), len(table)
     report.notes.append("a table alone: whether its videos and labels exist is not looked at")
     return report

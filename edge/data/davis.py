@@ -11,17 +11,16 @@ right nor wrong (`ignored`). Nothing is said of what they do but that they are p
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from edge.data.media import Media, MediaFolder, open_all, open_media
-from edge.data.problems import DataReport, Problem
+from edge.data.media import Media, MediaFolder, open_media, open_named
+from edge.data.problems import DataReport
 from edge.data.samples import F32, ClipSample
-from edge.data.table import why_wrong_box
+from edge.data.table import csv_rows, why_wrong_box
 from edge.data.video_clips import ClipTable, VideoClips, build_table
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
@@ -103,14 +102,7 @@ def _open_videos(root: Path, names: Sequence[str], report: DataReport) -> dict[s
             raise CaptureError(f"it is not in {root}.{did_you_mean(name, folder.known)}")
         return open_media(file)
 
-    media: dict[str, Media] = {}
-    for name, one in zip(names, open_all(names, opened), strict=True):
-        if isinstance(one, Media):
-            media[name] = one
-        else:
-            report.skipped.add(Problem(where=f"video {name[:80]!r}", came=str(one),
-                                       expected="a video that can be decoded"))  # fmt: skip
-    return media
+    return open_named(names, opened, report)
 
 
 def _clips(
@@ -151,11 +143,11 @@ def _clips(
 def _read(path: Path, report: DataReport) -> dict[str, list[BoxRow]]:
     """Return the good rows by video; name the others."""
     found: dict[str, list[BoxRow]] = {}
-    for number, cells in _lines(path):
+    for number, cells in csv_rows(path, header="video"):
         wrong = _why_wrong(cells)
         if wrong is not None:
             came, expected = wrong
-            report.problems.add(Problem(where=str(path), row=number, came=came, expected=expected))
+            report.wrong(path, number, came, expected)
             continue
         x1, y1, x2, y2 = (min(max(float(cell), 0.0), 1.0) for cell in cells[2:6])
         row = BoxRow(frame=int(cells[1]), box=(x1, y1, x2, y2), person=cells[7] == PERSON)
@@ -172,16 +164,3 @@ def _why_wrong(cells: Sequence[str]) -> tuple[str, str] | None:
     if not (number.isascii() and number.isdigit() and int(number) < _MAX_FRAMES):
         return f"frame {number[:40]!r}", "the number of a frame, from 0"
     return why_wrong_box(cells[2:6])
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, with their line numbers, without the header."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            reader = csv.reader(stream)
-            for row in reader:
-                cells = [cell.strip() for cell in row]
-                if any(cells) and not (reader.line_num == 1 and cells[0].lower() == "video"):
-                    yield reader.line_num, cells
-    except (OSError, csv.Error) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error

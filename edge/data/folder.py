@@ -19,11 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data.media import DEFAULT_FPS, Media, MediaFolder, first_folder, open_all, open_media
-from edge.data.problems import DataReport, Problem, several
+from edge.data.media import DEFAULT_FPS, Media, MediaFolder, first_folder, open_media, open_named
+from edge.data.problems import DataReport, several
 from edge.data.table import I64, Table, TableRules, read_table, repeated_rows
-from edge.data.table_clips import clips_of_table
-from edge.data.video_clips import VideoClips
+from edge.data.video_clips import VideoClips, clips_of_table
 from edge.data.video_labels import read_video_labels
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
@@ -106,10 +105,7 @@ def read_classes(root: Path, report: DataReport) -> tuple[tuple[str, ...], tuple
     for number, name in enumerate(names, 1):
         if not name or name in seen:
             came = f"{name!r} again, as in row {seen[name]}" if name else "a blank line"
-            report.problems.add(Problem(
-                where=str(plain), row=number, came=came,
-                expected="another action: the number of the line is its label",
-            ))  # fmt: skip
+            report.wrong(plain, number, came, "another action: the number of the line is its label")
         seen.setdefault(name, number)
     unique = [name if seen[name] == i else f"{name or 'blank'} ({i})"
               for i, name in enumerate(names, 1)]  # fmt: skip
@@ -181,24 +177,22 @@ def _excluded(root: Path) -> frozenset[tuple[str, float]]:
 def _check_rows(path: Path, table: Table, class_of: I64, report: DataReport) -> None:
     """Name rows that are each good and contradict each other."""
     for row, earlier in repeated_rows(table):
-        report.problems.add(Problem(where=str(path), row=row, came=f"the same as row {earlier}",
-                                    expected="each action of a person once"))  # fmt: skip
+        report.wrong(path, row, f"the same as row {earlier}", "each action of a person once")
     known = np.flatnonzero(table.person >= 0)
     key = np.column_stack([table.video, table.timestamp, table.person])[known]
     _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
     other = known[first[group.reshape(-1)]]
     moved = (table.boxes[known] != table.boxes[other]).any(axis=1)
     for i, j in zip(known[moved].tolist(), other[moved].tolist(), strict=True):
-        report.problems.add(Problem(
-            where=str(path), row=int(table.row[i]),
-            came=f"another box for the person of row {table.row[j]}",
-            expected="one box for a person at a time",
-        ))  # fmt: skip
+        report.wrong(
+            path,
+            int(table.row[i]),
+            f"another box for the person of row {table.row[j]}",
+            "one box for a person at a time",
+        )
     labelled = np.flatnonzero(table.label > 0)
     for i in labelled[class_of[table.label[labelled] - 1] < 0].tolist():
-        report.problems.add(Problem(where=str(path), row=int(table.row[i]),
-                                    came=f"label {table.label[i]}",
-                                    expected="a label of classes.pbtxt"))  # fmt: skip
+        report.wrong(path, int(table.row[i]), f"label {table.label[i]}", "a label of classes.pbtxt")
 
 
 def open_videos(
@@ -212,20 +206,15 @@ def open_videos(
             raise CaptureError(f"it is not in {base}.{did_you_mean(name, folder.known)}")
         return open_media(file, fps=fps)
 
-    media: dict[str, Media] = {}
+    def where(name: str) -> str:
+        rows = table.row[table.video == table.videos.index(name)].tolist()
+        rest = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        return f"video {name[:80]!r}" + (f" (row {rows[0]}{rest})" if rows else "")
+
     used = np.zeros(len(table.videos), bool)
     used[table.video] = used[table.empty_video] = True
     names = [name for index, name in enumerate(table.videos) if used[index]]
-    for name, one in zip(names, open_all(names, opened), strict=True):
-        if isinstance(one, Media):
-            media[name] = one
-            continue
-        rows = table.row[table.video == table.videos.index(name)].tolist()
-        rest = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-        where = f" (row {rows[0]}{rest})" if rows else ""
-        report.skipped.add(Problem(where=f"video {name[:80]!r}{where}", came=str(one),
-                                   expected="a video that can be decoded"))  # fmt: skip
-    return dict(sorted(media.items()))
+    return dict(sorted(open_named(names, opened, report, where=where).items()))
 
 
 def _one_name_each(folder: MediaFolder, table: Table, file_name: str, report: DataReport) -> Table:
@@ -276,9 +265,10 @@ def rows_in_reach(
     for index in np.unique(table.video[beyond]).tolist():
         rows = table.row[beyond & (table.video == index)]
         times = table.timestamp[beyond & (table.video == index)]
-        report.skipped.add(Problem(
-            where=str(path), row=int(rows[0]),
-            came=f"time {times[0]:g} s of {table.videos[index][:80]} ({len(rows)} such rows)",
-            expected=f"{starts[index]:g} to {ends[index]:.2f} s, which the video covers",
-        ))  # fmt: skip
+        report.skip(
+            path,
+            f"time {times[0]:g} s of {table.videos[index][:80]} ({len(rows)} such rows)",
+            f"{starts[index]:g} to {ends[index]:.2f} s, which the video covers",
+            int(rows[0]),
+        )
     return kept[0], kept[1]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.data.class_files import read_class_table
-from edge.data.class_tables import ANY, PERSON, ClassTable, SourceClasses
+from edge.data.class_tables import ANY, PERSON, ClassTable, SourceClasses, read_class_table
 from runtime.errors import ConfigError
 
 JHMDB_CLASSES = (

@@ -25,6 +25,7 @@ from edge.data.clips import (
     read_numbered,
     sample_times,
 )
+from edge.data.problems import DataReport
 from runtime.errors import CaptureError
 from runtime.sources.images import read_image
 from runtime.sources.uri import IMAGE_SUFFIXES, image_files
@@ -260,6 +261,32 @@ def open_all(
     """
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(partial(_opened, opener), wanted))
+
+
+def open_named(
+    names: Sequence[str], opener: Callable[[str], Media], report: DataReport, *,
+    where: Callable[[str], str] = lambda name: f"video {name[:80]!r}",
+    expected: str = "a video that can be decoded",
+) -> dict[str, Media]:  # fmt: skip
+    """Open the videos of an annotation; those that cannot be used go to the report.
+
+    Args:
+        names: As the annotation calls them.
+        opener: Opens one, or raises CaptureError.
+        report: Takes what is left out.
+        where: What the report calls a video.
+        expected: What should have been there.
+
+    Returns:
+        The others, by name, in their order.
+    """
+    media: dict[str, Media] = {}
+    for name, one in zip(names, open_all(names, opener), strict=True):
+        if isinstance(one, Media):
+            media[name] = one
+        else:
+            report.skip(where(name), str(one), expected)
+    return media
 
 
 def _opened(opener: Callable[[T], Media], what: T) -> Media | CaptureError:

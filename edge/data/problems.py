@@ -105,6 +105,17 @@ class DataReport:
         """Tell whether nothing is wrong and nothing is left out."""
         return not (len(self.problems) or len(self.skipped))
 
+    def wrong(self, where: object, row: int | None, came: str, expected: str) -> None:
+        """Add a wrong row of a file."""
+        self.problems.add(Problem(where=str(where), row=row, came=came, expected=expected))
+
+    def skip(
+        self, where: object, came: str, expected: str = "a video that can be decoded",
+        row: int | None = None,
+    ) -> None:  # fmt: skip
+        """Add what is left out."""
+        self.skipped.add(Problem(where=str(where), row=row, came=came, expected=expected))
+
     def refuse_wrong_rows(self, how_to_list: str) -> None:
         """Raise the first wrong row, and say how to see the others.
 

@@ -10,8 +10,7 @@ somebody of whom it is not sure gives no clip, since who is not labelled is taug
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,10 +18,10 @@ import cv2
 import numpy as np
 
 from edge.data.dataset import ClipDataset
-from edge.data.problems import DataReport, Problem, several
+from edge.data.problems import DataReport, several
 from edge.data.samples import F32, U8, ClipSample
 from edge.data.still_motion import F64, CameraMotion, draw_windows, seen_shares, show, through
-from edge.data.table import why_wrong_box
+from edge.data.table import csv_rows, why_wrong_box
 from runtime.errors import CaptureError, ConfigError
 from runtime.sources.images import read_image
 from runtime.sources.uri import IMAGE_SUFFIXES
@@ -211,7 +210,7 @@ def _read(table: Path, there: set[str], report: DataReport) -> dict[str, list[li
     """Return box and score of each good row by picture; name the others."""
     found: dict[str, list[list[float]]] = {}
     missing: dict[str, int] = {}
-    for number, cells in _rows(table):
+    for number, cells in csv_rows(table, header="image"):
         name = cells[0]
         came, expected = "", ""
         if len(cells) not in (5, 6):
@@ -221,7 +220,7 @@ def _read(table: Path, there: set[str], report: DataReport) -> dict[str, list[li
         else:
             came, expected = why_wrong_box(cells[1:5]) or _why_wrong_score(cells[5:]) or ("", "")
         if came:
-            report.problems.add(Problem(where=str(table), row=number, came=came, expected=expected))
+            report.wrong(table, number, came, expected)
         elif name not in there:
             missing.setdefault(name, number)
         else:
@@ -230,8 +229,7 @@ def _read(table: Path, there: set[str], report: DataReport) -> dict[str, list[li
             found.setdefault(name, []).append([*box, score])
     for name, number in missing.items():
         report.lost_keyframes += 1
-        report.skipped.add(Problem(where=str(table), row=number, came=f"image {name[:80]!r}",
-                                   expected="a picture of the folder"))  # fmt: skip
+        report.skip(table, f"image {name[:80]!r}", "a picture of the folder", number)
     if len(missing) > 3:
         report.notes.append(f"rows of pictures that are not there: {several(missing)}")
     return found
@@ -245,16 +243,3 @@ def _why_wrong_score(cells: list[str]) -> tuple[str, str] | None:
     except ValueError:
         good = False
     return None if good else (f"score {cells[0][:40]!r}", "a number from 0 to 1, or nothing")
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, with their line numbers, without a header."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            reader = csv.reader(stream)
-            for row in reader:
-                cells = [cell.strip() for cell in row]
-                if any(cells) and not (reader.line_num == 1 and cells[0].lower() == "image"):
-                    yield reader.line_num, cells
-    except (OSError, csv.Error) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -300,6 +300,28 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
+def csv_rows(path: Path, *, header: str = "") -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a small table that are not blank, stripped, with their line numbers.
+
+    Args:
+        path: The file.
+        header: How the first cell of a first line begins that is none of the rows.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            reader = csv.reader(stream)
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                first = reader.line_num == 1 and bool(header) and cells[:1] != []
+                if any(cells) and not (first and cells[0].lower() == header):
+                    yield reader.line_num, cells
+    except (OSError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
 def repeated_rows(table: Table) -> list[tuple[int, int]]:
     """Return the lines of rows that say what an earlier line says, and that line."""
     keys = np.column_stack(

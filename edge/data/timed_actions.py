@@ -6,15 +6,14 @@ What cannot be understood makes its action unknown in that video, and is told.
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from edge.data.samples import Bools
+from edge.data.table import csv_rows
 from runtime.errors import ConfigError
 
 KINDS = ("ADL", "Fall")
@@ -119,17 +118,8 @@ def read_actions(root: Path) -> dict[str, TimedActions]:
         )
     videos: dict[str, TimedActions] = {}
     for path in tables:
-        for cells in _rows(path):
+        for _, cells in csv_rows(path):
+            if len(cells) < 2 or cells[0].lower() in ("", "file name"):
+                continue
             videos[f"{path.stem}_{Path(cells[0]).stem}"] = understand(cells[-1])
     return videos
-
-
-def _rows(path: Path) -> Iterator[Sequence[str]]:
-    """Yield the rows behind the header."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            for row in csv.reader(stream):
-                if len(row) >= 2 and row[0].strip().lower() not in ("", "file name"):
-                    yield [cell.strip() for cell in row]
-    except (OSError, csv.Error) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error

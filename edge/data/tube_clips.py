@@ -24,8 +24,8 @@ import numpy.typing as npt
 from edge.data.annotations import Tube
 from edge.data.clips import VIDEO_SUFFIXES
 from edge.data.folder import read_fps
-from edge.data.media import Media, open_all, open_media
-from edge.data.problems import DataReport, Problem, several
+from edge.data.media import Media, open_media, open_named
+from edge.data.problems import DataReport, several
 from edge.data.tube_files import TubeFile, VideoTruth, read_tube_file
 from edge.data.video_clips import ClipTable, VideoClips, build_table
 from runtime.errors import CaptureError, ConfigError
@@ -184,15 +184,11 @@ def _open_videos(
             )
         return media
 
-    media: dict[str, Media] = {}
-    for name, one in zip(names, open_all(names, opened), strict=True):
-        if isinstance(one, Media):
-            media[name] = one
-            continue
-        report.lost_keyframes += annotation.videos[name].num_frames
-        report.skipped.add(
-            Problem(where=f"video {name[:80]}", came=str(one), expected="the annotated video")
-        )
+    media = open_named(names, opened, report, where=lambda name: f"video {name[:80]}",
+                       expected="the annotated video")  # fmt: skip
+    report.lost_keyframes += sum(
+        annotation.videos[name].num_frames for name in names if name not in media
+    )
     return dict(sorted(media.items()))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.data.media import MediaFolder
-from edge.data.problems import DataReport, Problem
+from edge.data.problems import DataReport
 from edge.data.samples import F32, I64, Bools
 from edge.data.table import Table
 from runtime.errors import CaptureError, ConfigError
@@ -96,13 +96,13 @@ def read_video_labels(
         label = _whole(cells[1], 1, len(class_of))
         present = _whole(cells[2], 0, 1)
         if label is None or class_of[label - 1] < 0:
-            _wrong(report, path, number, f"label {cells[1][:40]!r}",
+            report.wrong(path, number, f"label {cells[1][:40]!r}",
                    f"the number of a class, 1 to {len(class_of)}")  # fmt: skip
         elif present is None:
-            _wrong(report, path, number, f"{cells[2][:40]!r}",
+            report.wrong(path, number, f"{cells[2][:40]!r}",
                    "1 where somebody in the video does it, 0 where nobody does")  # fmt: skip
         elif name is not None and (name, label) in rows:
-            _wrong(report, path, number, f"video and label of row {rows[name, label]} again",
+            report.wrong(path, number, f"video and label of row {rows[name, label]} again",
                    "one row for a video and a label")  # fmt: skip
         elif name is not None:
             rows[name, label] = number
@@ -150,7 +150,7 @@ class _Names:
         found = self._find(name)
         if found is None:
             hint = did_you_mean(name, self.folder.known)
-            _wrong(report, path, number, f"video {name[:80]!r}", f"a video of the folder.{hint}")
+            report.wrong(path, number, f"video {name[:80]!r}", f"a video of the folder.{hint}")
             return None
         return self.known.get(found, name)
 
@@ -167,7 +167,7 @@ def _check_nobody(
     }
     for (name, label), number in rows.items():
         if states[name][class_of[label - 1]] == 0 and (name, label) in said:
-            _wrong(report, path, number, "0, nobody does it",
+            report.wrong(path, number, "0, nobody does it",
                    f"1, since row {said[name, label]} of the table names who does")  # fmt: skip
 
 
@@ -183,13 +183,9 @@ def _rows(path: Path, columns: int, report: DataReport) -> Iterator[tuple[int, l
             continue
         cells = [cell.strip() for cell in next(csv.reader([line]))]
         if len(cells) != columns or not cells[0]:
-            _wrong(report, path, number, f"{line[:60]!r}", expected)
+            report.wrong(path, number, f"{line[:60]!r}", expected)
         else:
             yield number, cells
-
-
-def _wrong(report: DataReport, path: Path, row: int, came: str, expected: str) -> None:
-    report.problems.add(Problem(where=str(path), row=row, came=came, expected=expected))
 
 
 def _whole(cell: str, low: int, high: int) -> int | None:
