@@ -45,7 +45,6 @@ _COLUMN = 2.0
 _SINGLE = 1.5
 # A column that is nearer to another's record by this factor has been exchanged with it.
 _NEARER = 2.0
-# Beyond, logits are a probability of 0 or 1 to three digits: how far beyond says nothing.
 _MOST_LOGIT = 8.0
 # Of a model that says nearly the same of every token, a share of its spread would ask too much.
 _LEAST_SHARE = 0.05  # of the largest difference that the bundle allows
@@ -62,6 +61,15 @@ class Verdict:
 
     share: float
     fault: str | None
+
+
+def bounded(name: str, values: Floats) -> Floats:
+    """Return an output as it is compared: logits from -8 to 8, boxes as they are.
+
+    A logit beyond is a probability of 0 or 1 to three digits, and suppression takes those of
+    duplicates far below: how far says nothing.
+    """
+    return values if name == "pred_boxes" else np.clip(values, -_MOST_LOGIT, _MOST_LOGIT)
 
 
 def golden_answer(bundle: Bundle, artifact: Artifact) -> tuple[Floats, list[Floats]]:
@@ -114,14 +122,14 @@ def check_answer(
     # An engine that answers with what it was asked before would pass with the first clip alone.
     other = [np.array(one) for one in run(np.zeros_like(clip))]
     found = [np.asarray(one)[0] for one in run(clip)]
-    recorded = [recorded[0], *(np.clip(one, -_MOST_LOGIT, _MOST_LOGIT) for one in recorded[1:])]
+    recorded = [bounded(name, one) for name, one in zip(OUTPUTS, recorded, strict=True)]
     shares: list[tuple[float, str]] = []
     for index, (name, mine, wanted) in enumerate(zip(OUTPUTS, found, recorded, strict=True)):
         if mine.shape != wanted.shape:
             return Verdict(share=math.inf, fault=f"{name} is {mine.shape}, recorded {wanted.shape}")
-        if index > 0:
-            mine = np.clip(mine, -_MOST_LOGIT, _MOST_LOGIT)
-        shares += _compare(name, mine, wanted, largest[name], _rounding(precision)[index])
+        shares += _compare(
+            name, bounded(name, mine), wanted, largest[name], _rounding(precision)[index]
+        )
     share, reason = max(shares, key=lambda one: math.inf if math.isnan(one[0]) else one[0])
     if not share <= 1.0:
         return Verdict(share=share, fault=reason)
