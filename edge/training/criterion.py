@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edge.training.bags import PartialLabels, bag_logits, likeliest, tokens_a_person
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou, share_inside
-from edge.training.config import CriterionConfig, LossForm
+from edge.training.loss_options import CriterionConfig, LossForm
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import PackedTargets
 

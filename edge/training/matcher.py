@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou
-from edge.training.config import MatcherConfig
+from edge.training.loss_options import MatcherConfig
 from edge.training.targets import PackedTargets
 from runtime.errors import ConfigError, TrainingError
 

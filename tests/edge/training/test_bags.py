@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from edge.training.bags import PartialLabels, bag_logits, tokens_a_person
-from edge.training.config import CriterionConfig, WeakLoss
 from edge.training.criterion import Losses, SetCriterion
+from edge.training.loss_options import CriterionConfig, WeakLoss
 from edge.training.matcher import Matches
 from edge.training.targets import ClipTarget, PackedTargets, pack
 from runtime.errors import ConfigError

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from edge.training.config import CriterionConfig
 from edge.training.criterion import SetCriterion
+from edge.training.loss_options import CriterionConfig
 from edge.training.targets import ClipTarget, PackedTargets, pack
 from runtime.errors import ConfigError, TrainingError
 

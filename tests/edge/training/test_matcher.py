@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.training.boxes import cxcywh_to_xyxy, generalized_iou, xyxy_to_cxcywh
-from edge.training.config import MatcherConfig
+from edge.training.loss_options import MatcherConfig
 from edge.training.matcher import HungarianMatcher, Matches
 from edge.training.targets import ClipTarget, PackedTargets, pack
 from runtime.errors import ConfigError, TrainingError
