@@ -19,7 +19,7 @@ from runtime.sources.images import read_image
 from runtime.sources.opencv import count_frames
 from runtime.types import ClipSpec, Progress
 
-Look: TypeAlias = tuple[Path, Callable[[], str | None]]
+FileCheck: TypeAlias = tuple[Path, Callable[[], str | None]]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # Containers and decoders disagree about a frame or two at the end.
@@ -79,25 +79,25 @@ def _check_part(real: RealSpec, part: str, decode: bool, progress: Progress | No
         report.wrong(real.root, None, str(error), "a data set that can be read")
         return report
     if decode:
-        what, looks = _looks(dataset)
-        for done, (path, look) in enumerate(looks, 1):
-            why = look()
+        what, checks = _file_checks(dataset)
+        for done, (path, check_file) in enumerate(checks, 1):
+            why = check_file()
             if why is not None:
                 report.skip(path, why, "frames that can be decoded")
             if progress is not None:
-                progress(what, done, len(looks))
+                progress(what, done, len(checks))
     return report
 
 
-def _looks(dataset: VideoClips | StillClips) -> tuple[str, list[Look]]:
+def _file_checks(dataset: VideoClips | StillClips) -> tuple[str, list[FileCheck]]:
     """Return what the files are, and each with what decodes it and says what is wrong."""
     if isinstance(dataset, StillClips):
-        return "pictures", [(path, partial(why_no_picture, path)) for path in dataset.files]
+        return "pictures", [(path, partial(picture_fault, path)) for path in dataset.files]
     every = dataset.media.values()
-    return "videos", [(media.path, partial(why_not_decoded, media)) for media in every]
+    return "videos", [(media.path, partial(decoding_fault, media)) for media in every]
 
 
-def why_no_picture(path: Path) -> str | None:
+def picture_fault(path: Path) -> str | None:
     """Decode a picture; return what is wrong with it, if anything."""
     try:
         read_picture(path)
@@ -106,7 +106,7 @@ def why_no_picture(path: Path) -> str | None:
     return None
 
 
-def why_not_decoded(media: Media) -> str | None:
+def decoding_fault(media: Media) -> str | None:
     """Decode every frame of a video; return what is wrong with it, if anything."""
     if media.numbering is not None:
         for index in range(media.num_frames):

@@ -124,7 +124,7 @@ def joins_of(
     return made
 
 
-def told(spec: str, made: Mapping[str, Iterable[str]], own: Sequence[str]) -> str | None:
+def joins_line(spec: str, made: Mapping[str, Iterable[str]], own: Sequence[str]) -> str | None:
     """Return a line that says which labels of a data set are joined; None where none is."""
     changed = {joint: list(names) for joint, names in made.items() if list(names) != [joint]}
     parts = [f"{', '.join(names)} -> {joint}" for joint, names in changed.items()]

@@ -20,7 +20,7 @@ import numpy as np
 from edge.data.media import Media, MediaFolder, open_media, open_named
 from edge.data.problems import DataReport
 from edge.data.samples import F32, ClipSample
-from edge.data.table import csv_rows, why_wrong_box
+from edge.data.table import box_fault, csv_rows
 from edge.data.video_clips import ClipTable, VideoClips, build_table
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import did_you_mean
@@ -144,7 +144,7 @@ def _read(path: Path, report: DataReport) -> dict[str, list[BoxRow]]:
     """Return the good rows by video; name the others."""
     found: dict[str, list[BoxRow]] = {}
     for number, cells in csv_rows(path, header="video"):
-        wrong = _why_wrong(cells)
+        wrong = _row_fault(cells)
         if wrong is not None:
             came, expected = wrong
             report.wrong(path, number, came, expected)
@@ -155,7 +155,7 @@ def _read(path: Path, report: DataReport) -> dict[str, list[BoxRow]]:
     return found
 
 
-def _why_wrong(cells: Sequence[str]) -> tuple[str, str] | None:
+def _row_fault(cells: Sequence[str]) -> tuple[str, str] | None:
     if len(cells) != 8:
         return f"{len(cells)} column{'s' * (len(cells) != 1)}", HEADER
     if not cells[0]:
@@ -163,4 +163,4 @@ def _why_wrong(cells: Sequence[str]) -> tuple[str, str] | None:
     number = cells[1]
     if not (number.isascii() and number.isdigit() and int(number) < _MAX_FRAMES):
         return f"frame {number[:40]!r}", "the number of a frame, from 0"
-    return why_wrong_box(cells[2:6])
+    return box_fault(cells[2:6])

@@ -128,7 +128,7 @@ class DataReport:
         more = f" (and {rest} more faults)" if rest > 1 else " (and one more fault)" * rest
         raise ConfigError(f"{self.problems[0]}{more}; `{how_to_list}` lists all")
 
-    def say(self) -> None:
+    def log(self) -> None:
         """Log what the data set is, and by count what is left out of it."""
         logger.info("%s: %s of %s", self.name, _counted(self.keyframes, "clip"),
                     _counted(self.videos, "video"))  # fmt: skip

@@ -85,7 +85,7 @@ def _open_real(spec: str, shape: ClipSpec, limit: int | None, part: Part, seed: 
     chosen = part_of(real, part)
     report = DataReport(name=real.name(chosen))
     dataset: ClipDataset = read_real(real, chosen, shape, report, strict=True, seed=seed)
-    report.say()
+    report.log()
     if limit is not None:
         dataset = EvenSubset(dataset, limit)
     return SkipUndecodable(dataset) if part == "train" else dataset

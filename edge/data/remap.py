@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge.data.annotations import Tube
-from edge.data.class_tables import PERSON, ClassTable, joins_of, told
+from edge.data.class_tables import PERSON, ClassTable, joins_line, joins_of
 from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.joint_classes import JOINT_CLASSES, class_table
 from edge.data.samples import ClipSample
@@ -184,7 +184,7 @@ def joined(dataset: ClipDataset, spec: str, classes: str) -> ClipDataset:
     if table is None:
         return dataset
     seen = RemapClasses(dataset, spec, table)
-    line = told(spec, seen.made, dataset.class_names)
+    line = joins_line(spec, seen.made, dataset.class_names)
     if line is not None:
         logger.info("%s", line)
     return seen
@@ -224,7 +224,7 @@ def judged(
     if table is None:
         return dataset, None
     made = joins_of(table, table.source(spec), own)
-    line = told(spec, made, own)
+    line = joins_line(spec, made, own)
     if line is None:
         return dataset, None
     logger.info("%s", line)

@@ -21,7 +21,7 @@ from edge.data.dataset import ClipDataset
 from edge.data.problems import DataReport, several
 from edge.data.samples import F32, U8, ClipSample
 from edge.data.still_motion import F64, CameraMotion, draw_windows, seen_shares, show, through
-from edge.data.table import csv_rows, why_wrong_box
+from edge.data.table import box_fault, csv_rows
 from runtime.errors import CaptureError, ConfigError
 from runtime.sources.images import read_image
 from runtime.sources.uri import IMAGE_SUFFIXES
@@ -218,7 +218,7 @@ def _read(table: Path, there: set[str], report: DataReport) -> dict[str, list[li
         elif not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             came, expected = f"image {name[:60]!r}", "the name of a picture below the folder"
         else:
-            came, expected = why_wrong_box(cells[1:5]) or _why_wrong_score(cells[5:]) or ("", "")
+            came, expected = box_fault(cells[1:5]) or _score_fault(cells[5:]) or ("", "")
         if came:
             report.wrong(table, number, came, expected)
         elif name not in there:
@@ -235,7 +235,7 @@ def _read(table: Path, there: set[str], report: DataReport) -> dict[str, list[li
     return found
 
 
-def _why_wrong_score(cells: list[str]) -> tuple[str, str] | None:
+def _score_fault(cells: list[str]) -> tuple[str, str] | None:
     if not cells or not cells[0]:
         return None  # labelled by a person
     try:

@@ -162,7 +162,7 @@ class _Columns:
 
     def _check(self, number: int, row: list[str]) -> bool:
         """Name what is wrong with a row; return whether it holds a person and is good."""
-        wrong = why_wrong(row, self.rules)
+        wrong = row_fault(row, self.rules)
         if wrong is not None:
             self.problems.add(
                 Problem(where=str(self.path), row=number, came=wrong[0], expected=wrong[1])
@@ -199,7 +199,7 @@ def _numbers_of(row: Sequence[str]) -> list[float]:
     return [*map(float, row[1:6]), float(label) if label else NO_LABEL]
 
 
-def why_wrong(row: Sequence[str], rules: TableRules) -> tuple[str, str] | None:
+def row_fault(row: Sequence[str], rules: TableRules) -> tuple[str, str] | None:
     """Return what came and what was expected; None where the row is good."""
     if len(row) not in (7, 8) and not (len(row) == 2 and row[1].strip()):
         return f"{len(row)} column{'s' * (len(row) != 1)}", COLUMNS
@@ -218,10 +218,10 @@ def why_wrong(row: Sequence[str], rules: TableRules) -> tuple[str, str] | None:
         return f"timestamp {_cell(row[1])}", f"{whole}seconds of 0 or more{hint}"
     if not any(cell.strip() for cell in row[2:]):
         return None
-    return why_wrong_box(row[2:6]) or _why_wrong_label(row[6], rules)
+    return box_fault(row[2:6]) or _label_fault(row[6], rules)
 
 
-def why_wrong_box(cells: Sequence[str]) -> tuple[str, str] | None:
+def box_fault(cells: Sequence[str]) -> tuple[str, str] | None:
     """Return what came and what was expected of a box's four cells; None where they are good."""
     values = []
     for name, cell in zip(_BOX, cells, strict=True):
@@ -244,7 +244,7 @@ def why_wrong_box(cells: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def _why_wrong_label(cell: str, rules: TableRules) -> tuple[str, str] | None:
+def _label_fault(cell: str, rules: TableRules) -> tuple[str, str] | None:
     span = f"a whole number from 1 to {rules.num_labels}"
     if not cell.strip():
         return None if rules.inactive_persons else ("no label", span)

@@ -35,7 +35,7 @@ from edge.labelling.tables import (
     next_commands,
     split_videos,
     summary,
-    told,
+    summary_lines,
     video_label_rows,
     write_or_remove,
     write_tables,
@@ -106,7 +106,7 @@ def label(job: LabelJob, progress: Progress | None = None) -> list[str]:
         lines += write_page(job.out, media, done, labels=labels, rejected=rejected,
                             most=job.page_tracks, progress=progress)  # fmt: skip
     _write_summary(job.out, summary(job, flags, detector, parts, counts, lost, rejected))
-    return [*told(job, counts, lost, rejected, before), *lines, *next_commands(job, parts)]
+    return [*summary_lines(job, counts, lost, rejected, before), *lines, *next_commands(job, parts)]
 
 
 def _share(

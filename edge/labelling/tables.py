@@ -195,7 +195,7 @@ def summary(
     }  # fmt: skip
 
 
-def told(
+def summary_lines(
     job: LabelJob, counts: Mapping[str, Counts], lost: Sequence[tuple[Video, str]],
     rejected: Rejected, before: Mapping[str, Any] | None,
 ) -> list[str]:  # fmt: skip

@@ -21,7 +21,7 @@ from edge.data.media import Media
 from edge.data.problems import ProblemList
 from edge.data.registry import open_dataset
 from edge.data.samples import ClipSample
-from edge.data.table import TableRules, read_table, why_wrong
+from edge.data.table import TableRules, read_table, row_fault
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from runtime.types import ClipSpec
@@ -233,7 +233,7 @@ def test_each_kind_of_wrong_row_is_named(
     assert problem.row == 3
     assert came in problem.came
     assert expected in problem.expected
-    assert why_wrong(["film", "1", "0.1", "0.1", "0.5", "0.9", "1"], RULES) is None
+    assert row_fault(["film", "1", "0.1", "0.1", "0.5", "0.9", "1"], RULES) is None
 
 
 def test_a_table_with_tabs_a_mark_and_gzip_is_read(tmp_path: Path) -> None:
