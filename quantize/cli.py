@@ -11,12 +11,14 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from calibration.cli import require_export_extra
 from runtime.errors import ConfigError
 from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 from runtime.outputs import write_atomically
+from runtime.report import host_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +89,17 @@ def main(argv: Sequence[str]) -> int:
     for line in report.lines():
         print(line)
     if options.json is not None:
-        content = {"command": shlex.join(["edge", "quantize", *argv]), **report.record()}
-        content["tables"] = report.tables()
-        write_atomically(Path(options.json), json.dumps(content, indent=1) + "\n")
+        tables = report.tables()
+        content = {
+            "command": shlex.join(["edge", "quantize", *argv]),
+            "date": datetime.now(tz=timezone.utc).date().isoformat(),
+            "host": host_facts(),
+            "table": tables[-2] if report.layers else tables[-1],
+            **report.record(),
+        }
+        write_atomically(
+            Path(options.json), json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        )
     return 0
 
 
