@@ -68,7 +68,7 @@ def test_a_model_on_a_stem_is_one_call_and_shares_its_frames(
     assert steps.shares_steps
     for first in range(4):
         clip = np.ascontiguousarray(clips[:, first : first + 8])
-        for one, other in zip(whole.run(clip), steps.run(clip, first), strict=True):
+        for one, other in zip(whole(clip), steps(clip, first), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)
     assert steps.stem_runs == 8 + 3
 

@@ -119,7 +119,7 @@ def test_a_model_on_a_stem_is_adapted(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         pytest.param({}, "give --init", id="from nothing"),
         pytest.param({"init": "a.pt", "teacher": "b.pt"}, "--teacher", id="teacher"),
-        pytest.param({"init": "a.pt", "qat_freeze_norms": 2.0}, "from 0 to 1", id="share"),
+        pytest.param({"init": "a.pt", "qat_freeze_norms": 2.0}, "expected 0 to 1", id="share"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(flags: dict[str, Any], words: str) -> None:
