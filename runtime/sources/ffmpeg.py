@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 # Of an interlaced frame both fields become one whole picture; progressive ones pass unchanged.
 DEINTERLACER = ("bwdif", "mode=send_frame:deint=interlaced")
 # FFmpeg's AVFMT_NOTIMESTAMPS: raw streams, whose times are guessed from the place in the file.
+# Bytes between two packets that containers put there; decoders that work in threads give a frame,
+# or find its damage, so many packets later.
+_BETWEEN_PACKETS, _THREAD_DELAY = 4096, 32
 _NO_STAMPS, _RAW_FPS = 0x80, 25.0
 # So many packets in a row without a picture are a stream that cannot be decoded.
 _MOST_WITHOUT_A_FRAME = 500
@@ -107,6 +110,9 @@ class FFmpegCapture:
             self._base: Fraction | None = self._stream.time_base
             self._first: int | None = self._stream.start_time
             self._stampless = bool(self._container.format.flags & _NO_STAMPS)
+            # AVI and raw streams have no times: FFmpeg counts packets.
+            self._counts_packets = self._stampless or self._container.format.name == "avi"
+            self._suspect = 0
             self._grabbed = 0
             self._frames = self._decode()
             self._graph: tuple[tuple[Any, ...], Graph] | None = None
@@ -250,6 +256,8 @@ class FFmpegCapture:
 
         packets = self._container.demux(self._stream)
         silent = 0
+        end: int | None = None  # of the packet before, in the file
+        since_torn = _THREAD_DELAY + 1  # packets since bytes between two of them belonged to none
         while True:
             while self._ready:
                 yield self._ready.popleft()
@@ -257,11 +265,26 @@ class FFmpegCapture:
                 packet = next(packets)
             except (StopIteration, av.EOFError):
                 return
+            since_torn += 1
+            if packet.pos is not None and packet.size:
+                if end is not None and packet.pos - end > _BETWEEN_PACKETS:
+                    since_torn = 0
+                end = packet.pos + packet.size
+            damaged = self.damaged
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
                 self.damaged += 1
                 frames = []
+            if self._counts_packets and self.damaged > damaged:
+                self._suspect = _THREAD_DELAY
+            elif self._suspect:
+                self._suspect -= 1
+            if self._suspect and since_torn <= _THREAD_DELAY:
+                # Frames are missing, nobody knows how many, and times come from counting them.
+                logger.warning("%s: torn; what follows has no known time and is left out",
+                               self._shown)  # fmt: skip
+                return
             silent = 0 if frames else silent + 1
             if silent > _MOST_WITHOUT_A_FRAME:
                 return

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge.model.checkpoint import load_checkpoint
 from edge.model.variants import with_suppression
-from export import layout
+from export import transpose_pass
 from export.registry import get_target
 from export.transpose_pass import shortest_steps
 from export.verify import run_program
@@ -121,7 +121,7 @@ def test_program_is_shorter_and_answers_the_same(
     random = np.random.default_rng(0)
     clips = [random.normal(size=shape).astype(np.float32) for _ in range(2)]
     tensors = [torch.from_numpy(clip) for clip in clips]
-    shorten = layout.shorten
+    shorten = transpose_pass.shorten
     counts: list[int] = []
 
     def counted(graph: Any) -> Any:
@@ -133,10 +133,10 @@ def test_program_is_shorter_and_answers_the_same(
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
         methods = {"forward": Method(graph=graph, example=tensors[0])}
-        monkeypatch.setattr(layout, "shorten", counted)
-        with layout.shortest_layouts():
+        monkeypatch.setattr(transpose_pass, "shorten", counted)
+        with transpose_pass.shortest_layouts():
             short = lower_methods(methods, XnnpackPartitioner, name="short").program
-            monkeypatch.setattr(layout, "shorten", lambda graph: graph)
+            monkeypatch.setattr(transpose_pass, "shorten", lambda graph: graph)
             plain = lower_methods(methods, XnnpackPartitioner, name="plain").program
     found, expected = (run_program(get_target("xnnpack-int8"), p, clips) for p in (short, plain))
     for one, other in zip(found, expected, strict=True):
@@ -152,7 +152,7 @@ def test_nothing_is_left_patched() -> None:
     before = xnnpack_preprocess.serialize_xnnpack_binary
 
     def fail() -> None:
-        with layout.shortest_layouts():
+        with transpose_pass.shortest_layouts():
             assert xnnpack_preprocess.serialize_xnnpack_binary is not before
             raise RuntimeError("inside")
 

@@ -255,3 +255,20 @@ def test_sound_alone_is_no_film(tmp_path: Path) -> None:
         frame.rate = 8000
         container.mux(stream.encode(frame))
     check_refused(path, "cannot be opened")
+
+
+def test_behind_a_torn_place_of_an_avi_no_frame_has_a_wrong_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_film(tmp_path / "torn.avi", codec="mjpeg", pixels="yuvj420p", count=100)
+    data = bytearray(path.read_bytes())
+    first, stop = len(data) * 4 // 10, len(data) * 6 // 10
+    data[first:stop] = bytes(stop - first)
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        frames = frames_of(read(path))
+    assert 20 < len(frames) < 60
+    for index, frame in enumerate(frames):
+        assert frame.t == pytest.approx(index / 25, abs=0.001)
+        assert off(frame, index) < 12
+    assert "torn; what follows has no known time and is left out" in caplog.text
