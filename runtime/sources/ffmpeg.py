@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -31,9 +32,9 @@ logger = logging.getLogger(__name__)
 # Of an interlaced frame both fields become one whole picture; progressive ones pass unchanged.
 DEINTERLACER = ("bwdif", "mode=send_frame:deint=interlaced")
 # FFmpeg's AVFMT_NOTIMESTAMPS: raw streams, whose times are guessed from the place in the file.
-# Bytes between two packets that containers put there; decoders that work in threads give a frame,
-# or find its damage, so many packets later.
-_BETWEEN_PACKETS, _THREAD_DELAY = 4096, 32
+# More bytes than these between two packets of an AVI file belong to another chunk, or are torn.
+_BETWEEN_PACKETS, _HEADER, _MOST_BETWEEN = 4096, 1024, 1 << 20
+_CHUNK = re.compile(rb"\d\d(wb|tx)|ix\d\d|RIFF|LIST|JUNK|idx1")
 _NO_STAMPS, _RAW_FPS = 0x80, 25.0
 # So many packets in a row without a picture are a stream that cannot be decoded.
 _MOST_WITHOUT_A_FRAME = 500
@@ -87,6 +88,7 @@ class FFmpegCapture:
         self.deinterlaced = False
         self._shown = shown
         self._file: Any = None
+        self._target = target
         options = {}
         if "://" in target:
             options = {"rtsp_transport": os.environ.get("EDGE_RTSP_TRANSPORT", "tcp")}
@@ -112,7 +114,6 @@ class FFmpegCapture:
             self._stampless = bool(self._container.format.flags & _NO_STAMPS)
             # AVI and raw streams have no times: FFmpeg counts packets.
             self._counts_packets = self._stampless or self._container.format.name == "avi"
-            self._suspect = 0
             self._grabbed = 0
             self._frames = self._decode()
             self._graph: tuple[tuple[Any, ...], Graph] | None = None
@@ -244,11 +245,12 @@ class FFmpegCapture:
         """Return the frame's own time after the first; NaN where the file gives none."""
         # AVI has times of decoding only; those of showing are guessed, and wrong with B-frames.
         stamp = frame.dts if self._container.format.name == "avi" else frame.pts
-        if stamp is None or frame.time_base is None:
+        base = frame.time_base or self._base
+        if stamp is None or base is None:
             return math.nan
         if self._first is None:
             self._first = stamp
-        return float((stamp - self._first) * frame.time_base)
+        return float((stamp - self._first) * base)
 
     def _decode(self) -> Iterator[Any]:
         """Yield whole frames, deinterlaced; damaged ones are counted and left out."""
@@ -256,8 +258,7 @@ class FFmpegCapture:
 
         packets = self._container.demux(self._stream)
         silent = 0
-        end: int | None = None  # of the packet before, in the file
-        since_torn = _THREAD_DELAY + 1  # packets since bytes between two of them belonged to none
+        end = 0  # of the packet before, in the file
         while True:
             while self._ready:
                 yield self._ready.popleft()
@@ -265,25 +266,17 @@ class FFmpegCapture:
                 packet = next(packets)
             except (StopIteration, av.EOFError):
                 return
-            since_torn += 1
-            if packet.pos is not None and packet.size:
-                if end is not None and packet.pos - end > _BETWEEN_PACKETS:
-                    since_torn = 0
+            torn = bool(self._counts_packets and end and packet.pos and self._torn(end, packet.pos))
+            if torn:
+                packet = None  # gives what the decoder holds back, and no more
+            elif packet.pos and packet.size:
                 end = packet.pos + packet.size
-            damaged = self.damaged
             try:
-                frames = packet.decode()
+                frames = self._stream.codec_context.decode(packet)
             except av.InvalidDataError:
                 self.damaged += 1
                 frames = []
-            if self._counts_packets and self.damaged > damaged:
-                self._suspect = _THREAD_DELAY
-            elif self._suspect:
-                self._suspect -= 1
-            if self._suspect and since_torn <= _THREAD_DELAY:
-                # Frames are missing, nobody knows how many, and times come from counting them.
-                logger.warning("%s: torn; what follows has no known time and is left out",
-                               self._shown)  # fmt: skip
+            except av.EOFError:
                 return
             silent = 0 if frames else silent + 1
             if silent > _MOST_WITHOUT_A_FRAME:
@@ -293,6 +286,24 @@ class FFmpegCapture:
                     self.damaged += 1
                 else:
                     self._ready.extend(self._deinterlace(frame))
+            if torn:
+                # Frames are missing, nobody knows how many, and times come from counting them.
+                logger.warning("%s: torn; what follows has no known time and is left out",
+                               self._shown)  # fmt: skip
+                yield from self._ready
+                return
+
+    def _torn(self, end: int, start: int) -> bool:
+        """Tell whether the bytes between two packets are none that a container puts there."""
+        if start - end <= _BETWEEN_PACKETS:
+            return False
+        if self._file is not None:
+            return False  # FFmpeg reads it: its place is not ours to change
+        with Path(self._target).open("rb") as file:
+            file.seek(end)
+            # The chunk's own header is before its start.
+            between = file.read(min(start - end - _HEADER, _MOST_BETWEEN))
+        return _CHUNK.search(between) is None
 
     def _deinterlace(self, frame: Any) -> list[Any]:
         import av
