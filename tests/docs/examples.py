@@ -81,7 +81,11 @@ def _labelled(path: Path) -> None:
     """Label clips by the commands of the page about it."""
     from edge.cli import main
 
-    words = ("--source", "clips", "--detector", "movenet_multipose_256.onnx", "--out", path.name)
+    words = (
+        "--source", "clips", "--detector", "movenet_multipose_256.onnx", "--out", path.name,
+        "--present", "fighting=fight/*", "--absent", "fighting=no_fight/*", "--groups",
+        "sources.csv", "--val-share", "0.25",
+    )  # fmt: skip
     provide(path.parent, words)
     assert main(["label", *words, "--quiet"]) == 0
 

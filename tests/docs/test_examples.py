@@ -28,6 +28,7 @@ LIMITS: dict[str, tuple[str, ...]] = {
               "--no-tensorboard", "--device", "cpu"),
     "features": ("--clips", "2"),
     "calibrate": ("--calib-clips", "2"),
+    "quantize": ("--calib-clips", "2"),
     "export": ("--calib-clips", "2", "--val-clips", "2"),
     "val": ("--worst", "1", "--no-plots"),
     "explain": ("--max-keyframes", "1"),
