@@ -98,7 +98,7 @@ def test_the_default_bundle_finds_people_of_the_world() -> None:
         "synthetic-val",
         predictor.class_names,
     )
-    order = class_order(predictor, dataset)
+    order = class_order(predictor.class_names, dataset.class_names)
     metrics = ClipMetrics(dataset.class_names)
     samples = [dataset[index] for index in range(CLIPS)]
     for sample, (boxes, actor, actions) in zip(

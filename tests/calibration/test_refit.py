@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration import actions, refit
+from calibration import actions
 from calibration.refit import refit_thresholds
 from calibration.threshold import FittedThreshold, fit_threshold
 from edge.data.dataset import ClipDataset
@@ -142,7 +142,7 @@ def test_a_failed_write_leaves_the_old_bundle(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(refit.os, "fsync", full)
+    monkeypatch.setattr("runtime.outputs.os.fsync", full)
     with pytest.raises(ArtifactError, match="No space left"):
         refit_thresholds(bundle_copy, open_noise)
     assert (bundle_copy / BUNDLE_FILE).read_bytes() == before

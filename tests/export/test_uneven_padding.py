@@ -55,7 +55,7 @@ def test_the_numbers_are_the_same_and_the_kernels_smaller(tmp_path):
     # 16 - 9 numbers of each of 3 * 8 and 8 kernels, in float32; the file is padded.
     assert len(even) - len(uneven) >= 7 * (3 * 8 + 8) * 4 // 2
     found = [
-        _native.Engine(str(tmp_path / f"{name}.pte"), 1, 0).run(clip.numpy())
+        _native.Engine(str(tmp_path / f"{name}.pte"), 1, 0)(clip.numpy())
         for name in ("even", "uneven")
     ]
     for one, other, wanted in zip(*found, expected, strict=True):
