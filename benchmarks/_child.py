@@ -9,7 +9,7 @@ from runtime.errors import EdgeError
 
 
 def run_edge(*argv: str) -> None:
-    """Run `edge ...` in a new process, which speaks for itself.
+    """Run `edge ...` in a new process; its output is shown.
 
     Raises:
         EdgeError: It failed.

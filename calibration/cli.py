@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runtime.cli import say
 from runtime.errors import BackendUnavailableError
 from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
@@ -76,5 +77,5 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     for line in report.lines():
-        print(line)
+        say(line)
     return 0

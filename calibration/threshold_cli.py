@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runtime.cli import say
 from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
 
@@ -48,5 +49,5 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     for line in report.lines():
-        print(line)
+        say(line)
     return 0

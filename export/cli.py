@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from calibration.cli import require_export_extra
+from runtime.cli import say
 from runtime.errors import ConfigError
 from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
@@ -88,5 +89,5 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     for line in report.lines():
-        print(line)
+        say(line)
     return 1 if report.failed else 0

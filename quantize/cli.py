@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from calibration.cli import require_export_extra
+from runtime.cli import say
 from runtime.errors import ConfigError
 from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 from runtime.outputs import write_atomically
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     for line in report.lines():
-        print(line)
+        say(line)
     if options.json is not None:
         tables = report.tables()
         content = {

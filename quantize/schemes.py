@@ -60,7 +60,7 @@ class Scheme:
 # they are cheap next to the projections. The last layer of a head decides a box to a fraction of a
 # pixel and a score to a threshold; it is a thousandth of the work, so the export names it as float
 # too, beside the sum with the reference box (in `heads` itself). The overlap of small boxes, by
-# which tokens yield to `suppression`, and the squares in a LayerNorm want more range than int8 has.
+# which tokens `suppression` lowers, and the squares in a LayerNorm want more range than int8 has.
 XNNPACK_INT8 = Scheme(
     name="xnnpack-int8",
     engine="xnnpack",

@@ -6,6 +6,7 @@ Time is folded into the batch, as in `compact_layers.py`.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -252,7 +253,7 @@ def build_blocks(
     return nn.ModuleList(blocks)
 
 
-class StepBackbone(nn.Module):
+class StepBackbone(nn.Module, ABC):
     """A backbone whose first part sees one step of time, so that overlapping clips share it.
 
     Clips (B, 3, T, H, W) become features (B, C, T', H', W'): `steps` turns frames into the features
@@ -267,17 +268,17 @@ class StepBackbone(nn.Module):
     frames_per_step = 1
     """Frames that the features of one step, as clips share them, depend on."""
 
+    @abstractmethod
     def steps(self, frames: Tensor, batch: int = 1) -> Tensor:
         """Return the features (M, C, H', W') of the steps of some frames (N, 3, H, W).
 
         They depend on these frames alone: clips that overlap share them. The frames are those of
         `batch` clips, which matters in training only: a clip drops a branch in all of its steps.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def trunk(self, steps: Tensor, batch: int) -> Tensor:
         """Return features (B*T', C, H', W') of whole clips from those of their steps."""
-        raise NotImplementedError
 
     def forward(self, clip_ncthw: Tensor) -> Tensor:
         """Return the features (B, C, T', H', W') of normalised RGB clips (B, 3, T, H, W)."""

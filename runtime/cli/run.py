@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runtime.sinks.base import Sink
 
 NO_NMS = (
-    "there is no NMS and so no IoU threshold: the model is trained to speak once for each "
+    "there is no NMS and so no IoU threshold: the model is trained to report each "
     "person; use --conf, the threshold on p(actor)"
 )
 

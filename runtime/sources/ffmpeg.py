@@ -50,12 +50,21 @@ def has_pyav() -> bool:
     return True
 
 
+def stream_options() -> dict[str, str]:
+    """Return FFmpeg's options for a network stream: TCP, or what the environment asks for.
+
+    `OPENCV_FFMPEG_CAPTURE_OPTIONS` has the form that OpenCV knows: `key;value|key;value`.
+    """
+    words = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")
+    given = dict(word.split(";", 1) for word in words.split("|") if ";" in word)
+    return {"rtsp_transport": "tcp", **given}
+
+
 class FFmpegCapture:
     """One open video, with the part of `cv2.VideoCapture`'s interface that the project uses.
 
     Attributes:
         damaged: Number of frames that could not be decoded whole so far. They are left out.
-        rotation: Degrees that the last frame was turned clockwise, as the file asks for.
         deinterlaced: Whether frames are interlaced and so pass through `DEINTERLACER`.
     """
 
@@ -84,14 +93,13 @@ class FFmpegCapture:
         self._ready: deque[Any] = deque()
         self._frame: Any = None
         self.damaged = 0
-        self.rotation = 0
         self.deinterlaced = False
         self._shown = shown
         self._file: Any = None
         self._target = target
         options = {}
         if "://" in target:
-            options = {"rtsp_transport": os.environ.get("EDGE_RTSP_TRANSPORT", "tcp")}
+            options = stream_options()
             source: Any = target
         else:
             source = self._source(Path(target))
@@ -155,7 +163,6 @@ class FFmpegCapture:
         if frame is None:
             return False, None
         pixels = self._pixels(frame)
-        self.rotation = -round(frame.rotation) % 360
         quarters = round(frame.rotation / 90) % 4
         return True, np.ascontiguousarray(np.rot90(pixels, quarters) if quarters else pixels)
 

@@ -68,7 +68,7 @@ def read_report(text: str) -> Report:
     """Find the facts in trtexec's output.
 
     Raises:
-        ArtifactError: They are not there: it is another program, or speaks otherwise.
+        ArtifactError: They are not there: it is another program, or its output has another form.
     """
     version = re.search(r"TensorRT\.trtexec \[TensorRT v(\d+)\]", text)
     gpu = re.search(r"Selected Device: (.+)", text)

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.engine import load_engine
-from runtime.self_test import Verdict, check_answer, golden_answer
+from runtime.self_test import SelfTestResult, check_answer, golden_answer
 
 Run = Callable[[Any], Any]
 
@@ -24,7 +24,7 @@ class Case:
         self.run: Run = self.loaded.program
         self.clip, self.recorded = golden_answer(self.bundle, self.loaded.artifact)
 
-    def check(self, run: Run) -> Verdict:
+    def check(self, run: Run) -> SelfTestResult:
         artifact = self.loaded.artifact
         return check_answer(
             run, self.clip, self.recorded, largest=artifact.self_test_tolerance,

@@ -177,13 +177,13 @@ def test_a_stream_that_never_comes_back_is_lost_within_the_bound(
     with ClipRunner(make_bundle(), num_threads=1) as runner:
         stream = runner.stream(server.address, config=CONFIG)
         results.append(next(stream))
-        server.cut()
         cut_at = time.perf_counter()
+        server.cut()
         with pytest.raises(CameraLostError, match="did not come back in 3 attempts"):
             results.extend(stream)
         took_s = time.perf_counter() - cut_at
     # Back-off 0.5 + 1 + 2 s, the read time-out, and loopback's immediate refusals.
-    assert 3.4 <= took_s < 7
+    assert 3.5 <= took_s < 7
     assert runner.state == "idle"
 
 
