@@ -31,6 +31,9 @@ best F1 lies at scores of nearly nothing, it would be named of people who do som
 
 _IOU = 0.5
 _DONE, _NOT_DONE, _UNKNOWN = 1, 0, -1
+_ALONE = (
+    2  # a bystander in a clip without actors: `_NOT_DONE` unless the data set is partly labelled
+)
 
 
 class ActionScores:
@@ -55,6 +58,7 @@ class ActionScores:
         self._actor: list[npt.NDArray[np.float32]] = []
         self._scores: list[npt.NDArray[np.float32]] = []
         self._states: list[I8] = []
+        self._partly_labelled = False
 
     def update(self, sample: ClipSample, found: Detections) -> None:
         """Add one clip.
@@ -85,6 +89,7 @@ class ActionScores:
             return {}
         kept = np.concatenate(self._actor).astype(np.float64) > conf
         scores, states = np.concatenate(self._scores)[kept], np.concatenate(self._states)[kept]
+        states[states == _ALONE] = _UNKNOWN if self._partly_labelled else _NOT_DONE
         result = {}
         for column, name in enumerate(self.names):
             one = _fit(scores[:, column].astype(np.float64), states[:, column])
@@ -99,8 +104,9 @@ class ActionScores:
         states[~sample.label_mask[:, self._of_data]] = _UNKNOWN
         # Where the clip is silent about some action, so it may be about its bystanders.
         silent = not sample.label_mask.all()
-        beside = np.full((len(sample.inactive_persons), len(self.names)),
-                         _UNKNOWN if silent else _NOT_DONE, np.int8)  # fmt: skip
+        self._partly_labelled |= silent
+        state = _UNKNOWN if silent else _NOT_DONE if len(sample.boxes) else _ALONE
+        beside = np.full((len(sample.inactive_persons), len(self.names)), state, np.int8)
         return np.concatenate([states, beside])
 
 

@@ -138,6 +138,16 @@ def test_bystanders_do_none_of_the_actions_that_the_clip_speaks_of(silent: bool)
     assert (wave.precision == 1.0) is silent
 
 
+@pytest.mark.parametrize("partly", [False, True])
+def test_bystanders_alone_are_unknown_where_any_clip_is_partly_labelled(partly: bool) -> None:
+    scores = filled()
+    if partly:
+        scores.update(clip((1, 0), known=[[True, False]]), tokens((LEFT, 0.9, 0.5, 0.0)))
+    for _ in range(3):
+        scores.update(clip(bystander=True), tokens((RIGHT, 0.8, 0.05, 0.7)))
+    assert scores.fit(0.5)["wave"].not_doing == LEAST_PEOPLE + (0 if partly else 3)
+
+
 def test_labels_of_whole_videos_fit_no_threshold() -> None:
     assert list(filled(WeakWave()).fit(0.5)) == ["walk"]
 
