@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.cli._progress import progress_bar
-from edge.training.config import AugmentOptions, ClipOptions, StartOptions, TrainOptions
+from edge.training.config import TrainOptions
+from edge.training.input_options import AugmentOptions, ClipOptions, StartOptions
 from runtime.errors import ConfigError
 from runtime.options import (
     EXIT_OK,

@@ -6,135 +6,20 @@ Each section is what the code of its part takes. Their names are also the keys o
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.data.augment import AugmentConfig
-from edge.data.registry import is_drawn
+from edge.training.input_options import (
+    AugmentOptions,
+    ClipOptions,
+    ModelOptions,
+    StartOptions,
+)
 from edge.training.loss_options import CriterionConfig, LossOptions, MatcherConfig, Section
 from runtime.errors import ConfigError
 from runtime.options import LongJobOptions, check_options, from_flat, option, section, to_flat
-
-TRAINABLE = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch", "small")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartOptions:
-    """Which model, and what it starts from."""
-
-    model: str = option("nano", "variant", choices=TRAINABLE)
-    init: str | None = option(
-        None, "weights to start from; a larger --model is grown from a smaller one's",
-        metavar="MODEL.pt",
-    )  # fmt: skip
-    stem_weights: str | None = option(
-        None, "pretrained weights of the stem, made by `edge pretrained`; without --init",
-        metavar="STEM.pt",
-    )  # fmt: skip
-    imgsz: str | None = option(
-        None, "input picture, px: a side, or height,width; by default as --init has it, else the "
-        "variant's own", metavar="SIDE",
-    )  # fmt: skip
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        if self.picture_hw is not None and min(self.picture_hw) < 1:
-            raise ConfigError(f"--imgsz is {self.imgsz}, expected sides above 0")
-
-    @property
-    def picture_hw(self) -> tuple[int, int] | None:
-        """Height and width of the input picture where `imgsz` names them, px.
-
-        Raises:
-            ConfigError: It is neither a side nor height,width.
-        """
-        if self.imgsz is None:
-            return None
-        words = str(self.imgsz).split(",")  # a file of flags may have a number there
-        try:
-            height, width = (int(word) for word in (words * 2 if len(words) == 1 else words))
-        except ValueError:
-            raise ConfigError(
-                f"--imgsz is {self.imgsz!r}, expected a side in px or height,width"
-            ) from None
-        return height, width
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions(Section):
-    """What the model has that its variant leaves open; None is as --init or the variant has it."""
-
-    token_selection: str | None = option(
-        None, "which tokens become triplets; by default the variant's (halves)",
-        choices=("all", "centre", "centre_mean", "halves"),
-    )  # fmt: skip
-    box_reference: str | None = option(
-        None, "boxes as offsets from the token's place, or as they are (the method's ablation); by "
-        "default as --init has them, else token", choices=("token", "absolute"),
-    )  # fmt: skip
-    suppression_strength: float | None = option(
-        None, "duplicate suppression in the network: how far a token's actor logit falls below a "
-        "higher one with an overlapping box; by default as --init or the variant has it",
-        metavar="STRENGTH", former="rivals",
-    )  # fmt: skip
-    suppression: str | None = option(
-        None, "suppression between which tokens: the eight around a token, or all; by default as "
-        "--init or the variant has it", choices=("neighbours", "all"),
-    )  # fmt: skip
-    drop_path: float | None = option(
-        None, "share of residual branches dropped, growing with depth", least=0, most=0.999999
-    )
-
-    @property
-    def overrides(self) -> dict[str, object]:
-        """The values that are not None, by the names of the model's configuration."""
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipOptions(Section):
-    """Which clips, and what their labels mean."""
-
-    data: str = option(
-        dataclasses.MISSING, "data set to learn from, such as synthetic-train; several with + "
-        "between them, *NUMBER behind one that is to occur so often",
-    )  # fmt: skip
-    classes: str = option(
-        "own", "own: as each data set calls them; joint: those of the default model, which labels "
-        "of several data sets are joined to; or a table of your own (.yaml, .json)",
-    )  # fmt: skip
-    ignore_people: str | None = option(
-        None, "folder that `edge label` wrote for the videos of jhmdb:FOLDER or "
-        "ucf101-24:FOLDER: people in it who are none of the boxed actors are neither actors nor "
-        "background", metavar="DIR",
-    )  # fmt: skip
-    bystanders: str = option(
-        "silent", "people of drawn clips who do none of the actions: silent, no targets, as on the "
-        "device; actors, as in labels of a detector of all people", choices=("silent", "actors"),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentOptions(Section):
-    """Whether and how clips are changed anew in each pass."""
-
-    augment: str = option(
-        "auto", "change clips anew in each pass (flip, size, window, colours, mosaic); auto: real "
-        "videos, not the synthetic world", choices=("auto", "on", "off"),
-    )  # fmt: skip
-    read_scale: float = option(
-        1.0, "with --augment: read (and keep) clips so much larger than the model's input",
-        least=1, most=4,
-    )  # fmt: skip
-    changes: AugmentConfig = section(AugmentConfig)
-
-    def applies_to(self, word: str) -> bool:
-        """Return whether the clips of a data set, a part of `--data`, are changed."""
-        return self.augment == "on" or (self.augment == "auto" and not is_drawn(word))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,13 @@ from edge.model.checkpoint import load_checkpoint
 from edge.model.stem_mvit import StemMViT
 from edge.model.stem_weights import load_stem
 from edge.model.variants import from_config, variant_config
-from edge.training.config import DistillOptions, StartOptions, TrainOptions
+from edge.training.config import DistillOptions, TrainOptions
 from edge.training.criterion import SetCriterion
 from edge.training.data import class_weights, open_training, open_validation
 from edge.training.distill import Distiller, check_teacher
 from edge.training.features import FeatureAbout, features_of
 from edge.training.initial import load_weights
+from edge.training.input_options import StartOptions
 from edge.training.matcher import HungarianMatcher
 from runtime.errors import ConfigError
 
