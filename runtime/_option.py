@@ -77,10 +77,14 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def check_options(options: Any) -> None:
+def check_options(options: Any, *, named: Callable[[str], str] = flag_of) -> None:
     """Check the values of a dataclass against the ranges and choices of its options.
 
     For `__post_init__`. Whatever is None passes; a text without characters does not.
+
+    Args:
+        options: The dataclass.
+        named: How a message calls a field; `str` where there are keys of a file and no flags.
 
     Raises:
         ConfigError: A value is out of range.
@@ -90,10 +94,10 @@ def check_options(options: Any) -> None:
         if "help" not in meta or value is None:
             continue
         if value == "" and spec.default != "":
-            raise ConfigError(f"{flag_of(spec.name)} is empty")
+            raise ConfigError(f"{named(spec.name)} is empty")
         if meta["choices"] and value not in meta["choices"]:
             expected = ", ".join(map(repr, meta["choices"]))
-            raise ConfigError(f"{flag_of(spec.name)} is {value!r}, expected one of {expected}")
+            raise ConfigError(f"{named(spec.name)} is {value!r}, expected one of {expected}")
         least, most, above = meta["least"], meta["most"], meta["above"]
         if (least, most, above) == (None, None, None):
             continue
@@ -105,7 +109,7 @@ def check_options(options: Any) -> None:
         )
         if not inside:
             raise ConfigError(
-                f"{flag_of(spec.name)} is {value}, expected {_range(least, most, above)}"
+                f"{named(spec.name)} is {value}, expected {_range(least, most, above)}"
             )
 
 
