@@ -187,8 +187,6 @@ def _sinks(options: RunOptions, runner: ClipRunner) -> list[Sink]:
         sinks.append(JsonStdoutSink())
     elif not options.quiet:
         sinks.append(TableSink())
-    if options.save_json:
-        sinks.append(JsonLinesSink(options.save_json, overwrite=options.overwrite))
     if options.save:
         sinks.append(
             VideoSink(
@@ -201,6 +199,9 @@ def _sinks(options: RunOptions, runner: ClipRunner) -> list[Sink]:
         )
     if options.show:
         sinks.append(ShowSink(clip=clip, stride=runner.stride, trained=trained))
+    # Last, since it has a file from now on.
+    if options.save_json:
+        sinks.append(JsonLinesSink(options.save_json, overwrite=options.overwrite))
     return sinks
 
 

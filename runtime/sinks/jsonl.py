@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runtime.errors import ConfigError, SinkError
 from runtime.outputs import part_names, why_no_output
+from runtime.parts import Part
 from runtime.results import KeyframeResult
 from runtime.sinks.base import Sink
 
@@ -31,20 +32,16 @@ class JsonLinesSink(Sink):
 
         Raises:
             ConfigError: A link, folder or device has the name.
-            SinkError: The folder is missing or not writable, or the file is there already.
+            SinkError: The folder is missing or not writable, the file is there already, or another
+                run writes it.
         """
         self.path = Path(path)
-        self.part = part_names(self.path)[0]
         reason = why_no_output(self.path)
         if reason:
             raise ConfigError(reason)
-        if self.path.exists() and not overwrite:
-            raise SinkError(f"{self.path} is there already; name another file or allow overwriting")
-        try:
-            # Unbuffered: nothing is left to fail when it is closed, and each line can be followed.
-            self._file = self.part.open("wb", buffering=0)
-        except OSError as error:
-            raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._part = Part(self.path, part_names(self.path)[0], overwrite=overwrite)
+        # Unbuffered: nothing is left to fail when it is closed, and each line can be followed.
+        self.part, self._file = self._part.part, self._part.file
         self.written = 0
 
     def result(self, result: KeyframeResult) -> None:
@@ -74,11 +71,12 @@ class JsonLinesSink(Sink):
         if self._file.closed:
             return
         try:
-            self._file.close()
             if ok:
-                self.part.replace(self.path)
-            elif not self.written:
-                self.part.unlink(missing_ok=True)
+                self._part.publish()
+            elif self.written:
+                self._part.close()
+            else:
+                self._part.discard()
         except OSError as error:
             raise self._failed(error) from error
         if not ok and self.written:

@@ -85,7 +85,7 @@ class VideoSink(Sink):
         """Write the frames that wait, read the file back and give it its name.
 
         Raises:
-            SinkError: The video is not whole; it was removed.
+            SinkError: The video is not whole.
         """
         if self._closed:
             return
@@ -108,7 +108,7 @@ class VideoSink(Sink):
         except SinkError:
             self._closed = True
             if self._file is not None:
-                self._file.discard()
+                self._file.give_up()
             raise
 
     def _write_one(self, item: Paired) -> None:

@@ -1,4 +1,4 @@
-"""Write a video file and believe it only when it was read back."""
+"""A video file that is believed only when it was read back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ import cv2
 
 from runtime.errors import ConfigError, SinkError
 from runtime.outputs import part_names, why_no_output
+from runtime.parts import Part
+from runtime.sinks.encoder import CODECS, open_encoder
 from runtime.sources import Image
+from runtime.sources.names import text_for_opencv
 
 logger = logging.getLogger(__name__)
 
-# First what plays everywhere; pip's OpenCV has no H.264 encoder and falls back to MPEG-4 part 2.
-CODECS: dict[str, tuple[str, ...]] = {
-    ".mp4": ("avc1", "mp4v"),
-    ".m4v": ("avc1", "mp4v"),
-    ".mov": ("avc1", "mp4v"),
-    ".mkv": ("avc1", "mp4v"),
-    ".avi": ("MJPG",),
-}
 # OpenCV reports no write error, so a disk that runs full is noticed before it is.
 MIN_FREE_BYTES = 4 << 20
 CHECK_EVERY = 16
@@ -31,7 +26,8 @@ CHECK_EVERY = 16
 class VideoFile:
     """A video that appears under its name only when it is whole.
 
-    Until then it is `<stem>.part<suffix>` in the same folder, which can be played.
+    Until then it is `<stem>.part<suffix>` in the same folder, which one run writes (`Part`). With
+    PyAV the part can be played at any moment, also after the process was killed.
     """
 
     def __init__(
@@ -41,26 +37,40 @@ class VideoFile:
 
         Raises:
             ConfigError: The suffix is not that of a video that can be written.
-            SinkError: The folder is missing, not writable or full, or no codec works.
+            SinkError: The folder is missing, not writable or full, another run writes this
+                video, or no codec works.
         """
         check_target(path, overwrite=overwrite)
         self.path, self.size_wh, self.fps = path, size_wh, fps
-        self.part = part_names(path)[1]
         self.written = 0
         self._unsure = 0
-        self._writer, self.codec = self._open()
+        self._check_space()
+        self._part = Part(path, part_names(path)[1], overwrite=overwrite)
+        self.part = self._part.part
+        try:
+            self._writer = open_encoder(self.part, fps=fps, size_wh=size_wh)
+        except BaseException:
+            self._part.discard()
+            raise
+        self._say()
 
     def write(self, image_bgr: Image) -> None:
         """Append a frame of the size given at the start.
 
         Raises:
-            SinkError: The disk is nearly full.
+            SinkError: The disk is full or nearly so.
         """
         if self.written % CHECK_EVERY == 0:
             self._check_space()
-        # Ctrl-C may come between the next lines: then the file may hold one frame more.
+        # Ctrl-C may come between the next lines: then the file may hold one frame more,
+        # or lack one that the encoder gave back.
         self._unsure += 1
-        self._writer.write(image_bgr)
+        try:
+            self._writer.write(image_bgr)
+        except OSError as error:
+            raise SinkError(
+                f"{self.path} cannot be written: {error.strerror} after {self.written} frames"
+            ) from error
         self.written += 1
         self._unsure -= 1
 
@@ -74,54 +84,67 @@ class VideoFile:
             Where the video is; None when nothing was written.
 
         Raises:
-            SinkError: What is on the disk is not what was written; it is removed.
+            SinkError: What is on the disk is not what was written. What can be played is kept.
         """
-        self._writer.release()
+        problem = self._release() or (self._problem() if self.written else None)
         if not self.written:
-            self.part.unlink(missing_ok=True)
+            self._part.discard()
             return None
-        problem = self._problem()
         if problem:
-            self.part.unlink(missing_ok=True)
+            self._keep_or_discard()
             raise SinkError(
                 f"{self.path} was not written: {problem}; is the disk full, or a limit on the "
-                "size of files reached? The part was removed"
+                "size of files reached?"
             )
         if not ok:
+            self._part.close()
             return self.part
         try:
-            self.part.replace(self.path)
+            self._part.publish()
         except OSError as error:
             raise SinkError(f"{self.part} cannot be renamed: {error.strerror}") from error
         return self.path
 
+    def give_up(self) -> None:
+        """End after a failure: keep and say what can be played."""
+        self._release()
+        self._keep_or_discard()
+
     def discard(self) -> None:
         """Give up and remove the part."""
-        self._writer.release()
-        self.part.unlink(missing_ok=True)
+        self._release()
+        self._part.discard()
 
-    def _open(self) -> tuple[cv2.VideoWriter, str]:
-        self._check_space()
-        codecs = CODECS[self.path.suffix.lower()]
-        for codec in codecs:
-            writer = cv2.VideoWriter(
-                str(self.part),
-                cv2.CAP_FFMPEG,
-                cv2.VideoWriter.fourcc(*codec),
-                self.fps,
-                self.size_wh,
-            )
-            if writer.isOpened():
-                if codec != codecs[0]:
-                    logger.info("%s: this OpenCV cannot write %s, writing %s instead", self.path,
-                                codecs[0], codec)  # fmt: skip
-                return writer, codec
-            writer.release()
-        self.part.unlink(missing_ok=True)
-        raise SinkError(
-            f"{self.path}: this OpenCV writes none of {', '.join(codecs)} at "
-            f"{self.size_wh[0]}x{self.size_wh[1]}, {self.fps:g} fps; try a name that ends in .avi"
-        )
+    def _release(self) -> str | None:
+        """Write the end; return why that failed."""
+        try:
+            self._writer.release()
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
+    def _keep_or_discard(self) -> None:
+        if self._playable():
+            logger.warning("%s can be played up to where it ends", self.part)
+            self._part.close()
+        else:
+            self._part.discard()
+
+    def _playable(self) -> bool:
+        capture = cv2.VideoCapture(text_for_opencv(self.part), cv2.CAP_FFMPEG)
+        try:
+            return bool(capture.isOpened() and capture.grab())
+        finally:
+            capture.release()
+
+    def _say(self) -> None:
+        wanted = CODECS[self.path.suffix.lower()][0]
+        if self._writer.codec != wanted:
+            logger.info("%s: %s cannot be written here at this size, writing %s instead",
+                        self.path, wanted, self._writer.codec)  # fmt: skip
+        if not self._writer.whole_without_end:
+            logger.info("%s: without PyAV it can be played only when the run has ended by itself",
+                        self.path)  # fmt: skip
 
     def _check_space(self) -> None:
         free = shutil.disk_usage(self.path.parent).free
@@ -133,14 +156,14 @@ class VideoFile:
 
     def _problem(self) -> str | None:
         """Read the part back; return what is wrong with it."""
-        capture = cv2.VideoCapture(str(self.part), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(text_for_opencv(self.part), cv2.CAP_FFMPEG)
         try:
             if not capture.isOpened():
                 return "it cannot be opened again"
             count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
             # Matroska stores a duration only, from which the count is estimated.
             slack = 1 if self.path.suffix.lower() == ".mkv" else 0
-            if not -slack <= count - self.written <= max(slack, self._unsure):
+            if abs(count - self.written) > max(slack, self._unsure):
                 return f"it holds {count} frames of {self.written}"
             if not capture.grab():
                 return "its first frame cannot be read"

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from runtime.sinks import (
     TableSink,
     VideoSink,
     draw,
+    encoder,
     video_file,
 )
 from runtime.sinks.draw import NEUTRAL, UNTRAINED, Style, colour_of, plain
@@ -487,7 +488,7 @@ def test_an_existing_video_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
-def test_a_nearly_full_disk_is_noticed_and_nothing_is_left(
+def test_a_nearly_full_disk_is_noticed_and_what_was_written_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
@@ -496,8 +497,11 @@ def test_a_nearly_full_disk_is_noticed_and_nothing_is_left(
         video_file.shutil, "disk_usage", lambda _: usage._replace(free=next(free, 1000))
     )
     with pytest.raises(SinkError, match="the disk is full"):
-        run(Sinks([video_sink(tmp_path / "out.mp4")]), frames=map(make_frame, range(100)))
-    assert list(tmp_path.iterdir()) == []
+        run(
+            Sinks([video_sink(tmp_path / "out.mp4")]), frames=map(make_frame, range(100)), live=True
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part.mp4"]
+    assert count_frames(tmp_path / "out.part.mp4")[0] == 2 * video_file.CHECK_EVERY
 
 
 @pytest.fixture
@@ -524,7 +528,8 @@ def test_a_disk_that_runs_full_is_one_sentence(small_disk: Path) -> None:
     sinks = Sinks([video_sink(small_disk / "out.mp4")])
     with pytest.raises(SinkError, match=r"out\.mp4: the disk is full"):
         run(sinks, frames=noisy_frames(200), live=True)
-    assert list(small_disk.iterdir()) == []
+    assert [path.name for path in small_disk.iterdir()] == ["out.part.mp4"]
+    assert count_frames(small_disk / "out.part.mp4")[0] >= video_file.CHECK_EVERY
 
 
 def test_json_on_a_full_disk_is_one_sentence(small_disk: Path) -> None:
@@ -539,18 +544,55 @@ def test_json_on_a_full_disk_is_one_sentence(small_disk: Path) -> None:
     assert part.endswith("}\n")
 
 
-def test_a_limit_on_file_size_is_found_when_the_video_is_read_back(tmp_path: Path) -> None:
-    sink = video_sink(tmp_path / "out.mp4")
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_limit_on_file_size_is_said_and_the_video_plays_up_to_there(tmp_path: Path) -> None:
+    sinks = Sinks([video_sink(tmp_path / "out.mp4")])
+    with file_size_limit(6_000_000), pytest.raises(SinkError, match="File too large after"):
+        run(sinks, frames=noisy_frames(120), live=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part.mp4"]
+    assert count_frames(tmp_path / "out.part.mp4")[0] >= 30
+
+
+def test_opencv_tells_no_limit_so_the_video_is_read_back(tmp_path: Path) -> None:
+    sink = video_sink(tmp_path / "out.avi")
+    with file_size_limit(200_000):
         for frame in noisy_frames(60):
             sink.frame(frame, make_status(live=True))
         with pytest.raises(SinkError, match="was not written"):
             sink.close(ok=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(tmp_path.iterdir()) == []
+    assert "out.avi" not in [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+@pytest.mark.parametrize("size_wh", [(64, 48), (65, 49)], ids=["even", "odd"])
+def test_a_video_can_be_played_while_it_is_written(
+    suffix: str, size_wh: tuple[int, int], tmp_path: Path
+) -> None:
+    file = VideoFile(tmp_path / f"out{suffix}", fps=10.0, size_wh=size_wh, overwrite=False)
+    for index in range(80):
+        file.write(make_frame(index, size_wh=size_wh).image_bgr)
+    assert count_frames(tmp_path / f"out.part{suffix}")[0] >= 40
+    file.close(ok=True)
+    assert count_frames(tmp_path / f"out{suffix}")[0] == 80
+
+
+def test_without_pyav_it_is_said_that_a_killed_run_leaves_no_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(encoder, "has_pyav", lambda: False)
+    caplog.set_level("INFO")
+    run(Sinks([video_sink(tmp_path / "out.mp4")]), frames=map(make_frame, range(5)))
+    assert count_frames(tmp_path / "out.mp4")[0] == 5
+    assert "without PyAV it can be played only when the run has ended by itself" in caplog.text
 
 
 def test_a_folder_that_is_not_writable_is_refused(
