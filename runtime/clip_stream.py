@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,12 @@ class ClipStream:
 
     A file gets every decision. A live source is drained before each decision, so that it is always
     about the newest frame; decisions that came due meanwhile are counted in `dropped_clips`, while
-    their samples still enter the clip: its sampling in time stays regular on a slow machine.
+    their samples still enter the clip: its sampling in time stays regular on a slow machine. Where
+    streams share an engine, the same holds for what arrives while this one waits for its turn.
+
+    Attributes:
+        state: `warming_up`, `running` or `stale`.
+        config: May be replaced at any time, from any thread; the next decision goes by it.
     """
 
     def __init__(
@@ -62,15 +68,17 @@ class ClipStream:
         profile: Profile,
         on_frame: Callable[[Frame, FrameStatus], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        turns: AbstractContextManager[object] | None = None,
     ) -> None:
-        """Set up with an empty clip."""
+        """Set up with an empty clip; `turns` is entered for each run of a shared engine."""
         # Here and not above: where it does not import, loading the engine has said so before.
         from runtime import _native
 
         self.state: str = "warming_up"
         self._spec, self._engine, self._source = spec, engine, source
-        self._sampler, self._config, self._profile = sampler, config, profile
+        self._sampler, self.config, self._profile = sampler, config, profile
         self._on_frame, self._on_event = on_frame, on_event
+        self._turns: AbstractContextManager[object] = turns or nullcontext()
         self._num_frames = spec.clip.num_frames
         self._clip = _native.ClipAssembler(preprocess, self._num_frames, config.stride_samples)
         self._skipped = 0
@@ -105,16 +113,45 @@ class ClipStream:
                 continue
             self._t = item.t
             self._take(item)
-            result = self._decide(item) if self._due() else None
+            due = self._due()
             self._busy_s += time.perf_counter() - start
-            if result is not None:
-                self._profile.add(total=self._busy_s * 1e3)
-                self._busy_s = 0.0
+            result = None
+            if due:
+                item, result = self._in_turn(item)
             if self._on_frame is not None:
                 self._on_frame(item, self._status())
             if result is not None:
                 yield result
         self._check_end()
+
+    def _in_turn(self, frame: Frame) -> tuple[Frame, KeyframeResult | None]:
+        """Decide when the engine is ours; return the frame that the result is about, and it."""
+        with self._turns:
+            start = time.perf_counter()
+            # Bounded as above. There is nothing to wait for: what is read has arrived.
+            for _ in range(self._num_frames):
+                if not (self._newest_only and self._source.waiting_samples):
+                    break
+                item = self._source.read()
+                if not isinstance(item, Frame):
+                    if item is not None:
+                        self._flush(item)
+                    return frame, None
+                if self._on_frame is not None:
+                    self._on_frame(frame, self._status())
+                frame, self._t = item, item.t
+                self._take(item)
+            if not self._clip.due:  # samples were lost, so that the clip began anew
+                return frame, None
+            result = self._decide(frame)
+        self._busy_s += time.perf_counter() - start
+        self._profile.add(total=self._busy_s * 1e3)
+        self._busy_s = 0.0
+        return frame, result
+
+    @property
+    def _newest_only(self) -> bool:
+        return self._source.live and not self._source.config.stream_buffer
 
     def _next(self) -> Frame | Gap | None:
         """Wait for the next frame; a stale source is reported and waited for."""
@@ -174,9 +211,9 @@ class ClipStream:
         """Tell whether to decide now."""
         if not self._clip.due:
             return False
-        newest_only = self._source.live and not self._source.config.stream_buffer
-        # The second condition bounds the draining on a machine that never catches up.
-        if newest_only and self._source.waiting_samples and self._skipped < self._num_frames:
+        # The last condition bounds the draining on a machine that never catches up.
+        waiting = self._newest_only and self._source.waiting_samples
+        if waiting and self._skipped < self._num_frames:
             self._skipped += 1
             return False
         return True
@@ -190,7 +227,7 @@ class ClipStream:
         outputs = self._engine(self._clip.clip(), self._clip.first).of(0)
         ran = time.perf_counter()
         height, width = frame.image_bgr.shape[:2]
-        found = decode(*outputs, conf=self._config.conf, size_wh=(width, height))
+        found = decode(*outputs, conf=self.config.conf, size_wh=(width, height))
         done = time.perf_counter()
         timings = Timings(
             capture_ms=self._capture_s * 1e3,
@@ -222,7 +259,7 @@ class ClipStream:
             latency_ms=latency_ms,
             detections=detections,
             class_names=self._spec.class_names,
-            action_conf=self._config.action_conf,
+            action_conf=self.config.action_conf,
             trained=self._spec.trained,
             size_wh=(height_width[1], height_width[0]),
             timings=timings,

@@ -7,6 +7,7 @@ for result in runner.stream(source=0):
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Generator
@@ -22,10 +23,11 @@ from runtime.errors import ConfigError
 from runtime.profiling import Profile
 from runtime.results import Event, FrameStatus, KeyframeResult
 from runtime.sampler import Sampler
-from runtime.sources import Frame, SourceConfig, open_source
+from runtime.sources import Frame, Source, SourceConfig, open_source
 from runtime.sources.grabber import Opener
 from runtime.sources.opencv import open_capture
 from runtime.tubes import PersonTracks
+from runtime.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,11 @@ DEFAULT_STRIDE_SAMPLES = 2
 class ClipRunner:
     """Run a bundle on sources, one after the other; a context manager.
 
-    Results are generated, never collected: memory stays flat however long the source runs.
+    Results are generated, never collected: memory stays flat however long the source runs. Sources
+    that run at the same time have a runner each: `sibling`.
+
+    Attributes:
+        source: The source that is open now, or None.
     """
 
     def __init__(
@@ -72,7 +78,9 @@ class ClipRunner:
             ArtifactError: The bundle is broken or does not fit this machine.
             BackendUnavailableError: No artifact of the bundle runs here.
         """
+        self.source: Source | None = None
         self._state: ClipStream | None = None
+        self._turns: Turns | None = None
         given = _thresholds(conf, action_conf)
         if num_threads < 0:
             raise ConfigError(f"num_threads is {num_threads}; it must be 0 (all cores) or more")
@@ -136,6 +144,33 @@ class ClipRunner:
         """Return frames read so far, and how many a file announces (None for a live source)."""
         return (0, None) if self._state is None else self._state.progress
 
+    def sibling(self, turns: Turns) -> ClipRunner:
+        """Return a runner for another source at the same time, in a thread of its own.
+
+        Both use one bundle and one engine; thresholds and profile are its own.
+
+        Args:
+            turns: The same for all of them: who may use the engine.
+        """
+        other = copy.copy(self)
+        other.source = other._state = None
+        other.profile = Profile()
+        other._turns = turns
+        return other
+
+    def set_thresholds(
+        self, *, conf: float | None = None, action_conf: float | tuple[float, ...] | None = None
+    ) -> None:
+        """Use other thresholds from the next decision on; from any thread.
+
+        Raises:
+            ConfigError: One is not from 0 to 1.
+        """
+        self.config = replace(self.config, **_thresholds(conf, action_conf))
+        state = self._state
+        if state is not None:
+            state.config = self.config
+
     def stream(
         self,
         source: str | int | Path,
@@ -145,7 +180,8 @@ class ClipRunner:
         config: SourceConfig | None = None,
         on_frame: Callable[[Frame, FrameStatus], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
-        track: bool = False,
+        every_frame: bool = True,
+        track: bool | PersonTracks = False,
         opener: Opener = open_capture,
     ) -> Generator[KeyframeResult, None, None]:
         """Yield one result per keyframe.
@@ -158,8 +194,10 @@ class ClipRunner:
             on_frame: Called with every frame and what is known of it, before the result that it
                 completes. Without it, frames that no clip wants are not even converted.
             on_event: Called when the state changes; the same is logged.
+            every_frame: Give `on_frame` also the frames that no clip wants. Without, that begins
+                when `source.keep_all` is set.
             track: Number the people (`KeyframeResult.people`); see `runtime.tubes`. Behind a gap
-                everybody is new.
+                everybody is new. Tracks that are given go on counting from stream to stream.
             opener: How a capture is opened; tests put a scripted camera here.
 
         Yields:
@@ -177,18 +215,19 @@ class ClipRunner:
             config,
             max_age_ms=self.max_age_ms,
             live_queue=max(config.live_queue, clip.num_frames),
-            keep_all=config.keep_all or on_frame is not None,
+            keep_all=config.keep_all or (on_frame is not None and every_frame),
         )
         sampler = Sampler(sampling_rate=clip.sampling_rate, fps=clip.fps)
-        tracks = PersonTracks() if track else None
+        tracks = track if isinstance(track, PersonTracks) else PersonTracks() if track else None
         if tracks is not None:
             on_event = _restart_at_gaps(tracks, on_event)
         self.profile = Profile()
         with open_source(source, config, sampler=sampler, opener=opener) as opened:
             self._state = ClipStream(
                 self.spec, self.engine, self._preprocess, opened, sampler, thresholds,
-                profile=self.profile, on_frame=on_frame, on_event=on_event,
+                profile=self.profile, on_frame=on_frame, on_event=on_event, turns=self._turns,
             )  # fmt: skip
+            self.source = opened
             try:
                 for result in self._state.results():
                     if tracks is not None:
@@ -197,7 +236,7 @@ class ClipRunner:
                     yield result
             finally:
                 self.profile.dropped_frames = opened.dropped
-                self._state = None
+                self.source = self._state = None
 
     def summary(self) -> list[str]:
         """Return the closing lines of the last stream: `Speed: ...` and percentiles by stage."""
@@ -208,11 +247,14 @@ class ClipRunner:
         self.bundle.close()
 
 
-def _thresholds(conf: float | None, action_conf: float | None) -> dict[str, Any]:
+def _thresholds(
+    conf: float | None, action_conf: float | tuple[float, ...] | None
+) -> dict[str, Any]:
     """Return those that are given, checked."""
     given = {"conf": conf, "action_conf": action_conf}
     for name, value in given.items():
-        if value is not None and not 0.0 <= value <= 1.0:
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(one is None or 0.0 <= one <= 1.0 for one in values):
             raise ConfigError(f"{name} is {value}; it must be from 0 to 1")
     return {name: value for name, value in given.items() if value is not None}
 

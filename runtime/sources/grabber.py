@@ -93,6 +93,7 @@ class Grabber(threading.Thread):
         self.reconnects = 0
         self.newest_arrival: float | None = None
         self.end_note: str | None = None
+        self.keep_all = config.keep_all
         self._uri, self._config, self._live = uri, config, live
         self._opener, self._sampler = opener, sampler
         self._capture: Capture | None = capture
@@ -182,7 +183,7 @@ class Grabber(threading.Thread):
         if sample is not None:
             if sample.gap:
                 self.mailbox.put(Gap(reason=sample.gap, t=t))
-            if not sample.wanted and not self._config.keep_all:
+            if not sample.wanted and not self.keep_all:
                 return
         image = self._retrieve(capture, index)
         sample = self._check_size(image, sample, t)

@@ -84,6 +84,15 @@ class Source:
             yield item
 
     @property
+    def keep_all(self) -> bool:
+        """Tell whether frames are delivered that the sampler does not want; may be set."""
+        return self._grabber.keep_all
+
+    @keep_all.setter
+    def keep_all(self, keep: bool) -> None:
+        self._grabber.keep_all = keep
+
+    @property
     def dropped(self) -> int:
         """Return how many frames were thrown away because newer ones came."""
         return self._grabber.mailbox.dropped
