@@ -196,7 +196,8 @@ class History(QueueSink):
 
     def _disconnect(self) -> None:
         with self._reading:
-            for connection in (self._write, self._read):
+            # The writer last: it can put the log's pages into the file and remove it.
+            for connection in (self._read, self._write):
                 if connection is not None:
                     connection.close()
             self._write = self._read = None

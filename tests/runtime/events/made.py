@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -53,3 +55,17 @@ def until(condition: Callable[[], object], *, limit_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
+
+
+def fill(disk: Path) -> Path:
+    """Write a file until nothing fits any more, and return it."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(bytes(4096))
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    break
+                raise
+    return filler
