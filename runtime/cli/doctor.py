@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.cli import say, version
+from runtime.cli.machine import all_probes, not_here, probe_lines
 from runtime.errors import EdgeError
 from runtime.options import OptionParser, option
 
@@ -30,12 +31,12 @@ class DoctorOptions:
 def main(argv: Sequence[str]) -> int:
     """Print every finding; exits 1 where `edge run` cannot work on this machine."""
     options = OptionParser(prog="edge doctor", description=__doc__).parse_into(DoctorOptions, argv)
-    findings = {name: check() for name, check in CHECKS.items()}
+    findings = {name: check() for name, check in CHECKS.items()} | _probes()
     if options.json:
         say(json.dumps({name: {"state": s, "text": t} for name, (s, t) in findings.items()}))
     else:
         for name, (state, text) in findings.items():
-            say(f"{state:<4}  {name:<16} {text}")
+            say(f"{state:<4}  {name:<17} {text}")
     return 1 if any(state == FAIL for state, _ in findings.values()) else 0
 
 
@@ -129,19 +130,10 @@ def _default_bundle() -> Finding:
     return OK, f"{bundle.spec.name}, {weights}; {loaded.reason}; self-test passed"
 
 
-def _jetson() -> Finding:
-    try:
-        release = Path("/etc/nv_tegra_release").read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, IndexError):
-        return OK, "not a Jetson"
-    mode = "power mode not known (sudo nvpmodel -q)"
-    try:
-        found = re.search(r"pmode:(\d+)", Path("/var/lib/nvpmodel/status").read_text("utf-8"))
-    except OSError:
-        found = None
-    if found is not None:
-        mode = f"power mode {int(found.group(1))}"
-    return OK, f"{release}; {mode}; the GPU's way has not been run by this project: measure"
+def _probes() -> dict[str, Finding]:
+    probes = all_probes()
+    findings = {name: (OK, text) for name, text in probe_lines(probes).items()}
+    return {**findings, "not here": (OK, not_here(probes))}
 
 
 def _tensorrt() -> Finding:
@@ -184,7 +176,6 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "cameras": _cameras,
     "display": _display,
     "default bundle": _default_bundle,
-    "Jetson": _jetson,
     "TensorRT": _tensorrt,
     "export packages": _torch,
 }

@@ -11,8 +11,10 @@ from runtime.artifact_table import action_table, artifact_table
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.bundle_spec import FED
 from runtime.cli import say
+from runtime.cli.machine import probe_lines
 from runtime.model_files import what_is
 from runtime.options import OptionParser, option
+from runtime.probes import local_probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         if options.json:
             say(json.dumps(bundle.spec.to_dict()))
         else:
-            for line in describe(bundle):
+            for line in [*describe(bundle), "", *describe_machine()]:
                 say(line)
     return 0
 
@@ -67,6 +69,13 @@ def describe(bundle: Bundle) -> list[str]:
     lines.append("")
     lines.append("every file checked: SHA-256 as described")
     return lines
+
+
+def describe_machine() -> list[str]:
+    """Return the lines of what this machine's probes see."""
+    lines = probe_lines(local_probes())
+    width = max((len(name) for name in lines), default=0)
+    return ["this machine:", *(f"  {name:<{width}}  {text}" for name, text in lines.items())]
 
 
 def _numbers(values: Sequence[float]) -> str:

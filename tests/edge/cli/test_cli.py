@@ -42,6 +42,15 @@ def test_info_describes_the_default_bundle(run: object, capsys: pytest.CaptureFi
     assert ("UNTRAINED" in printed) is not spec.trained
 
 
+def test_info_and_doctor_say_what_the_probes_see(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info"])
+    assert "this machine:" in capsys.readouterr().out
+    main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert "load average" in found["load"]["text"]
+    assert "tegrastats" in found["tegrastats" if "tegrastats" in found else "not here"]["text"]
+
+
 def test_info_as_json_is_the_bundle(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(DEFAULT_BUNDLE), "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
