@@ -43,6 +43,10 @@ def open_sinks(config: EventsConfig) -> list[EventSink]:
             opened.append(JsonlSink(config.jsonl))
         if config.history is not None:
             opened.append(History(config.history))
+        if config.mqtt is not None:
+            from runtime.events.mqtt import MqttSink
+
+            opened.append(MqttSink(config.mqtt))
     except BaseException:
         for sink in opened:
             sink.close(0.0)

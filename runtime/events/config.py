@@ -67,6 +67,11 @@ class MqttConfig:
     def __post_init__(self) -> None:
         check_options(self, named=str)
         _need(self, "host")
+        if any(c in self.host for c in "/@ \t\r\n"):
+            raise ConfigError(
+                f"host is {redact(self.host)!r}, expected a name or address alone; port, "
+                "username and password_file have keys of their own"
+            )
         _one_secret(self, "password")
         for name in ("base", "discovery"):
             value = getattr(self, name) or "-"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -121,6 +122,10 @@ class QueueSink:
         """Tell whether there is nothing to deliver beside events."""
         return True
 
+    def _settled(self) -> bool:
+        """Tell whether `close` need not wait for anything beside events."""
+        return True
+
     def _release(self) -> None:
         """Let go of files and connections; called once, behind the last delivery."""
 
@@ -151,13 +156,15 @@ class QueueSink:
                 if self._deadline is not None:  # closing: what is left of the time is used
                     left_s = max(0.0, self._deadline - time.monotonic())
                     wait_s = min(wait_s, FIRST_WAIT_S, left_s)
-                self._changed.wait_for(lambda: self._woken, wait_s)
+                # Boards that lost one broker together do not come back together.
+                self._changed.wait_for(lambda: self._woken, wait_s * random.uniform(0.5, 1.0))
             else:
                 self._changed.wait_for(
                     lambda: self._waiting or self._batch or not self._idle() or self._deadline
                 )
             self._woken = False
-            if self._late or (self._deadline is not None and not (self._waiting or self._batch)):
+            done = not (self._waiting or self._batch) and self._settled()
+            if self._late or (self._deadline is not None and done):
                 return False
             if not self._batch:
                 count = min(len(self._waiting), self.largest_batch)
