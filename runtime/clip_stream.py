@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_QUIET = frozenset({"warming_up", "running"})
+_LEVELS = {"warming_up": logging.INFO, "running": logging.INFO, "dropped": logging.DEBUG}
+# Dropping frames is what a live source is for: said once, and then so often at most.
+DROPS_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,8 @@ class ClipStream:
         self._skipped = 0
         self._slow_said = False
         self._gaps, self._last_gap = 0, ""
+        self._drops_said: tuple[int, int] = (0, 0)
+        self._drops_said_t: float | None = None
         self._t = 0.0
         self._capture_s = self._preprocess_s = self._busy_s = 0.0
 
@@ -97,7 +101,7 @@ class ClipStream:
         """Return frames read so far, and how many a file announces (None for a live source)."""
         return self._source.grabbed, self._source.frame_count
 
-    def results(self) -> Iterator[KeyframeResult]:
+    def results(self) -> Generator[KeyframeResult, None, None]:
         """Yield one result per keyframe until the source ends.
 
         Raises:
@@ -106,6 +110,13 @@ class ClipStream:
             DecodeError: The engine computed something that is not a number.
         """
         self._emit("warming_up", f"warming up: a clip needs {self._num_frames} samples")
+        try:
+            yield from self._results()
+        finally:
+            self._report_drops(last=True)
+        self._check_end()
+
+    def _results(self) -> Iterator[KeyframeResult]:
         while (item := self._next()) is not None:
             start = time.perf_counter()
             if isinstance(item, Gap):
@@ -118,11 +129,11 @@ class ClipStream:
             result = None
             if due:
                 item, result = self._in_turn(item)
+                self._report_drops()
             if self._on_frame is not None:
                 self._on_frame(item, self._status())
             if result is not None:
                 yield result
-        self._check_end()
 
     def _in_turn(self, frame: Frame) -> tuple[Frame, KeyframeResult | None]:
         """Decide when the engine is ours; return the frame that the result is about, and it."""
@@ -207,6 +218,22 @@ class ClipStream:
             f"each {sampler.period_s * 1e3:.0f} ms; real frames are repeated to fill it",
         )
 
+    def _report_drops(self, *, last: bool = False) -> None:
+        """Say how much was dropped so far, where that grew."""
+        drops = (self._source.dropped, self._profile.dropped_clips)
+        recent = self._drops_said_t is not None and self._t < self._drops_said_t + DROPS_EVERY_S
+        if drops == self._drops_said or (recent and not last):
+            return
+        self._drops_said, self._drops_said_t = drops, self._t
+        frames, clips = drops
+        self._emit(
+            "dropped",
+            f"{self._source}: {frames} frames and {clips} decisions were left out so far, since "
+            "newer ones were there",
+            dropped_frames=frames,
+            dropped_clips=clips,
+        )
+
     def _due(self) -> bool:
         """Tell whether to decide now."""
         if not self._clip.due:
@@ -277,9 +304,9 @@ class ClipStream:
             fps=self._source.fps,
         )
 
-    def _emit(self, kind: str, message: str) -> None:
-        event = Event(kind=kind, t=self._t, message=message)  # type: ignore[arg-type]
-        logger.log(logging.INFO if kind in _QUIET else logging.WARNING, "%s", message)
+    def _emit(self, kind: str, message: str, **counts: int) -> None:
+        event = Event(kind=kind, t=self._t, message=message, **counts)  # type: ignore[arg-type]
+        logger.log(_LEVELS.get(kind, logging.WARNING), "%s", message)
         if self._on_event is not None:
             self._on_event(event)
 

@@ -13,7 +13,9 @@ from runtime.errors import BackendUnavailableError
 if TYPE_CHECKING:
     import supervision as sv
 
-EventKind = Literal["warming_up", "running", "stale", "gap", "slow_source"]
+EventKind = Literal["warming_up", "running", "stale", "gap", "slow_source", "dropped"]
+# Those that the JSON Lines hold: what happened to the source.
+RECORDED = frozenset({"stale", "gap", "slow_source", "dropped"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +25,28 @@ class Event:
     Attributes:
         kind: `warming_up` the clip is not whole, no result comes; `running` it is; `stale` a live
             source gives nothing new; `gap` frames before and after do not belong together (a
-            `warming_up` follows); `slow_source` frames are repeated to fill a clip.
+            `warming_up` follows); `slow_source` frames are repeated to fill a clip; `dropped`
+            frames or decisions of a live source were left out since newer ones were there.
         t: Time on the source's clock, seconds.
         message: One sentence.
+        dropped_frames: With `dropped`: frames left out since the run began.
+        dropped_clips: With `dropped`: decisions left out since the run began.
     """
 
     kind: EventKind
     t: float
     message: str
+    dropped_frames: int | None = None
+    dropped_clips: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object of the JSON Lines output; the key `event` tells it from a result."""
+        counts = {
+            name: getattr(self, name)
+            for name in ("dropped_frames", "dropped_clips")
+            if getattr(self, name) is not None
+        }
+        return {"event": self.kind, "t": round(self.t, 6), "message": self.message, **counts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

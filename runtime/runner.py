@@ -11,6 +11,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -229,11 +230,12 @@ class ClipRunner:
             )  # fmt: skip
             self.source = opened
             try:
-                for result in self._state.results():
-                    if tracks is not None:
-                        numbers = tracks.update(result)
-                        result = replace(result, people=tuple(numbers.tolist()))
-                    yield result
+                with closing(self._state.results()) as results:
+                    for result in results:
+                        if tracks is not None:
+                            numbers = tracks.update(result)
+                            result = replace(result, people=tuple(numbers.tolist()))
+                        yield result
             finally:
                 self.profile.dropped_frames = opened.dropped
                 self.source = self._state = None

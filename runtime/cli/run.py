@@ -6,16 +6,15 @@ import dataclasses
 import importlib.util
 import logging
 import math
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runtime.bundle import DEFAULT_BUNDLE
+from runtime.cli.stopping import stoppable
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 from runtime.outputs import why_in_the_way, why_no_output
@@ -25,7 +24,10 @@ UPPER_BOUNDS = {"stride": 1e6, "max_keyframes": math.inf, "fps": 1000.0, "max_ag
 
 if TYPE_CHECKING:
     from runtime.runner import ClipRunner
-    from runtime.sinks.base import Sink
+    from runtime.sinks.base import Sink, Sinks
+    from runtime.sources import SourceConfig
+
+logger = logging.getLogger(__name__)
 
 NO_NMS = (
     "there is no NMS and so no IoU threshold: the model is trained to report each "
@@ -133,8 +135,13 @@ def main(argv: Sequence[str]) -> int:
     """Run a bundle on a source; results to stdout and to the files that were asked for."""
     parser = OptionParser(prog="edge run", description=__doc__)
     options = parser.parse_into(RunOptions, argv)
-    with _logging(options):
-        _run(options)
+    with _logging(options), stoppable() as stop:
+        try:
+            _run(options)
+        except KeyboardInterrupt:
+            if not stop.normal:
+                raise
+            logger.info("stopped by SIGTERM")
     return 0
 
 
@@ -161,21 +168,31 @@ def _run(options: RunOptions) -> None:
             stream_buffer=options.stream_buffer,
             reconnect_attempts=options.max_reconnects,
         )
-        with _stoppable(), Sinks(_sinks(options, runner)) as sinks:
-            on_frame = sinks.frame if sinks.wants_frames else None
-            stream = runner.stream(
-                options.source, config=config, on_frame=on_frame, track=options.track
-            )
-            # Closed on the way out: leaving the loop early must stop the camera at once.
-            with closing(stream), _progress(options) as move:
-                for count, result in enumerate(stream, start=1):
-                    sinks.result(result)
-                    move(*runner.progress)
-                    if sinks.done or count == options.max_keyframes:
-                        break
-        if not options.quiet:
-            for line in runner.summary():
-                sys.stderr.write(line + "\n")
+        sinks = Sinks(_sinks(options, runner))
+        try:
+            with sinks:
+                _stream(options, runner, config, sinks)
+        finally:  # also where the run was stopped, or failed
+            if not options.quiet:
+                for line in runner.summary():
+                    sys.stderr.write(line + "\n")
+
+
+def _stream(options: RunOptions, runner: ClipRunner, config: SourceConfig, sinks: Sinks) -> None:
+    stream = runner.stream(
+        options.source,
+        config=config,
+        on_frame=sinks.frame if sinks.wants_frames else None,
+        on_event=sinks.event,
+        track=options.track,
+    )
+    # Closed on the way out: leaving the loop early must stop the camera at once.
+    with closing(stream), _progress(options) as move:
+        for count, result in enumerate(stream, start=1):
+            sinks.result(result)
+            move(*runner.progress)
+            if sinks.done or count == options.max_keyframes:
+                break
 
 
 def _sinks(options: RunOptions, runner: ClipRunner) -> list[Sink]:
@@ -258,35 +275,3 @@ class _Lowercase(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.levelname = record.levelname.lower()
         return super().format(record)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C, and a service manager's SIGTERM, end a run with its files finished, not cut.
-
-    An impatient second signal would cut off the finishing, so only a third one does.
-    """
-    count = 0
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if count == 2:
-            sys.stderr.write("finishing the files; once more gives them up\n")
-        else:
-            raise KeyboardInterrupt
-
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # Ignored from outside (`nohup`, a shell's background job) stays ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, stop)
-    except ValueError:  # not the main thread: the program around us handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        for changed, handler in before.items():
-            signal.signal(changed, handler)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from runtime.errors import EdgeError
-from runtime.results import FrameStatus, KeyframeResult
+from runtime.results import Event, FrameStatus, KeyframeResult
 from runtime.sources import Frame
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ class Sink:
 
     def result(self, result: KeyframeResult) -> None:
         """Take the result of one keyframe."""
+
+    def event(self, event: Event) -> None:
+        """Take what happened to the source between results."""
 
     def close(self, *, ok: bool) -> None:
         """Finish; `ok` is false when the run failed and what was written is only a part."""
@@ -69,6 +72,11 @@ class Sinks:
         """Hand a result to all."""
         for sink in self._sinks:
             sink.result(result)
+
+    def event(self, event: Event) -> None:
+        """Hand an event to all; pass this as `on_event`."""
+        for sink in self._sinks:
+            sink.event(event)
 
     def close(self, *, ok: bool = True) -> None:
         """Close all, also when one fails.

@@ -1,4 +1,4 @@
-"""JSON Lines: one object per keyframe, to a file or to stdout."""
+"""JSON Lines: one object per keyframe, and one per event, to a file or to stdout."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from runtime.errors import ConfigError, SinkError
 from runtime.outputs import part_names, why_no_output
 from runtime.parts import Part
-from runtime.results import KeyframeResult
+from runtime.results import RECORDED, Event, KeyframeResult
 from runtime.sinks.base import Sink
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,22 @@ class JsonLinesSink(Sink):
         Raises:
             SinkError: The disk is full or gone.
         """
-        line = json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False)
-        rest = memoryview((line + "\n").encode("utf-8"))
+        self._append(result.to_dict())
+        self.written += 1
+
+    def event(self, event: Event) -> None:
+        """Append one line, where the event is one of `RECORDED`.
+
+        Raises:
+            SinkError: The disk is full or gone.
+        """
+        if event.kind in RECORDED:
+            self._append(event.to_dict())
+
+    def _append(self, content: dict[str, Any]) -> None:
+        line = json.dumps(content, ensure_ascii=False, allow_nan=False)
+        # What is no text becomes JSON's own escape.
+        rest = memoryview((line + "\n").encode("utf-8", "backslashreplace"))
         start = self._file.tell()
         try:
             while rest:
@@ -60,7 +75,6 @@ class JsonLinesSink(Sink):
             # Whole lines only: half an object would break whoever reads the part.
             self._file.truncate(start)
             raise self._failed(error) from error
-        self.written += 1
 
     def close(self, *, ok: bool) -> None:
         """Give the file its name; after a failure say where the part is, if it holds anything.
@@ -98,9 +112,18 @@ class JsonStdoutSink(Sink):
         Raises:
             SinkError: stdout goes to a disk that is full.
         """
-        # JSON has escapes of its own for what an encoding lacks.
-        ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-        write_line(json.dumps(result.to_dict(), ensure_ascii=ascii_only, allow_nan=False))
+        _write_object(result.to_dict())
+
+    def event(self, event: Event) -> None:
+        """Write one line, where the event is one of `RECORDED`; raises as `result`."""
+        if event.kind in RECORDED:
+            _write_object(event.to_dict())
+
+
+def _write_object(content: dict[str, Any]) -> None:
+    # JSON has escapes of its own for what an encoding lacks.
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    write_line(json.dumps(content, ensure_ascii=ascii_only, allow_nan=False))
 
 
 def write_line(line: str) -> None:

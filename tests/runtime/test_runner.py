@@ -352,9 +352,13 @@ class SlowEngine:
 
 def test_a_slow_engine_drops_clips_and_does_not_lag(runner: ClipRunner) -> None:
     runner.engine = SlowEngine(runner.engine, 0.3)  # type: ignore[assignment]
-    results, _ = live(runner, steady(75, SIZE, fps=30))
+    events: list[Event] = []
+    results, _ = live(runner, steady(75, SIZE, fps=30), on_event=events.append)
     assert len(results) >= 4
     assert results[-1].dropped_clips >= 3
+    drops = [event for event in events if event.kind == "dropped"]
+    assert drops[-1].dropped_clips == runner.profile.dropped_clips
+    assert len(drops) <= 2, "said once, and at the end"
     # One decision takes 300 ms; a queue of old frames in front of it would add its 4 x 67 ms.
     assert np.median([r.latency_ms for r in results]) < 480
     # The samples that came meanwhile are in the clip: its span in time is that of three periods.
