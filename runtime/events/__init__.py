@@ -47,6 +47,10 @@ def open_sinks(config: EventsConfig) -> list[EventSink]:
             from runtime.events.mqtt import MqttSink
 
             opened.append(MqttSink(config.mqtt))
+        if config.webhook is not None:
+            from runtime.events.webhook import WebhookSink
+
+            opened.append(WebhookSink(config.webhook))
     except BaseException:
         for sink in opened:
             sink.close(0.0)

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from runtime.errors import EdgeError
+from runtime.errors import EdgeError, SinkError
 from runtime.events.types import ActionEvent
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,15 @@ FIRST_WAIT_S = 0.5
 
 class GiveUp(Exception):  # noqa: N818  (a decision, not an error)
     """The batch will never be taken; it counts as dropped."""
+
+
+class Later(SinkError):  # noqa: N818  (a decision, not an error)
+    """Not now, and the receiver has said when."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        """Take the message and the seconds to wait."""
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class QueueSink:
@@ -175,6 +184,9 @@ class QueueSink:
         """Deliver the batch; return how long to wait before the next attempt."""
         try:
             self._deliver(self._batch)
+        except Later as error:
+            self._failed(str(error))
+            return max(error.wait_s, FIRST_WAIT_S)
         except EdgeError as error:
             self._failed(str(error))
             return min(2 * wait_s or FIRST_WAIT_S, self.longest_wait_s)
