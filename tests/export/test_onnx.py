@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -126,13 +125,6 @@ def test_a_stem_is_in_int8_but_the_convolution_that_grows_the_grid(
     behind = {users[node.output[0]].op_type for node in quantized}
     assert "Clip" not in behind
     assert "Relu" in behind
-
-
-def test_the_table_in_the_docs_is_the_data() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+)` +\| (\w+) +\| (.*?) *\|$", text, flags=re.MULTILINE)
-    data = [(name, known.used_by, known.restriction) for name, known in TENSORRT_OPERATORS.items()]
-    assert rows == data
 
 
 def test_constants_are_folded_and_no_path_of_the_machine_is_left(graph) -> None:
