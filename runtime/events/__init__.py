@@ -29,6 +29,9 @@ __all__ = [
 def open_sinks(config: EventsConfig) -> list[EventSink]:
     """Open what a configuration names. Close each; `History` is the one to look events up in.
 
+    The sink named `clips` (`runtime.events.clips.ClipSink`) has to open the cameras' sources: give
+    `opener(camera)` of it to `ClipRunner.stream`.
+
     Raises:
         ConfigError: A secret cannot be read any more.
         BackendUnavailableError: A package of the extra `serve` is not installed.
@@ -51,6 +54,10 @@ def open_sinks(config: EventsConfig) -> list[EventSink]:
             from runtime.events.webhook import WebhookSink
 
             opened.append(WebhookSink(config.webhook))
+        if config.clips is not None:
+            from runtime.events.clips import ClipSink
+
+            opened.append(ClipSink(config.clips))
     except BaseException:
         for sink in opened:
             sink.close(0.0)

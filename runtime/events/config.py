@@ -131,9 +131,9 @@ class ClipsConfig:
     folder: str = option("", "where clips are written")
     before_s: float = option(5.0, "seconds before an action begins", least=0, most=60)
     after_s: float = option(5.0, "seconds after it ends", least=0, most=60)
-    max_s: float = option(120.0, "longest clip, seconds", above=0, most=3600)
+    max_s: float = option(60.0, "longest from the first action on, seconds", above=0, most=3600)
     max_mb: float = option(2_000.0, "size of the folder, MB; oldest clips go", least=1, most=1e7)
-    ring_mb: float = option(64.0, "memory of one camera's ring, MB", least=1, most=4096)
+    ring_mb: float = option(32.0, "memory of one camera's ring, MB", least=1, most=4096)
 
     def __post_init__(self) -> None:
         check_options(self, named=str)

@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,8 @@ class FFmpegCapture:
     Attributes:
         damaged: Number of frames that could not be decoded whole so far. They are left out.
         deinterlaced: Whether frames are interlaced and so pass through `DEINTERLACER`.
+        on_packet: Called with every packet of the video, as it came, before it is decoded; what it
+            needs later it has to copy.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class FFmpegCapture:
         self._frame: Any = None
         self.damaged = 0
         self.deinterlaced = False
+        self.on_packet: Callable[[Any], None] | None = None
         self._shown = shown
         self._file: Any = None
         self._target = target
@@ -144,6 +147,11 @@ class FFmpegCapture:
     def isOpened(self) -> bool:  # noqa: N802  (OpenCV's name)
         """Tell whether it is open: it is from the beginning until `release`."""
         return self._container is not None
+
+    @property
+    def stream(self) -> Any:
+        """Return the video's stream, for whoever takes the packets; valid until `release`."""
+        return self._stream
 
     def grab(self) -> bool:
         """Decode the next whole frame; False at the end."""
@@ -274,6 +282,8 @@ class FFmpegCapture:
             except (StopIteration, av.EOFError):
                 return
             torn = bool(self._counts_packets and end and packet.pos and self._torn(end, packet.pos))
+            if self.on_packet is not None and packet.size:
+                self.on_packet(packet)
             if torn:
                 packet = None  # gives what the decoder holds back, and no more
             elif packet.pos and packet.size:
