@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,6 @@ from runtime._schema import unique_keys
 from runtime.bundle_spec import (
     BUNDLE_FILE,
     DIGEST_KEY,
-    PLAIN_NAME,
     Artifact,
     BundleSpec,
     content_digest,
@@ -28,10 +25,7 @@ from runtime.bundle_spec import (
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 from runtime.model_files import what_is
 from runtime.outputs import atomic_file
-
-# A bundle holds compact models; a zip that claims more than this is hostile or a mistake.
-MAX_UNPACKED_BYTES = 4 << 30
-
+from runtime.unpacked import Unpacked, unpack
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parent / "models" / "nano"
 
@@ -43,7 +37,7 @@ class Bundle:
     path: Path
     folder: Path
     spec: BundleSpec
-    _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+    _unpacked: Unpacked | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -65,15 +59,9 @@ class Bundle:
                 f"{path} is neither a bundle folder nor the zip of one; a single program file "
                 "needs the bundle that `edge export` wrote beside it"
             )
-        temporary = tempfile.TemporaryDirectory(prefix="bmvit-bundle-")
-        try:
-            folder = _unzip(path, Path(temporary.name))
-            return cls(
-                path=path, folder=folder, spec=_read_spec(folder, path), _temporary=temporary
-            )
-        except BaseException:
-            temporary.cleanup()
-            raise
+        unpacked = unpack(path, lambda folder: _read_spec(folder, path))
+        spec = _read_spec(unpacked.folder, path)
+        return cls(path=path, folder=unpacked.folder, spec=spec, _unpacked=unpacked)
 
     def file(self, name: str, sha256: str) -> Path:
         """Return the path of a file of the bundle after checking its SHA-256.
@@ -120,10 +108,10 @@ class Bundle:
         raise ConfigError(f"artifact {name!r} is not in {self.path}; choose from: {choices}")
 
     def close(self) -> None:
-        """Remove what was unpacked from a zip."""
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
+        """Let go of what was unpacked from a zip."""
+        if self._unpacked is not None:
+            self._unpacked.close()
+            self._unpacked = None
 
     def __enter__(self) -> Bundle:
         return self
@@ -180,28 +168,3 @@ def _read_spec(folder: Path, shown: Path) -> BundleSpec:
             "fit its content; export the bundle again"
         )
     return spec
-
-
-def _unzip(path: Path, target: Path) -> Path:
-    """Unpack a zip of plain files (at its root, or in one folder) and return where they lie."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir()]
-            if len({m.filename.split("/")[-1] for m in members}) != len(members):
-                raise ArtifactError(f"{path} holds a file twice, expected the files of one bundle")
-            total = sum(m.file_size for m in members)
-            if total > MAX_UNPACKED_BYTES:
-                raise ArtifactError(
-                    f"{path} unpacks to {total} bytes, more than the {MAX_UNPACKED_BYTES} allowed"
-                )
-            for member in members:
-                parts = member.filename.split("/")
-                if len(parts) > 2 or not all(PLAIN_NAME.fullmatch(part) for part in parts):
-                    raise ArtifactError(
-                        f"{path} holds {member.filename!r}, expected plain files of one bundle"
-                    )
-                with archive.open(member) as source, (target / parts[-1]).open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ArtifactError(f"{path} cannot be unpacked ({error}); copy it again") from error
-    return target

@@ -24,6 +24,14 @@ def shared_data() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the tests unpack out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def locked() -> Callable[[], AbstractContextManager[Path]]:
     """Return what opens an empty folder that may be read and not written, as root by being nobody.
