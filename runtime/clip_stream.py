@@ -174,11 +174,17 @@ class ClipStream:
             except StaleFrameError as error:
                 self.state = "stale"
                 self._emit("stale", str(error))
-        self._capture_s += time.perf_counter() - start
+        self._capture_s += self._span("capture", start)
         if self.state == "stale" and isinstance(item, Frame):
             # The sampler has decided whether the pause was long enough to void the clip.
             self.state = "running" if self._clip.full else "warming_up"
         return item
+
+    def _span(self, stage: str, start: float) -> float:
+        """Tell the profile of a span that ends now; return how long it was, seconds."""
+        end = time.perf_counter()
+        self._profile.span(stage, start, end)
+        return end - start
 
     def _flush(self, gap: Gap) -> None:
         self._t = gap.t
@@ -201,7 +207,7 @@ class ClipStream:
         # Where a slow reader dropped samples, the clip begins anew; at least a whole clip of newer
         # ones is waiting (`live_queue` >= num_frames), so this costs no result.
         self._clip.push(frame.image_bgr, frame.index, frame.t, sample)
-        self._preprocess_s += time.perf_counter() - start
+        self._preprocess_s += self._span("preprocess", start)
         self._report_slow()
         if self._clip.full and self.state == "warming_up":
             self.state = "running"
@@ -256,6 +262,8 @@ class ClipStream:
         height, width = frame.image_bgr.shape[:2]
         found = decode(*outputs, conf=self.config.conf, size_wh=(width, height))
         done = time.perf_counter()
+        self._profile.span("inference", start, ran)
+        self._profile.span("decode", ran, done)
         timings = Timings(
             capture_ms=self._capture_s * 1e3,
             preprocess_ms=self._preprocess_s * 1e3,

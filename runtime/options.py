@@ -137,7 +137,7 @@ class OptionParser(argparse.ArgumentParser):
         if flag is not None and alone is not None:
             self.error(f"both {alone!r} and {flag_of(spec.name)} {flag}; give one")
         found[spec.name] = alone if flag is None else flag
-        if found[spec.name] is None:
+        if found[spec.name] is None and spec.default is dataclasses.MISSING:
             self.error(f"the following arguments are required: {flag_of(spec.name)}")
 
 

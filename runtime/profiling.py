@@ -69,6 +69,12 @@ class Profile:
         for name, value in ms.items():
             self.stages[name].add(value)
 
+    def span(self, stage: str, start_s: float, end_s: float) -> None:
+        """Take note of a part of a stage, in seconds of `time.perf_counter`.
+
+        Here it is thrown away; `runtime.profiler` keeps a timeline of it.
+        """
+
     @property
     def keyframes(self) -> int:
         """Return how many keyframes were counted."""

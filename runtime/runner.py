@@ -113,7 +113,8 @@ class ClipRunner:
 
         size = self.spec.clip
         self._preprocess = _native.Preprocess(size.height, size.width, size.mean, size.std)
-        self.profile = Profile()
+        self.new_profile: Callable[[], Profile] = Profile
+        self.profile = self.new_profile()
         if not self.spec.trained:
             logger.warning("%s: the weights are UNTRAINED; results mean nothing", self.spec.name)
 
@@ -155,7 +156,7 @@ class ClipRunner:
         """
         other = copy.copy(self)
         other.source = other._state = None
-        other.profile = Profile()
+        other.new_profile, other.profile = Profile, Profile()
         other._turns = turns
         return other
 
@@ -222,7 +223,7 @@ class ClipRunner:
         tracks = track if isinstance(track, PersonTracks) else PersonTracks() if track else None
         if tracks is not None:
             on_event = _restart_at_gaps(tracks, on_event)
-        self.profile = Profile()
+        self.profile = self.new_profile()
         with open_source(source, config, sampler=sampler, opener=opener) as opened:
             self._state = ClipStream(
                 self.spec, self.engine, self._preprocess, opened, sampler, thresholds,

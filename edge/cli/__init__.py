@@ -37,6 +37,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "runtime.cli.build_engine",
         "build a TensorRT engine on this device, of a bundle's ONNX",
     ),
+    "profile": (
+        "runtime.cli.profile",
+        "where time and energy go here: stages, operators, long runs; a page with plots",
+    ),
     "benchmark": ("edge.cli.benchmark", "measure a bundle on this machine"),
 }
 

@@ -1,4 +1,4 @@
-"""The device's command line: `run`, `info`, `doctor`, `build-engine`, with nothing but the runtime.
+"""The device's command line: `run`, `profile`, `doctor` and others, with nothing but the runtime.
 
 `python -m runtime` and `edge` share this code. Results go to stdout, everything else to stderr.
 """
@@ -17,6 +17,7 @@ VERBS = {
     "run": "find the people who act in a camera, stream, file or folder",
     "info": "print what a bundle holds and check every byte of it",
     "doctor": "say what this machine has and what is missing",
+    "profile": "where time and energy go here: stages, operators, long runs; a page with plots",
     "build-engine": "build a TensorRT engine on this device, of a bundle's ONNX",
 }
 

@@ -29,12 +29,13 @@ class OnnxProgram:
 
     shares_steps = False
 
-    def __init__(self, path: Path, num_threads: int = 0) -> None:
+    def __init__(self, path: Path, num_threads: int = 0, profile_to: Path | None = None) -> None:
         """Load a graph.
 
         Args:
             path: The `.onnx` file.
             num_threads: Threads; 0 takes one for each processor that this process may use.
+            profile_to: Folder for ONNX Runtime's own profile; None makes none.
 
         Raises:
             BackendUnavailableError: ONNX Runtime is not installed.
@@ -55,6 +56,9 @@ class OnnxProgram:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = self.num_threads
         settings.log_severity_level = 4  # what it finds is said below, in one sentence
+        if profile_to is not None:
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(profile_to / "onnxruntime")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), settings, providers=["CPUExecutionProvider"]
@@ -86,6 +90,10 @@ class OnnxProgram:
         except Exception as error:
             raise ArtifactError(f"{self._path} failed: {_first_line(error)}") from error
         return Outputs(*(np.asarray(array, dtype=np.float32) for array in outputs))
+
+    def end_profile(self) -> Path:
+        """Stop profiling and return the file that ONNX Runtime wrote."""
+        return Path(self._session.end_profiling())
 
     def _check_input(self) -> tuple[int, ...]:
         inputs = self._session.get_inputs()

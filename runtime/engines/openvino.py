@@ -30,12 +30,13 @@ class OpenVinoProgram:
 
     shares_steps = False
 
-    def __init__(self, path: Path, num_threads: int = 0) -> None:
+    def __init__(self, path: Path, num_threads: int = 0, *, count: bool = False) -> None:
         """Load a model.
 
         Args:
             path: The `.ir` file.
             num_threads: Threads; 0 leaves it to OpenVINO.
+            count: Let OpenVINO time its operators, for `operator_times`.
 
         Raises:
             BackendUnavailableError: OpenVINO is not installed.
@@ -57,6 +58,7 @@ class OpenVinoProgram:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             **({"INFERENCE_NUM_THREADS": num_threads} if num_threads else {}),
+            **({"PERF_COUNT": True} if count else {}),
         }
         try:
             core = openvino.Core()
@@ -82,6 +84,14 @@ class OpenVinoProgram:
         # Copies: the next clip is written to the same memory.
         tensors = (self._request.get_tensor(name).data for name in OUTPUTS)
         return Outputs(*(np.array(tensor, dtype=np.float32) for tensor in tensors))
+
+    def operator_times(self) -> list[tuple[str, str, float]]:
+        """Return (name, kind, seconds) of each operator that the newest run executed."""
+        return [
+            (info.node_name, f"{info.node_type} ({info.exec_type})", info.real_time.total_seconds())
+            for info in self._request.get_profiling_info()
+            if "EXECUTED" in str(info.status).upper() and "NOT_RUN" not in str(info.status).upper()
+        ]
 
     def _check(self, model: Any) -> None:
         """Read the shapes, and refuse a model of another kind."""

@@ -60,7 +60,8 @@ Shape ToShape(rt::Span<const std::int32_t> sizes) { return Shape(sizes.begin(), 
 
 }  // namespace
 
-Engine::Engine(const std::string& path, int num_threads, int stride) : path_(path) {
+Engine::Engine(const std::string& path, int num_threads, int stride, bool trace)
+    : path_(path), trace_(trace) {
   if (num_threads < 0 || num_threads > kMaxThreads) {
     throw ConfigError("num_threads is " + std::to_string(num_threads) +
                       ", expected 1 to 256, or 0 for one thread per fast core");
@@ -110,10 +111,14 @@ int Engine::num_threads() {
 void Engine::Open() {
   const LogCapture log;
   // Read rather than mapped: a file that is replaced while it runs must not change the program.
-  auto module = std::make_unique<et::module::Module>(path_, et::module::Module::LoadMode::File);
+  auto tracer = trace_ ? std::make_unique<Tracer>() : nullptr;
+  Tracer* const traced = tracer.get();
+  auto module = std::make_unique<et::module::Module>(path_, et::module::Module::LoadMode::File,
+                                                     std::move(tracer));
   const rt::Error error = module->load(rt::Program::Verification::InternalConsistency);
   if (error != rt::Error::Ok) Fail(path_, "load", error, log);
   module_ = std::move(module);
+  tracer_ = traced;
 }
 
 void Engine::LoadMethods() {
@@ -193,6 +198,7 @@ void Engine::Run(const float* input, const std::vector<float*>& outputs, std::in
     Open();
     LoadMethods();
   }
+  last_runs_.clear();
   if (!shares_steps()) {
     RunMethod(kWhole, input_shape_, input, output_shapes_, outputs);
     return;
@@ -213,6 +219,8 @@ void Engine::RunMethod(const char* name, const Shape& shape, const float* input,
                        const std::vector<Shape>& output_shapes,
                        const std::vector<float*>& outputs) {
   const LogCapture log;
+  if (tracer_ != nullptr) tracer_->Begin(name);
+  const double start_s = SteadySeconds();
   const auto tensor = et::make_tensor_ptr(std::vector<SizesType>(shape.begin(), shape.end()),
                                           const_cast<float*>(input), ScalarType::Float);
   const auto results = module_->execute(name, tensor);
@@ -226,6 +234,17 @@ void Engine::RunMethod(const char* name, const Shape& shape, const float* input,
     }
     std::memcpy(outputs[i], result.const_data_ptr(), result.numel() * sizeof(float));
   }
+  last_runs_.push_back({name, start_s, SteadySeconds() - start_s});
+}
+
+std::vector<Engine::MethodRun> Engine::last_runs() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return last_runs_;
+}
+
+std::vector<TraceEvent> Engine::Trace() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return tracer_ == nullptr || module_ == nullptr ? std::vector<TraceEvent>() : tracer_->Take();
 }
 
 std::string ProgramText(const std::string& path, const char* name) {

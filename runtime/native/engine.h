@@ -9,6 +9,7 @@
 
 #include "runtime/native/shape.h"
 #include "runtime/native/step-cache.h"
+#include "runtime/native/tracer.h"
 
 namespace executorch::extension::module {
 class Module;
@@ -31,8 +32,9 @@ class Engine {
  public:
   // num_threads 0 leaves the pool as it is (at first: one thread per fast core).
   // stride: samples from one clip to the next, 0 for clips that have nothing to do with each other.
+  // trace: keep what each run does and when, for Trace(); costs a little time.
   // Throws ArtifactError when the program does not load, ConfigError for a bad number.
-  explicit Engine(const std::string& path, int num_threads = 0, int stride = 0);
+  explicit Engine(const std::string& path, int num_threads = 0, int stride = 0, bool trace = false);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -52,6 +54,16 @@ class Engine {
   // How often the stem has run.
   std::int64_t stem_runs() const;
   static int num_threads();
+
+  struct MethodRun {
+    const char* method;
+    double start_s;  // steady clock
+    double duration_s;
+  };
+  // The methods that the newest run called, in order.
+  std::vector<MethodRun> last_runs() const;
+  // Events since the last call; none of an engine that does not trace.
+  std::vector<TraceEvent> Trace();
 
  private:
   struct Signature {
@@ -75,6 +87,9 @@ class Engine {
   std::vector<Shape> output_shapes_;
   std::unique_ptr<StepCache> steps_;
   std::int64_t stem_runs_ = 0;
+  std::vector<MethodRun> last_runs_;
+  bool trace_ = false;
+  Tracer* tracer_ = nullptr;  // of module_
   double load_ms_ = 0.0;
 };
 

@@ -184,6 +184,22 @@ nb::object RunEngine(edge::Engine& self, nb::handle value, std::int64_t first) {
   return nb::module_::import_("runtime.types").attr("Outputs")(*nb::tuple(arrays));
 }
 
+nb::list LastRuns(const edge::Engine& self) {
+  nb::list runs;
+  for (const edge::Engine::MethodRun& run : self.last_runs()) {
+    runs.append(nb::make_tuple(run.method, run.start_s, run.duration_s));
+  }
+  return runs;
+}
+
+nb::list TakeTrace(edge::Engine& self) {
+  nb::list events;
+  for (const edge::TraceEvent& e : self.Trace()) {
+    events.append(nb::make_tuple(e.method, e.name, e.delegated, e.step, e.start_s, e.duration_s));
+  }
+  return events;
+}
+
 nb::tuple DecodeArrays(nb::handle boxes, nb::handle actor, nb::handle actions, double conf,
                        int width, int height) {
   const AnyArray box_array = AsArray(boxes, "pred_boxes: a float32 array of (N, 4)");
@@ -260,8 +276,8 @@ NB_MODULE(_native, module) {
   nb::register_exception_translator(Translate);
 
   nb::class_<edge::Engine>(module, "Engine", "One ExecuTorch program, loaded and ready to run.")
-      .def(nb::init<const std::string&, int, int>(), "path"_a, "num_threads"_a = 0, "stride"_a = 0,
-           nb::call_guard<nb::gil_scoped_release>())
+      .def(nb::init<const std::string&, int, int, bool>(), "path"_a, "num_threads"_a = 0,
+           "stride"_a = 0, "trace"_a = false, nb::call_guard<nb::gil_scoped_release>())
       .def("__call__", &RunEngine, "clips"_a.none(), "first"_a = edge::Engine::kUnknown,
            "Run one clip; returns `runtime.types.Outputs` of new arrays.")
       .def_prop_ro("shares_steps", &edge::Engine::shares_steps)
@@ -274,7 +290,11 @@ NB_MODULE(_native, module) {
                      return nb::tuple(shapes);
                    })
       .def_prop_ro("num_threads", [](const edge::Engine&) { return edge::Engine::num_threads(); })
-      .def_prop_ro("load_ms", &edge::Engine::load_ms);
+      .def_prop_ro("load_ms", &edge::Engine::load_ms)
+      .def_prop_ro("last_runs", &LastRuns)
+      .def("trace", &TakeTrace,
+           "Return (method, name, delegated, step, start s, duration s) of each event since the "
+           "last call.");
 
   nb::class_<edge::Preprocess>(module, "Preprocess", "Resize, BGR to RGB, normalise.")
       .def(nb::init<int, int, const std::array<double, 3>&, const std::array<double, 3>&, bool>(),

@@ -189,6 +189,35 @@ class TensorRTProgram:
             check(code, f"running {self._path.name}")
             return Outputs(*(buffer.host.copy() for buffer in self._outputs))
 
+    def layer_times(self, clips: Floats) -> list[tuple[str, float]]:
+        """Return (name, seconds) of each layer of one run, by TensorRT's profiler.
+
+        Queued anew and not by the graph, whose kernels no profiler sees. Not run by this project.
+
+        Raises:
+            ArtifactError: CUDA or TensorRT fails.
+        """
+        import tensorrt as trt
+
+        from runtime.tensorrt.cuda import check, cudart
+
+        times: list[tuple[str, float]] = []
+
+        class Layers(trt.IProfiler):
+            def __init__(self) -> None:
+                trt.IProfiler.__init__(self)
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                times.append((layer_name, ms / 1e3))
+
+        with self._lock:
+            self._clip.host[...] = clips
+            self._context.profiler = Layers()  # the context keeps it
+            self._enqueue()
+            (code,) = cudart.cudaStreamSynchronize(self._stream)
+            check(code, f"running {self._path.name}")
+        return times
+
     def _enqueue(self) -> None:
         self._clip.upload(self._stream)
         if not self._context.execute_async_v3(int(self._stream)):
