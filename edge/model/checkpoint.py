@@ -11,22 +11,15 @@ from typing import Any, cast
 import torch
 
 from edge.model._files import check_fit, read_torch_file, tensors_of
+from edge.model.backbones import BACKBONES
 from edge.model.bmvit import BMViT, BMViTConfig
-from edge.model.compact import COMPACT_VARIANTS, CompactConfig
+from edge.model.compact import COMPACT_VARIANTS
 from edge.model.heads import HeadConfig
-from edge.model.mvit import MViTConfig
-from edge.model.stem_mvit import StemMViTConfig
 from runtime.errors import ArtifactError, ArtifactMismatchError, ConfigError
 from runtime.outputs import write_atomically
 
 FORMAT = "bmvit-edge"
 SCHEMA_VERSION = 1
-
-_BACKBONES: dict[str, type] = {
-    "compact": CompactConfig,
-    "stem-mvit": StemMViTConfig,
-    "mvit": MViTConfig,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,11 +147,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def config_to_dict(config: BMViTConfig) -> dict[str, Any]:
     """Turn a configuration into plain values, the backbone's kind named."""
     plain = asdict(config)
-    kinds = [kind for kind, cls in _BACKBONES.items() if isinstance(config.backbone, cls)]
+    kinds = [kind for kind, row in BACKBONES.items() if type(config.backbone) is row.config]
     if not kinds:
         raise ConfigError(
             f"a {type(config.backbone).__name__} backbone cannot be saved; "
-            f"known are {', '.join(_BACKBONES)}"
+            f"known are {', '.join(BACKBONES)}"
         )
     plain["backbone"] = {"kind": kinds[0], **plain["backbone"]}
     return plain
@@ -175,8 +168,8 @@ def config_from_dict(plain: object) -> BMViTConfig:
     fields = dict(plain)
     backbone = dict(cast("dict[str, Any]", fields.pop("backbone")))
     kind = backbone.pop("kind", None)
-    if kind not in _BACKBONES:
-        raise ConfigError(f"unknown backbone {kind!r}; known are {', '.join(_BACKBONES)}")
+    if kind not in BACKBONES:
+        raise ConfigError(f"unknown backbone {kind!r}; known are {', '.join(BACKBONES)}")
     # Before there were pretrained stems, the variants without one had these names.
     if kind == "compact" and fields.get("variant") in COMPACT_VARIANTS:
         fields["variant"] = f"{fields['variant']}-scratch"
@@ -185,7 +178,7 @@ def config_from_dict(plain: object) -> BMViTConfig:
         if "rivals" in heads:  # its name until version 0.2
             heads["suppression_strength"] = heads.pop("rivals")
         return BMViTConfig(
-            backbone=_BACKBONES[kind](**backbone), heads=HeadConfig(**heads), **fields
+            backbone=BACKBONES[kind].config(**backbone), heads=HeadConfig(**heads), **fields
         )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the configuration does not fit: {error}") from error

@@ -9,6 +9,7 @@ its new frames and the trunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -35,6 +36,7 @@ class StemMViTConfig(BlockConfig):
         stem_taps: Strides of the stem's features that are joined.
         frame_channels: Width of the joined features of one frame.
         step_frames: Neighbouring frames that become one step of time.
+        strides: Spatial stride at the entry of each stage behind the first; none is 1 everywhere.
     """
 
     stem: str = "mobilenet_v2"
@@ -47,6 +49,7 @@ class StemMViTConfig(BlockConfig):
     kv_strides: tuple[int, ...] = (4,)
     mlp_ratio: int = 2
     local_kernel: int = 5
+    strides: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values against each other.
@@ -57,6 +60,19 @@ class StemMViTConfig(BlockConfig):
         if self.step_frames < 1:
             raise ConfigError(f"step_frames must be 1 or more, got {self.step_frames}")
         self.check(frames=self.step_frames, side=TAP_STRIDES[-1])
+        expected = len(self.channels) - 1
+        if self.strides and (
+            len(self.strides) != expected or any(one not in (1, 2) for one in self.strides)
+        ):
+            raise ConfigError(
+                f"strides must be {expected}, one for each stage behind the first, of 1 or 2; got "
+                f"{self.strides}"
+            )
+        if self.height % self.out_stride or self.width % self.out_stride:
+            raise ConfigError(
+                f"height and width must be multiples of {self.out_stride}, got {self.height} and "
+                f"{self.width}"
+            )
         if self.frame_channels < 1:
             raise ConfigError(f"frame_channels must be positive, got {self.frame_channels}")
         if self.stem not in STEM_NAMES:
@@ -67,13 +83,15 @@ class StemMViTConfig(BlockConfig):
             raise ConfigError(f"stem_width must be from 0.25 to 4, got {self.stem_width}")
 
     @property
+    def out_stride(self) -> int:
+        """Spatial stride of the output."""
+        return GRID_STRIDE * math.prod(self.strides)
+
+    @property
     def out_grid(self) -> tuple[int, int, int]:
         """Positions (T', H', W') of the output."""
-        return (
-            self.num_frames // self.step_frames,
-            self.height // GRID_STRIDE,
-            self.width // GRID_STRIDE,
-        )
+        stride = self.out_stride
+        return (self.num_frames // self.step_frames, self.height // stride, self.width // stride)
 
     def build(self) -> StemMViT:
         """Build the backbone with random weights."""
@@ -125,7 +143,7 @@ class StemMViT(StepBackbone):
         self.stem = FrameStem(config.stem, width=config.stem_width, taps=config.stem_taps)
         self.fusion = FrameFusion(self.stem, config.frame_channels)
         self.merge = ConvNorm(config.step_frames * config.frame_channels, config.channels[0])
-        self.blocks = build_blocks(config)
+        self.blocks = self.make_blocks(config)
         shape = (config.num_frames, config.frame_channels, 1, 1)
         self.frame_embedding = nn.Parameter(torch.empty(shape))
         self.neck = ConvNorm(self.out_channels, self.out_channels)
@@ -133,6 +151,10 @@ class StemMViT(StepBackbone):
         nn.init.trunc_normal_(self.frame_embedding, std=0.02)
 
     folds = (*StepBackbone.folds, SameConv)
+
+    def make_blocks(self, config: StemMViTConfig) -> nn.ModuleList:
+        """Build the trunk's blocks; each maps (B*T', C, H, W) and the number of clips B."""
+        return build_blocks(config, strides=config.strides)
 
     def steps(self, frames: Tensor, batch: int = 1) -> Tensor:
         """Return the features (M, C, H/16, W/16) of M frames (M, 3, H, W), each on its own."""

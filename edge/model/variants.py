@@ -5,47 +5,22 @@
 | `pico`, `nano`, `tiny` | `stem_mvit.py`, MViT on a pretrained per-frame stem | int8 engines |
 | the same with `-scratch` | `compact.py`, without a pretrained stem | int8 engines |
 | `small` | `mvit.py`, MViTv2-S 16x4, last stage kept at stride 16 | published weights |
+| `pico-tsm`, `nano-tsm` | `backbones/tsm.py`, a 2D CNN with temporal shift | comparison |
+| `x3d-s` | `backbones/x3d.py`, X3D-S | comparison |
 """
 
 from __future__ import annotations
 
 import torch
 
+from edge.model.backbones import BACKBONES
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
-from edge.model.compact import COMPACT_VARIANTS
-from edge.model.heads import HeadConfig
-from edge.model.mvit import MViTConfig
 from edge.model.selection import TokenSelection
-from edge.model.stem_mvit import STEM_VARIANTS
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
 
-# The published stems take RGB scaled to [-1, 1].
-STEM_MEAN = STEM_STD = (0.5, 0.5, 0.5)
-
-# Real people fill much of a frame: many tokens that lie far apart see one of them.
-STEM_HEADS = HeadConfig(suppression_strength=8.0, suppression="all")
-
 VARIANTS: dict[str, BMViTConfig] = {
-    **{
-        name: BMViTConfig(
-            variant=name,
-            backbone=backbone,
-            num_classes=1,
-            token_selection="centre_mean",
-            heads=STEM_HEADS,
-            mean=STEM_MEAN,
-            std=STEM_STD,
-        )
-        for name, backbone in STEM_VARIANTS.items()
-    },
-    **{
-        f"{name}-scratch": BMViTConfig(variant=f"{name}-scratch", backbone=backbone, num_classes=1)
-        for name, backbone in COMPACT_VARIANTS.items()
-    },
-    "small": BMViTConfig(
-        variant="small", backbone=MViTConfig(), num_classes=1, heads=HeadConfig(num_layers=3)
-    ),
+    name: config for row in BACKBONES.values() for name, config in row.variants.items()
 }
 
 

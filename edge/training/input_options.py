@@ -11,14 +11,15 @@ from edge.training.loss_options import Section
 from runtime.errors import ConfigError
 from runtime.options import check_options, option, section
 
-TRAINABLE = ("pico", "nano", "tiny", "pico-scratch", "nano-scratch", "tiny-scratch", "small")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOptions:
     """Which model, and what it starts from."""
 
-    model: str = option("nano", "variant", choices=TRAINABLE)
+    model: str = option(
+        "nano", "variant: pico, nano, tiny, one of these with -scratch, small, or another that a "
+        "file of edge/model/backbones has", metavar="NAME",
+    )  # fmt: skip
     init: str | None = option(
         None, "weights to start from; a larger --model is grown from a smaller one's",
         metavar="MODEL.pt",

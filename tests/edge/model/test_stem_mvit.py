@@ -124,3 +124,12 @@ def test_the_former_variants_have_a_name_that_says_so():
     assert config_from_dict(plain) == VARIANTS["pico-scratch"]
     model = build_model("pico-scratch", num_classes=2, seed=0)
     assert type(model.backbone).__name__ == "CompactMViT"
+
+
+def test_a_stage_may_halve_the_grid(clips):
+    config = replace(TINY, channels=(32, 32), depths=(1, 1), kv_strides=(2, 2), strides=(2,))
+    model = config.build().eval()
+    with torch.no_grad():
+        assert tuple(model(clips).shape) == (2, 32, *config.out_grid) == (2, 32, 2, 2, 3)
+    with pytest.raises(ConfigError, match="strides must be 1, one for each stage"):
+        replace(config, strides=(2, 2))
