@@ -205,7 +205,8 @@ class ClipSink:
                     if ring is None:  # the camera was taken out of the configuration
                         self._dropped += 1
                         continue
-                    packets = ring.between(clip.start, min(now, ends[camera]))
+                    action = clip.start + self._config.before_s
+                    packets = ring.between(clip.start, min(now, ends[camera]), at=action)
                     ring.hold(None)
                     return camera, clip, packets
                 if self._closing:

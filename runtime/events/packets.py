@@ -121,29 +121,25 @@ class PacketRing:
                 return True
         return False
 
-    def between(self, start: float, end: float) -> list[Packet]:
+    def between(self, start: float, end: float, *, at: float | None = None) -> list[Packet]:
         """Return the packets of one connection from the last keyframe before `start` until `end`.
 
-        Where the ring begins later, from its first keyframe on; where the connection was lost
-        between, up to there. Empty where there is none.
+        It is the connection that was there at `at`, by default at `start`. Where it begins later
+        than `start`, from its first keyframe on; where it was lost before `end`, up to there. Empty
+        where nothing came.
         """
         with self._lock:
             packets = list(self._packets)
-        first = None
-        for number, packet in enumerate(packets):
-            if packet.at > end or (packet.at > start and first is not None):
-                break
-            if packet.keyframe:
-                first = number
-        if first is None:
+        if not packets:
             return []
-        stream = packets[first].stream
-        chosen = []
-        for packet in packets[first:]:
-            if packet.at > end or packet.stream is not stream:
-                break
-            chosen.append(packet)
-        return chosen
+        moment = start if at is None else at
+        before = [packet for packet in packets if packet.at <= moment]
+        stream = (before[-1] if before else packets[0]).stream
+        ours = [packet for packet in packets if packet.stream is stream and packet.at <= end]
+        keys = [number for number, packet in enumerate(ours) if packet.keyframe]
+        if not keys:
+            return []
+        return ours[max([n for n in keys if ours[n].at <= start], default=keys[0]) :]
 
 
 def write_packets(path: Path, packets: Sequence[Packet]) -> None:

@@ -233,7 +233,7 @@ def test_a_clip_begins_at_the_keyframe_before() -> None:
     assert times(ring, 4.5, 7) == [3, 4, 5, 6, 7]
     assert times(ring, 3.0, 4) == [3, 4]
     assert times(ring, -5.0, 1) == [0, 1]
-    assert times(ring, 50.0, 60) == [6, 7, 8]
+    assert times(ring, 50.0, 60) == [6, 7, 8]  # the camera hangs since
     assert times(fed("..K.", seconds=100), 0.0, 9.0) == [2, 3]  # joined between two keyframes
     assert times(fed("....", seconds=100), 0.0, 9.0) == []
 
@@ -242,6 +242,14 @@ def test_a_clip_ends_where_the_connection_was_lost() -> None:
     ring = fed("K...|K...", seconds=100)
     assert times(ring, 1.0, 7.0) == [0, 1, 2, 3]
     assert times(ring, 5.0, 7.0) == [4, 5, 6, 7]
+    # The action is behind the loss: it is what the clip has to show.
+    assert [p.at for p in ring.between(2.0, 7.0, at=5.0)] == [4, 5, 6, 7]
+    assert [p.at for p in fed("K...|K...", seconds=100, hold=0).between(-9, 99, at=99)] == [
+        4,
+        5,
+        6,
+        7,
+    ]
 
 
 def test_the_ring_forgets_whole_groups_that_are_too_old() -> None:
