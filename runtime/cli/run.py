@@ -71,6 +71,10 @@ class RunOptions:
     show: bool = option(False, "show a live window")
     save: str | None = option(None, "write the annotated video there", metavar="FILE.mp4")
     save_json: str | None = option(None, "write JSON Lines there", metavar="FILE.jsonl")
+    save_events: str | None = option(
+        None, "write there, as JSON Lines, when actions of people begin and end; implies --track",
+        metavar="FILE.jsonl",
+    )  # fmt: skip
     json: bool = option(False, "print JSON Lines to stdout instead of the table")
     overwrite: bool = option(False, "replace output files that exist")
     imgsz: int | None = option(None, "only to check it: the size that the bundle must have, px")
@@ -95,18 +99,19 @@ class RunOptions:
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
                 raise ConfigError(f"--{flag} is {getattr(self, name)}, expected 0 or more")
-        for name in ("model", "save", "save_json"):
+        for name in ("model", "save", "save_json", "save_events"):
             if getattr(self, name) == "":
                 raise ConfigError(f"--{name.replace('_', '-')} is empty, expected a path")
         for path in self.outputs:
             _check_output(path, overwrite=self.overwrite)
-        if len(self.outputs) == 2 and why_in_the_way(self.outputs[0], self.outputs[1:]):
-            raise ConfigError(f"--save and --save-json both name {self.save}; name two files")
+        for number, path in enumerate(self.outputs):
+            if why_in_the_way(path, self.outputs[number + 1 :]):
+                raise ConfigError(f"two of the outputs are {path}; name a file for each")
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Files that the run will make."""
-        return tuple(Path(path) for path in (self.save, self.save_json) if path)
+        return tuple(Path(path) for path in (self.save, self.save_json, self.save_events) if path)
 
 
 def _check_output(path: Path, *, overwrite: bool) -> None:
@@ -184,7 +189,7 @@ def _stream(options: RunOptions, runner: ClipRunner, config: SourceConfig, sinks
         config=config,
         on_frame=sinks.frame if sinks.wants_frames else None,
         on_event=sinks.event,
-        track=options.track,
+        track=options.track or options.save_events is not None,
     )
     # Closed on the way out: leaving the loop early must stop the camera at once.
     with closing(stream), _progress(options) as move:
@@ -196,7 +201,15 @@ def _stream(options: RunOptions, runner: ClipRunner, config: SourceConfig, sinks
 
 
 def _sinks(options: RunOptions, runner: ClipRunner) -> list[Sink]:
-    from runtime.sinks import JsonLinesSink, JsonStdoutSink, ShowSink, TableSink, VideoSink
+    from runtime.sinks import (
+        ActionLinesSink,
+        JsonLinesSink,
+        JsonStdoutSink,
+        ShowSink,
+        TableSink,
+        VideoSink,
+    )
+    from runtime.sources import parse_uri
 
     clip, trained = runner.spec.clip, runner.spec.trained
     sinks: list[Sink] = []
@@ -219,6 +232,17 @@ def _sinks(options: RunOptions, runner: ClipRunner) -> list[Sink]:
     # Last, since it has a file from now on.
     if options.save_json:
         sinks.append(JsonLinesSink(options.save_json, overwrite=options.overwrite))
+    if options.save_events:
+        uri = parse_uri(options.source)
+        sinks.append(
+            ActionLinesSink(
+                options.save_events,
+                camera=uri.shown,
+                class_names=runner.spec.class_names,
+                live=uri.live,
+                overwrite=options.overwrite,
+            )
+        )
     return sinks
 
 

@@ -86,7 +86,10 @@ class ActionTracker:
         )  # fmt: skip
 
     def update(self, result: KeyframeResult, *, now: float, monotonic: float) -> list[ActionEvent]:
-        """Take the next result.
+        """Take the next result, as soon as it is there.
+
+        What it shows was so at its keyframe, which is older by the rest of the clip and the
+        latency; starts and durations are of keyframes.
 
         Args:
             result: With `people`, and for the `class_names` given at the beginning.
@@ -106,9 +109,11 @@ class ActionTracker:
                 f"camera {self.camera}: the result has the actions of another model; "
                 "make a new ActionTracker for it"
             )
-        backwards = self._newest is not None and monotonic < self._newest
-        told = self._end(None if backwards else monotonic, now, monotonic)
-        self._newest = monotonic
+        age_s = max(0.0, result.t - result.keyframe_t) + result.latency_ms / 1000.0
+        at = monotonic - age_s  # of the keyframe
+        backwards = self._newest is not None and at < self._newest
+        told = self._end(None if backwards else at, now, monotonic)
+        self._newest = at
         start, end = self._thresholds(result)
         scores = result.detections.actions
         size = np.tile(np.asarray(result.size_wh, dtype=np.float64), 2)
@@ -124,9 +129,9 @@ class ActionTracker:
             if going is None:
                 if score < start[action]:
                     continue
-                going = _Action(uuid.uuid4().hex, monotonic, now, monotonic, 0.0, (0, 0, 0, 0))
+                going = _Action(uuid.uuid4().hex, at, now - age_s, at, 0.0, (0, 0, 0, 0))
                 self._open[key] = going
-            going.seen, going.box = monotonic, (x1, y1, x2, y2)
+            going.seen, going.box = at, (x1, y1, x2, y2)
             going.score = max(going.score, score)
             told += self._tell(key, going, now, monotonic)
         return told
@@ -158,15 +163,15 @@ class ActionTracker:
     ) -> list[ActionEvent]:
         """Return the begin or continue of an action that a result has just shown."""
         if going.told is None:
-            if monotonic - going.first < self.settings.min_duration_s:
+            if going.seen - going.first < self.settings.min_duration_s:
                 return []
             phase = Phase.BEGIN
         else:
             interval = self.settings.continue_s
-            if not interval or monotonic - going.told < interval:
+            if not interval or going.seen - going.told < interval:
                 return []
             phase = Phase.CONTINUE
-        going.told = monotonic
+        going.told = going.seen
         return [self._event(phase, key, going, now, monotonic)]
 
     def _end(self, at: float | None, now: float, monotonic: float) -> list[ActionEvent]:

@@ -125,7 +125,8 @@ class ClipSink:
             if clip is None:
                 if event.phase is not Phase.BEGIN:
                     return
-                start = now - event.duration_s - config.before_s
+                # A difference of one clock at one moment, whatever it was set to since.
+                start = now - max(0.0, event.time - event.started) - config.before_s
                 clip = _Clip(start, event.started, set())
                 self._clips[event.camera] = clip
                 ring.hold(start)

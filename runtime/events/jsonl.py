@@ -71,7 +71,7 @@ class JsonlSink(QueueSink):
             json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
             for event in batch
         ]
-        data = "".join(lines).encode("utf-8", "surrogateescape")
+        data = "".join(lines).encode("utf-8", "backslashreplace")
         try:
             self._append(data)
         except OSError as error:

@@ -177,7 +177,7 @@ class MqttSink(QueueSink):
         sent = [client.publish(topic, states[topic], qos=1, retain=True).mid for topic in order]
         for event in batch:
             text = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=False)
-            data = text.encode("utf-8", "replace")
+            data = text.encode("utf-8", "backslashreplace")
             sent.append(client.publish(self.topics.events(event.camera), data, qos=1).mid)
         self._await(client, set(sent))
         with self._changed:

@@ -1,5 +1,6 @@
 """Where results go: JSON Lines, an annotated video, a table, a window."""
 
+from runtime.sinks.actions import ActionLinesSink
 from runtime.sinks.base import Sink, Sinks
 from runtime.sinks.draw import draw
 from runtime.sinks.jsonl import JsonLinesSink, JsonStdoutSink
@@ -8,6 +9,7 @@ from runtime.sinks.table import TableSink
 from runtime.sinks.video import VideoSink
 
 __all__ = [
+    "ActionLinesSink",
     "JsonLinesSink",
     "JsonStdoutSink",
     "ShowSink",

@@ -24,6 +24,8 @@ class JsonLinesSink(Sink):
     followed. When the run fails the part is kept, because hours of results may be in it, and said.
     """
 
+    what = "results"
+
     def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Open the part file.
 
@@ -94,11 +96,11 @@ class JsonLinesSink(Sink):
         except OSError as error:
             raise self._failed(error) from error
         if not ok and self.written:
-            logger.warning("%d results of the failed run are in %s", self.written, self.part)
+            logger.warning("%d %s of the failed run are in %s", self.written, self.what, self.part)
 
     def _failed(self, error: OSError) -> SinkError:
         return SinkError(
-            f"{self.path} cannot be written: {error.strerror} after {self.written} results; "
+            f"{self.path} cannot be written: {error.strerror} after {self.written} {self.what}; "
             f"they are in {self.part}"
         )
 

@@ -63,7 +63,9 @@ def test_edge_run_never_replaces_its_source(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        pytest.param(["--save", "a.mp4", "--save-json", "./a.mp4"], "both name", id="one name"),
+        pytest.param(["--save", "a", "--save-json", "./a"], "a file for each", id="one name"),
+        pytest.param(["--save-events", "a", "--save-json", "a"], "a file for each", id="one file"),
+        pytest.param(["--save-events", ""], "--save-events is empty", id="empty events"),
         pytest.param(["--save", ""], "--save is empty", id="empty video"),
         pytest.param(["--save-json", ""], "--save-json is empty", id="empty lines"),
         pytest.param(["--model", ""], "--model is empty", id="empty model"),

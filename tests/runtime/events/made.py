@@ -26,7 +26,7 @@ def result(
     scores = [[of.get(name, 0.0) for name in NAMES] for of in (people or {}).values()]
     count = len(numbers)
     return KeyframeResult(
-        frame=0, t=0.0, keyframe=0, keyframe_t=0.0, latency_ms=1.0, class_names=NAMES,
+        frame=0, t=0.0, keyframe=0, keyframe_t=0.0, latency_ms=0.0, class_names=NAMES,
         action_conf=action_conf, trained=True, size_wh=(200, 100),
         people=None if people is None else numbers,
         timings=Timings(capture_ms=0, preprocess_ms=0, inference_ms=0, decode_ms=0),

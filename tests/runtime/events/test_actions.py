@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -146,6 +147,17 @@ def test_a_stream_that_begins_again_ends_all() -> None:
     play(actions, [(10.0, walk(0.9)), (11.0, walk(0.9))])
     events = actions.update(result(walk(0.9)), now=NOW + 12, monotonic=0.0)
     assert [(e.phase.value, e.duration_s, e.started) for e in events] == [("end", 1.0, NOW + 10)]
+
+
+def test_an_action_begins_at_the_keyframe_that_shows_it() -> None:
+    actions = tracker(min_duration_s=0.0)
+    late = [replace(result(walk(0.9)), t=t, keyframe_t=t - 0.5, latency_ms=ms)
+            for t, ms in ((10.0, 250.0), (11.0, 1250.0))]  # fmt: skip
+    (begin,) = actions.update(late[0], now=NOW, monotonic=100.0)
+    assert (begin.time, begin.started) == (NOW, NOW - 0.75)
+    actions.update(late[1], now=NOW + 2, monotonic=102.0)
+    (end,) = actions.lost(now=NOW + 2, monotonic=102.0)
+    assert end.duration_s == 1.0  # whatever the latency
 
 
 def test_memory_holds_open_actions_only() -> None:

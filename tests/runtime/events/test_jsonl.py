@@ -71,6 +71,15 @@ def test_each_event_is_a_line_that_reads_back(tmp_path: Path) -> None:
     assert sink.status()["sent"] == 3
 
 
+def test_what_is_no_text_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = JsonlSink(JsonlConfig(path=str(path)))
+    odd = event(1, camera="a\udcff\u2603\n")
+    sink.send(odd)
+    sink.close(30.0)
+    assert event_from_dict(json.loads(path.read_text(encoding="utf-8"))) == odd
+
+
 def test_files_are_turned_over_and_the_oldest_goes(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sink = JsonlSink(JsonlConfig(path=str(path), max_mb=0.001, files=3))
