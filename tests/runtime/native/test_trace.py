@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ def _clip(engine: Any) -> np.ndarray:
     return np.zeros(engine.input_shape, dtype=np.float32)
 
 
-def test_the_methods_of_the_newest_run(tiny_program: Path) -> None:
-    whole = _native.Engine(str(tiny_program))
+def test_the_methods_of_the_newest_run(tiny_program: Any) -> None:
+    whole = _native.Engine(str(tiny_program.path))
     assert whole.last_runs == []
     before = time.perf_counter()
     whole(_clip(whole))
@@ -25,15 +24,15 @@ def test_the_methods_of_the_newest_run(tiny_program: Path) -> None:
     ((name, start, duration),) = whole.last_runs
     assert name == "forward"
     assert before <= start <= start + duration <= after
-    steps = _native.Engine(str(tiny_program), 0, 2)
+    steps = _native.Engine(str(tiny_program.path), 0, 2)
     steps(_clip(steps), 0)
     assert [run[0] for run in steps.last_runs] == ["stem", "stem", "trunk"]
     steps(_clip(steps), 2)
     assert [run[0] for run in steps.last_runs] == ["stem", "trunk"]
 
 
-def test_a_trace_holds_each_event_once(tiny_program: Path) -> None:
-    engine = _native.Engine(str(tiny_program), 0, 2, trace=True)
+def test_a_trace_holds_each_event_once(tiny_program: Any) -> None:
+    engine = _native.Engine(str(tiny_program.path), 0, 2, trace=True)
     engine.trace()  # what loading did
     engine(_clip(engine), 0)
     events = engine.trace()
@@ -51,14 +50,14 @@ def test_a_trace_holds_each_event_once(tiny_program: Path) -> None:
     assert engine.trace() == []
 
 
-def test_an_engine_that_does_not_trace_keeps_nothing(tiny_program: Path) -> None:
-    engine = _native.Engine(str(tiny_program))
+def test_an_engine_that_does_not_trace_keeps_nothing(tiny_program: Any) -> None:
+    engine = _native.Engine(str(tiny_program.path))
     engine(_clip(engine))
     assert engine.trace() == []
 
 
-def test_tracing_survives_another_number_of_threads(tiny_program: Path) -> None:
-    engine = _native.Engine(str(tiny_program), 1, trace=True)
-    _native.Engine(str(tiny_program), 2)
+def test_tracing_survives_another_number_of_threads(tiny_program: Any) -> None:
+    engine = _native.Engine(str(tiny_program.path), 1, trace=True)
+    _native.Engine(str(tiny_program.path), 2)
     engine(_clip(engine))
     assert any(event[1] == "Method::execute" for event in engine.trace())
