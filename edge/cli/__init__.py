@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "runtime.cli.build_engine",
         "build a TensorRT engine on this device, of a bundle's ONNX",
     ),
+    "cameras": ("runtime.cli.cameras", "list cameras with their modes, or probe what one gives"),
     "profile": (
         "runtime.cli.profile",
         "where time and energy go here: stages, operators, long runs; a page with plots",

@@ -17,6 +17,7 @@ VERBS = {
     "run": "find the people who act in a camera, stream, file or folder",
     "info": "print what a bundle holds and check every byte of it",
     "doctor": "say what this machine has and what is missing",
+    "cameras": "list cameras with their modes, or probe what one gives",
     "profile": "where time and energy go here: stages, operators, long runs; a page with plots",
     "build-engine": "build a TensorRT engine on this device, of a bundle's ONNX",
 }
