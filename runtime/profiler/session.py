@@ -103,10 +103,7 @@ def measure(
         EdgeError: The source or the engine failed.
     """
     probes = local_probes() if probes is None else probes
-    busy = Busy()
-    before = state_of(probes)
-    time.sleep(QUIET_S)
-    quiet_before = busy.since()
+    before, quiet_before = look(probes)
     timeline = Timeline()
     latencies: deque[tuple[float, float]] = deque(maxlen=_KEPT)
     runner.new_profile = lambda: timeline
@@ -138,6 +135,14 @@ def measure(
         after=state_of(probes), quiet_before=quiet_before, quiet_during=quiet_during,
         begun_s=begun_s, seconds=seconds,
     )  # fmt: skip
+
+
+def look(probes: list[Probe] | None = None) -> tuple[State, Busyness]:
+    """Look at the machine for a second before anything is measured on it."""
+    busy = Busy()
+    state = state_of(local_probes() if probes is None else probes)
+    time.sleep(QUIET_S)
+    return state, busy.since()
 
 
 def _results(

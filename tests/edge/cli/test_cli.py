@@ -76,3 +76,8 @@ def test_benchmark_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(artifact["latency_ms"]) == 5
     assert artifact["torch_imported"] is False
     assert content["host"]["cores"] >= 1
+    # Five runs have no 99th percentile, and a figure says whether the machine was quiet.
+    assert content["table"][1][content["table"][0].index("p99 ms")] == "-"
+    machine = dict(content["machine"])
+    assert "of" in machine["before"]
+    assert machine["during"] in printed
