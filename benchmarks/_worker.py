@@ -113,8 +113,31 @@ class Steps:
         return {"max_abs": worst, "clips_compared": clips}
 
 
+class OnnxAlone:
+    """An ONNX network of whatever inputs and outputs in ONNX Runtime, on one kept input."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(job["threads"])
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            job["path"], sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = {self._session.get_inputs()[0].name: np.load(job["input"])}
+        self.facts: dict[str, Any] = {}
+
+    def run(self) -> tuple[float, dict[str, float]]:
+        start = time.perf_counter()
+        self._session.run(None, self._inputs)
+        return (time.perf_counter() - start) * 1e3, {}
+
+
 def subject_of(job: dict[str, Any]) -> Subject:
     """Load what a job describes."""
+    if job["kind"] == "onnx":
+        return OnnxAlone(job)
     if job["kind"] == "pipeline":
         from benchmarks._pipelines import Pipeline
 

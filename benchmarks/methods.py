@@ -4,6 +4,10 @@
 YOWOv2-Nano (written anew, random weights) in ONNX Runtime, OpenVINO and torch, each in a process of
 its own, in interleaved rounds with the same frames and the same number of threads. Each result
 costs bringing the new frames into the clip, the network, and turning its outputs into detections.
+
+`python -m benchmarks.methods --table 1|2|3` trains instead: the tables of the paper on JHMDB-21 at
+mobile size, each row on the same kept features and budget (`--table 2 --help` for its flags). A row
+that is done is kept, and a second call goes on with the others.
 """
 
 from __future__ import annotations
@@ -239,6 +243,10 @@ def _published(peer: Network) -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Read the flags, run, print the report."""
+    if any(word.split("=")[0] == "--table" for word in argv):
+        from benchmarks import _method_tables as tables
+
+        return run_main(argv, "methods", tables.__doc__, tables.TableOptions, tables.run)
     return run_main(argv, "methods", __doc__, MethodOptions, run)
 
 

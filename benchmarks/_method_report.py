@@ -1,0 +1,174 @@
+"""Rows of the tables of methods as text, and accuracy against latency as a picture."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Runs = Sequence[Mapping[str, Any]]
+_DETECTED, _TRUE = "detector", "true boxes"
+
+
+def table_of(
+    table: str, words: Mapping[str, str], results: Mapping[str, Runs], costs: Mapping[str, Any]
+) -> list[list[str]]:
+    """Return a table, its header first."""
+    if table == "1":
+        head = ["tokens", "N", "M multiply-adds behind the stem", "frame-mAP@0.5", "video-mAP@0.5",
+                "actor AP@0.5", "runs"]  # fmt: skip
+        return [head, *(_selection_row(name, words[name], results[name], costs[name])
+                        for name in words if name in results)]  # fmt: skip
+    head = ["method" if table == "2" else "backbone", "frame-mAP@0.5", "video-mAP@0.5",
+            "parameters, M", "G multiply-adds", "program, MB", "int8, ms", "runs"]  # fmt: skip
+    lines = [head]
+    for name in words:
+        if name not in results:
+            continue
+        for kind, cost in _judged(name, results[name], costs).items():
+            lines.append([
+                words[name] + kind_words(kind), *_accuracy(results[name], kind),
+                f"{cost['params'] / 1e6:.2f}", f"{cost['macs'] / 1e9:.2f}",
+                _told(cost.get("bytes"), lambda size: f"{size / 1e6:.2f}"),
+                _told(cost.get("ms"), _spread_ms), str(len(results[name])),
+            ])  # fmt: skip
+    for name in costs:
+        if table == "3" and name not in words and "macs" in costs[name]:
+            cost = costs[name]
+            lines.append([f"`{name}`", "not trained", "-", f"{cost['params'] / 1e6:.2f}",
+                          f"{cost['macs'] / 1e9:.2f}", "-", "-", "0"])  # fmt: skip
+    return lines
+
+
+def kind_words(kind: str) -> str:
+    """Return what a table says of the boxes that a two-stage row is given."""
+    return {"": "", _DETECTED: ", MoveNet MultiPose's boxes",
+            _TRUE: ", the true boxes (upper bound)"}[kind]  # fmt: skip
+
+
+def _judged(name: str, runs: Runs, costs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the costs of a row by the boxes it is judged with; the detector's are added."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in runs[0]["judged"]:
+        cost = dict(costs[name])
+        times = cost.pop("rounds_ms", None)
+        detector = costs.get("detector")
+        if kind == _DETECTED and detector is not None:
+            cost["params"] += detector["params"]
+            cost["macs"] += detector["macs"]
+            own = fastest_detector(costs)
+            times = None if times is None or own is None else [
+                a + b for a, b in zip(times, own, strict=True)
+            ]  # fmt: skip
+        if times is not None:
+            cost["ms"] = times
+        found[kind] = cost
+    return found
+
+
+def fastest_detector(costs: Mapping[str, Any]) -> list[float] | None:
+    """Return the times of the detector in the engine where it is fastest."""
+    kept = [costs[name]["rounds_ms"] for name in ("onnxruntime-fp32", "onnxruntime-int8")
+            if "rounds_ms" in costs.get(name, {})]  # fmt: skip
+    return min(kept, key=statistics.median) if kept else None
+
+
+def _selection_row(name: str, words: str, runs: Runs, cost: Mapping[str, Any]) -> list[str]:
+    return [
+        words, str(cost["tokens"]), f"{cost['trunk_macs'] / 1e6:.0f}", *_accuracy(runs, ""),
+        _mean([run["judged"][""]["actor_ap"] for run in runs]), str(len(runs)),
+    ]  # fmt: skip
+
+
+def _accuracy(runs: Runs, kind: str) -> list[str]:
+    judged = [run["judged"][kind] for run in runs]
+    return [_mean([one["frame_map"] for one in judged]),
+            _mean([one["video_map"]["0.5"] for one in judged])]  # fmt: skip
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    """Return the mean and, of several runs, their standard deviation."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean = f"{statistics.fmean(known):.3f}"
+    return mean if len(known) < 2 else f"{mean} ± {statistics.stdev(known):.3f}"
+
+
+def _spread_ms(rounds: Sequence[float]) -> str:
+    """Return the median over the rounds, and the range of the middle half of them."""
+    median = statistics.median(rounds)
+    if len(rounds) < 4:
+        return f"{median:.1f}"
+    low, _, high = statistics.quantiles(rounds, n=4)
+    return f"{median:.1f} ({low:.1f} - {high:.1f})"
+
+
+def _told(value: Any, form: Any) -> str:
+    return "-" if value is None else str(form(value))
+
+
+def notes_of(
+    results: Mapping[str, Runs], costs: Mapping[str, Any], steps: int, batch: int
+) -> list[str]:
+    """Return what a reader of the table must know."""
+    any_run = next(iter(results.values()))[0]
+    judged = next(iter(any_run["judged"].values()))
+    lines = [
+        f"{steps} steps of {batch} clips for every row, of {any_run['train_clips']} augmented "
+        f"training clips; {judged['clips']} keyframes of the test videos. Same stem, frozen; same "
+        "matching, losses, optimizer and schedule.",
+        "",
+    ]
+    if "machine" in costs:
+        lines += [f"Load average while measuring: {costs['machine']['load_average']:.1f}; "
+                  f"{costs['machine']['threads']} threads.", ""]  # fmt: skip
+    return lines
+
+
+def points_of(
+    words: Mapping[str, str], results: Mapping[str, Runs], costs: Mapping[str, Any]
+) -> list[tuple[str, float, float]]:
+    """Return name, latency in ms and frame-mAP of every measured row."""
+    found = []
+    for name in words:
+        if name not in results:
+            continue
+        for kind, cost in _judged(name, results[name], costs).items():
+            maps = [run["judged"][kind]["frame_map"] for run in results[name]]
+            if kind != _TRUE and "ms" in cost and None not in maps:
+                found.append((words[name] + kind_words(kind), statistics.median(cost["ms"]),
+                              statistics.fmean(maps)))  # fmt: skip
+    return found
+
+
+def front_of(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Return the points that no other one is both faster and better than, by latency."""
+    front: list[tuple[str, float, float]] = []
+    for point in sorted(points, key=lambda one: (one[1], -one[2])):
+        if not front or point[2] > front[-1][2]:
+            front.append(point)
+    return front
+
+
+def scatter(points: Sequence[tuple[str, float, float]], path: Path, *, title: str) -> None:
+    """Draw accuracy against latency, the front as a line."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    front = front_of(points)
+    axes.step([p[1] for p in front], [p[2] for p in front], where="post", color="#888888",
+              linewidth=1.2, label="front", zorder=1)  # fmt: skip
+    for name, ms, value in points:
+        axes.scatter([ms], [value], s=42, zorder=2)
+        axes.annotate(name, (ms, value), xytext=(6, 5), textcoords="offset points", fontsize=8)
+    axes.set_xlabel("int8 latency of one result, detector included, ms")
+    axes.set_ylabel("frame-mAP@0.5")
+    axes.set_title(title, fontsize=10)
+    axes.margins(x=0.25, y=0.2)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)

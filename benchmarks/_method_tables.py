@@ -1,0 +1,326 @@
+"""Tables 1 to 3 of the paper at mobile size: rows trained, judged, measured, and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import ConfigError
+from runtime.options import check_options, option
+from runtime.outputs import write_atomically
+from runtime.report import write_report
+from runtime.types import Progress
+
+if TYPE_CHECKING:
+    from benchmarks._method_data import PeopleBoxes
+    from benchmarks._method_rows import Row
+    from edge.data.dataset import ClipDataset
+    from edge.model.bmvit import BMViT
+    from edge.training.features import FeatureAbout
+
+logger = logging.getLogger(__name__)
+
+TITLES = {
+    "1": "Which tokens: JHMDB-21, split 1, at mobile size",
+    "2": "The method against what it replaces: JHMDB-21, split 1, at mobile size",
+    "3": "Other backbones: JHMDB-21, split 1, at mobile size",
+}
+_COUNTED = ("small", "x3d-s")
+_CLASSES = 21
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """Flags of `--table`. Attributes are the flags; see their help."""
+
+    table: str = option(dataclasses.MISSING, "which table of the paper", choices=("1", "2", "3"))
+    jhmdb: str = option(dataclasses.MISSING, "folder of JHMDB-21", metavar="DIR")
+    features: str = option(
+        dataclasses.MISSING, "features of its training part, made by `edge features --model nano`",
+        metavar="DIR",
+    )  # fmt: skip
+    features_aspect: str | None = option(
+        None, "the same of clips of 192x256 (--imgsz 192,256); without them the row is left out",
+        metavar="DIR",
+    )  # fmt: skip
+    stem_weights: str = option(
+        "weights/stems/mobilenet_v2-movenet-lightning.pt", "the stem that made them"
+    )
+    detector: str | None = option(
+        None, "person detector of the two-stage rows, MoveNet MultiPose (ONNX)", metavar="FILE"
+    )
+    steps: int = option(200, "training steps of each row", least=1)
+    batch: int = option(32, "clips of a step", least=1)
+    seeds: int = option(1, "runs of each row, seeds 0, 1, ...", least=1)
+    rows: tuple[str, ...] = option((), "rows to train now; by default all of the table")
+    latency: bool = option(True, "lower rows to int8 programs and measure them")
+    threads: int = option(1, "threads of training, and of each engine", least=1)
+    rounds: int = option(10, "turns of each program", least=1)
+    turn_ms: float = option(300.0, "length of a turn, milliseconds", above=0)
+    out: str = option("runs/methods", "folder of rows, programs and tables")
+    verbose: bool = option(False, "log what is done, and show tracebacks")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is kept."""
+        return Path(self.out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What the rows of one input size learn from and are judged by.
+
+    Attributes:
+        train: Kept features with JHMDB's own classes.
+        test: Kept features of sparse keyframes.
+        about: What the features of `train` are.
+        about_test: What those of `test` are: they have scales of their own.
+        clips: The test clips with frames.
+    """
+
+    train: ClipDataset
+    test: ClipDataset
+    about: FeatureAbout
+    about_test: FeatureAbout
+    clips: ClipDataset
+
+
+def run(options: TableOptions, progress: Progress | None = None) -> str:
+    """Train what is not trained yet, measure, and write the table; return its Markdown.
+
+    Raises:
+        ConfigError: A row or folder is wrong.
+        ArtifactError: Features are missing or made by another stem.
+    """
+    import torch
+
+    from benchmarks._method_rows import rows_of
+
+    torch.set_num_threads(options.threads)
+    rows = rows_of(options.table, options.rows)
+    opened: dict[tuple[int, int], Data | None] = {}
+    for seed in range(options.seeds):
+        for row in rows:
+            if _result_file(options, row, seed).exists():
+                continue
+            if row.picture_hw not in opened:
+                opened[row.picture_hw] = _open(options, row, progress)
+            data = opened[row.picture_hw]
+            if data is None:
+                logger.warning("row %s needs --features-aspect; it is left out", row.name)
+                continue
+            _train(options, row, data, seed, progress)
+    costs = _costs(options, rows, lambda row: opened.get(row.picture_hw)
+                   or _open(options, row, progress), progress)  # fmt: skip
+    return _write(options, rows, costs)
+
+
+def _result_file(options: TableOptions, row: Row, seed: int) -> Path:
+    """Return where the result of a run is kept; another budget is another file."""
+    return options.folder / "rows" / f"{row.name}-{options.steps}x{options.batch}-s{seed}.json"
+
+
+def _open(options: TableOptions, row: Row, progress: Progress | None) -> Data | None:
+    """Open the data of a row's input size; None where its features are not given."""
+    from benchmarks._method_data import KeptTest, OwnClasses, SparseKeyframes, jhmdb
+    from edge.model.stem_weights import load_stem
+    from edge.model.variants import build_model
+    from edge.training.feature_input import check_features
+    from edge.training.feature_job import FeatureJob, FeatureMaker
+    from edge.training.features import FeatureClips
+    from edge.training.processes import has_bf16_units
+
+    height, width = row.picture_hw
+    where = options.features if height == width else options.features_aspect
+    if where is None:
+        return None
+    model = build_model("nano", num_classes=1, height=height, width=width)
+    load_stem(model.backbone.stem, Path(options.stem_weights))  # type: ignore[arg-type]
+    clips = SparseKeyframes(jhmdb(Path(options.jhmdb), model.config.clip, part="test-annotated"))
+    train = FeatureClips(Path(where))
+    check_features(model, train.about)
+    out = options.folder / f"test-{height}x{width}"
+    job = FeatureJob(
+        out=out, clips=len(clips), cut=None, shard=0, shards=1, seed=0, spec="jhmdb test, sparse",
+        data="plain", max_gib=4.0, bf16=has_bf16_units(),
+    )  # fmt: skip
+    FeatureMaker(model, clips, job).run(progress)
+    test = FeatureClips(out)
+    return Data(
+        train=OwnClasses(train, clips.class_names), test=KeptTest(test, clips),
+        about=train.about, about_test=test.about, clips=clips,
+    )  # fmt: skip
+
+
+def _train(
+    options: TableOptions, row: Row, data: Data, seed: int, progress: Progress | None
+) -> None:
+    """Train and judge one run, and keep weights and result."""
+    import time
+
+    import torch
+
+    from benchmarks._method_data import detect_people, true_boxes
+    from benchmarks._method_training import Budget, judge, train_row
+    from edge.training.processes import has_bf16_units
+
+    model = _fresh(options, row, len(data.test.class_names), seed)
+    budget = Budget(steps=options.steps, batch=options.batch, bf16=has_bf16_units())
+    start = time.process_time()
+    trained, losses = train_row(
+        row, model, data.train, data.about, budget, seed=seed, progress=progress
+    )
+    took = time.process_time() - start
+    boxes: dict[str, PeopleBoxes | None] = {"": None}
+    if row.kind == "two-stage":
+        boxes = {"true boxes": true_boxes(data.test)}
+        if options.detector is not None:
+            kept = options.folder / f"people-{len(data.clips)}.npz"
+            boxes["detector"] = detect_people(data.clips, Path(options.detector), kept, progress)
+    judged = {
+        name: judge(trained, data.test, data.about_test, boxes=one) for name, one in boxes.items()
+    }
+    file = _result_file(options, row, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(trained.state_dict(), file.with_suffix(".pt"))
+    content = {
+        "row": row.name, "seed": seed, "steps": options.steps, "batch": options.batch,
+        "train_clips": len(data.train), "loss_first": losses[0],
+        "loss_last": statistics.fmean(losses[-10:]), "cpu_s": took, "judged": judged,
+    }  # fmt: skip
+    write_atomically(file, json.dumps(content, indent=1) + "\n")
+
+
+def _fresh(options: TableOptions, row: Row, classes: int, seed: int) -> BMViT:
+    from edge.model.stem_weights import load_stem
+
+    model = row.build(classes, seed)
+    load_stem(model.backbone.stem, Path(options.stem_weights))  # type: ignore[arg-type]
+    return model
+
+
+def _costs(
+    options: TableOptions,
+    rows: Sequence[Row],
+    data_of: Callable[[Row], Data | None],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Count every row, and measure those of tables 2 and 3."""
+    from benchmarks._method_cost import deployable, work_of, work_of_onnx
+    from benchmarks._method_data import MOST_PEOPLE
+    from edge.model.variants import build_model
+
+    found: dict[str, Any] = {}
+    for row in rows:
+        model = row.build(_CLASSES, 0).eval()
+        work = work_of(deployable(model, MOST_PEOPLE))
+        found[row.name] = {**dataclasses.asdict(work), "tokens": model.num_tokens}
+    if options.table == "3":
+        for name in _COUNTED:
+            found[name] = dataclasses.asdict(work_of(build_model(name, num_classes=_CLASSES)))
+    if options.table == "2" and options.detector is not None:
+        found["detector"] = dataclasses.asdict(work_of_onnx(Path(options.detector)))
+    if options.table != "1" and options.latency:
+        measured = [row for row in rows if _result_file(options, row, 0).exists()]
+        for name, times in _measure(options, measured, data_of, progress).items():
+            found.setdefault(name, {}).update(times)
+    return found
+
+
+def _measure(
+    options: TableOptions,
+    rows: Sequence[Row],
+    data_of: Callable[[Row], Data | None],
+    progress: Progress | None,
+) -> dict[str, dict[str, Any]]:
+    """Lower the rows' first runs, measure all programs in turn; kept in a file."""
+    from benchmarks._method_cost import deployable, int8_detector, latencies, program
+    from benchmarks._method_data import MOST_PEOPLE, keyframe_bgr
+
+    names = "-".join(row.name for row in rows)
+    kept = options.folder / f"latency-{names}-{options.steps}x{options.batch}.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    import torch
+
+    programs, detectors = {}, {}
+    data = None if not rows else data_of(rows[0])
+    if data is None:
+        return {}
+    for row in rows:
+        file = _result_file(options, row, 0)
+        model = _fresh(options, row, len(data.test.class_names), 0)
+        model.load_state_dict(torch.load(file.with_suffix(".pt"), weights_only=True))
+        clips = _calibration(row, model, data)
+        programs[row.name] = program(
+            deployable(model.eval(), MOST_PEOPLE), clips,
+            options.folder / "programs" / f"{file.stem}.pte",
+        )  # fmt: skip
+        if progress is not None:
+            progress("programs", len(programs), len(rows))
+    frames = [keyframe_bgr(data.clips, i) for i in range(0, len(data.clips), len(data.clips) // 16)]
+    if options.detector is not None:
+        source = Path(options.detector)
+        detectors = {
+            "onnxruntime-fp32": source,
+            "onnxruntime-int8": int8_detector(source, frames, options.folder / "detector.onnx"),
+        }
+    taken = latencies(
+        programs, detectors, frames[0], threads=options.threads, rounds=options.rounds,
+        turn_ms=options.turn_ms, scratch=options.folder,
+    )  # fmt: skip
+    found: dict[str, dict[str, Any]] = {name: {"rounds_ms": ms} for name, ms in taken.items()}
+    for name, path in programs.items():
+        found.setdefault(name, {})["bytes"] = path.stat().st_size
+    found["machine"] = {"load_average": os.getloadavg()[0], "threads": options.threads}
+    write_atomically(kept, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _calibration(row: Row, model: BMViT, data: Data) -> list[Any]:
+    """Return clips of the data set as an engine takes them, for int8 ranges."""
+    from runtime.preprocess import normalize
+
+    step = max(1, len(data.clips) // 8)
+    return [
+        normalize(data.clips[index].frames_rgb, model.config.clip)
+        for index in range(0, len(data.clips), step)
+    ][:8]
+
+
+def _write(options: TableOptions, rows: Sequence[Row], costs: dict[str, Any]) -> str:
+    from benchmarks._method_report import notes_of, points_of, scatter, table_of
+
+    results: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        for seed in range(options.seeds):
+            file = _result_file(options, row, seed)
+            if file.exists():
+                results.setdefault(row.name, []).append(json.loads(file.read_text("utf-8")))
+    if not results:
+        raise ConfigError(
+            f"table {options.table} has no trained row; give the features that its rows need"
+        )
+    shown = {row.name: row.words for row in rows}
+    points = points_of(shown, results, costs)
+    if points:
+        scatter(points, options.folder / f"methods-{options.table}.png",
+                title=TITLES[options.table])  # fmt: skip
+    words = [f"python -m benchmarks.methods --table {options.table}", f"--steps {options.steps}",
+             f"--seeds {options.seeds}"]  # fmt: skip
+    return write_report(
+        options.folder, f"methods-{options.table}", title=TITLES[options.table],
+        command=" ".join(words), table=table_of(options.table, shown, results, costs),
+        notes=notes_of(results, costs, options.steps, options.batch),
+        content={"rows": results, "costs": costs},
+    )  # fmt: skip
