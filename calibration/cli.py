@@ -1,4 +1,4 @@
-"""`edge calibrate`: choose clips that stand for the deployment and record activation ranges.
+"""`edge calibrate`: choose calibration clips and record activation ranges.
 
 With `--threshold` it fits the actor threshold of a finished bundle's artifacts instead.
 """
@@ -24,10 +24,10 @@ class CalibrateOptions:
         dataclasses.MISSING,
         "folder of videos, one video, or a data set such as synthetic-train or labelled:train",
     )
-    calib_clips: int = option(256, "how many clips to take", least=1)
+    calib_clips: int = option(256, "number of clips", least=1)
     out: str = option(dataclasses.MISSING, "calibration file to write", metavar="FILE.npz")
-    seed: int = option(0, "which clips, where there are more than wanted", least=0)
-    overwrite: bool = option(False, "replace the file when it exists")
+    seed: int = option(0, "seed for choosing the clips", least=0)
+    overwrite: bool = option(False, "replace an existing file")
     common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`edge export`: a checkpoint becomes a bundle whose artifacts were run and compared."""
+"""`edge export`: convert a checkpoint to a bundle, run it and compare it with torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ExportOptions:
 
     model: str = option(dataclasses.MISSING, "checkpoint", metavar="MODEL.pt")
     targets: tuple[str, ...] | None = option(
-        None, "what to make, such as xnnpack-int8 xnnpack-fp32; by default xnnpack-int8"
+        None, "targets, such as xnnpack-int8 xnnpack-fp32; by default xnnpack-int8"
     )
     format: str | None = option(
         None, "engine format, with --precision, and --backend for executorch",
@@ -31,24 +31,24 @@ class ExportOptions:
         None, "folder of videos, one video, a data set such as synthetic-train, or a calibration "
         "file; int8 needs it",
     )  # fmt: skip
-    calib_clips: int = option(256, "how many calibration clips to take", least=1)
+    calib_clips: int = option(256, "number of calibration clips", least=1)
     qat_model: str | None = option(
-        None, "the same network trained for int8; kept where it is better on --val-data",
+        None, "the same network trained for int8; used if it is better on --val-data",
         metavar="MODEL.pt",
     )  # fmt: skip
     val_data: str | None = option(
-        None, "labelled clips to measure on and to fit the actor threshold to, such as "
-              "synthetic-val:500; without them the threshold is a quantile of scores",
+        None, "labelled clips to measure accuracy and fit the thresholds, such as "
+              "synthetic-val:500; without them the actor threshold is a quantile of the scores",
     )  # fmt: skip
     val_clips: int = option(
-        0, "most clips of --val-data, evenly spread over real videos; 0 takes all", least=0
+        0, "largest number of clips of --val-data, spread over the videos; 0 = all", least=0
     )
     float_layers: tuple[str, ...] = option(
-        (), "layers that int8 leaves in float32: names, or N for the N that cost most",
+        (), "layers that stay in float32: names, or N for the N that cost most",
         metavar="N|LAYER",
     )  # fmt: skip
     out: str = option(dataclasses.MISSING, "bundle folder to write", metavar="BUNDLE")
-    overwrite: bool = option(False, "replace the bundle when it exists")
+    overwrite: bool = option(False, "replace an existing bundle")
     common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""`edge quantize`: int8 of a checkpoint, with its accuracy and its sensitivity by layer.
+"""`edge quantize`: measure the accuracy of a checkpoint in int8, also by layer.
 
-By default after training: ranges come from calibration clips, and everything is measured in torch,
-without an engine; `edge export` makes the programs of devices. With `--qat` it trains for int8.
+Without `--qat` nothing is trained: ranges come from calibration clips, and torch measures all.
+`edge export` makes the programs for devices. With `--qat` it trains for int8.
 """
 
 from __future__ import annotations
@@ -31,22 +31,24 @@ class QuantizeOptions:
         dataclasses.MISSING,
         "folder of videos, one video, a data set such as synthetic-train, or a calibration file",
     )
-    calib_clips: int = option(256, "how many calibration clips to take", least=2)
-    engine: str = option("xnnpack", "whose int8 scheme", choices=("xnnpack", "tensorrt"))
+    calib_clips: int = option(256, "number of calibration clips", least=2)
+    engine: str = option(
+        "xnnpack", "engine whose int8 scheme is used", choices=("xnnpack", "tensorrt")
+    )
     val_data: str | None = option(
         None, "labelled clips to measure the accuracy on, such as synthetic-val:500"
     )
-    val_clips: int = option(100, "most clips of --val-data", least=1)
+    val_clips: int = option(100, "largest number of clips of --val-data", least=1)
     float_layers: tuple[str, ...] = option(
         (), "layers that stay in float32: names, or N for the N that cost most",
         metavar="N|LAYER",
     )  # fmt: skip
-    sensitivity: bool = option(False, "quantize each group and each layer alone, too")
+    sensitivity: bool = option(False, "also quantize each group and each layer alone")
     out: str | None = option(
-        None, "write the int8 program of torch, which torch.export.load reads", metavar="FILE.pt2"
+        None, "write the int8 program for torch.export.load", metavar="FILE.pt2"
     )
     json: str | None = option(None, "write the report as JSON", metavar="FILE.json")
-    overwrite: bool = option(False, "replace files that exist")
+    overwrite: bool = option(False, "replace existing files")
     common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:

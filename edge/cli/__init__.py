@@ -16,31 +16,46 @@ from runtime.options import EXIT_OK, did_you_mean, guarded
 
 # Verb -> (module with `main(argv) -> int`, one line of help).
 VERBS: dict[str, tuple[str, str]] = {
-    "run": ("runtime.cli.run", "find the people who act in a camera, stream, file or folder"),
-    "info": ("runtime.cli.info", "print what a bundle holds and check every byte of it"),
-    "doctor": ("runtime.cli.doctor", "say what this machine has and what is missing"),
-    "demo": ("edge.cli.demo", "make a clip, run the default bundle on it, say where the video is"),
-    "data": ("edge.cli.data", "look at labelled clips, or for faults: edge data preview | check"),
-    "label": ("edge.cli.label", "person boxes and tracks for videos without labels, as a data set"),
-    "pretrained": ("edge.cli.pretrained", "take a stem's weights out of a published network"),
+    "run": (
+        "runtime.cli.run",
+        "detect people and their actions in a camera, stream, file or folder",
+    ),
+    "info": ("runtime.cli.info", "print what is in a bundle and verify every byte of it"),
+    "doctor": ("runtime.cli.doctor", "list what this machine has and what is missing"),
+    "demo": (
+        "edge.cli.demo",
+        "run the default bundle on a drawn clip, or yours, and save the video",
+    ),
+    "data": (
+        "edge.cli.data",
+        "show labelled clips, or check a data set: edge data preview | check",
+    ),
+    "label": (
+        "edge.cli.label",
+        "detect and track people in unlabelled videos, and write a data set",
+    ),
+    "pretrained": ("edge.cli.pretrained", "convert a published network to weights of a stem"),
     "features": (
         "edge.cli.features",
-        "compute a frozen stem's features once, to train behind them",
+        "compute the features of a frozen stem once, for faster training",
     ),
-    "train": ("edge.cli.train", "teach a model, on one device or, under torchrun, on many"),
+    "train": ("edge.cli.train", "train a model, on one device or under torchrun on several"),
     "val": ("edge.cli.val", "measure a checkpoint or an artifact on labelled clips"),
-    "explain": ("edge.cli.explain", "see what a model sees: a picture for each keyframe"),
+    "explain": ("edge.cli.explain", "draw boxes, p(actor) and attention for each keyframe"),
     "calibrate": ("calibration.cli", "choose calibration clips and record activation ranges"),
-    "quantize": ("quantize.cli", "int8 of a checkpoint: accuracy, sensitivity by layer, or --qat"),
-    "export": ("export.cli", "turn a checkpoint into a bundle that was run and compared"),
+    "quantize": (
+        "quantize.cli",
+        "measure int8 of a checkpoint, by layer too, or train for it (--qat)",
+    ),
+    "export": ("export.cli", "convert a checkpoint to a bundle, run it and compare it with torch"),
     "build-engine": (
         "runtime.cli.build_engine",
-        "build a TensorRT engine on this device, of a bundle's ONNX",
+        "build a TensorRT engine on this device from a bundle's ONNX",
     ),
     "cameras": ("runtime.cli.cameras", "list cameras with their modes, or probe what one gives"),
     "profile": (
         "runtime.cli.profile",
-        "where time and energy go here: stages, operators, long runs; a page with plots",
+        "measure time and energy by stage and operator, also in long runs; with plots",
     ),
     "benchmark": ("edge.cli.benchmark", "measure a bundle on this machine"),
 }

@@ -1,4 +1,4 @@
-"""`edge benchmark`: what a bundle costs on this machine."""
+"""`edge benchmark`: measure the speed and memory of a bundle on this machine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class BenchmarkOptions:
     artifact: str | None = option(None, "only this artifact; else every one that runs here")
     source: str | None = option(None, "video for the cold start; else a drawn clip")
     num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
-    warmup: int = option(20, "runs before the first that counts", least=1)
-    runs: int = option(100, "runs that count", least=1)
+    warmup: int = option(20, "warm-up runs, not counted", least=1)
+    runs: int = option(100, "counted runs", least=1)
     cold_starts: int = option(5, "fresh processes for the cold start", least=1)
     out: str = option("runs/benchmark", "folder for benchmark.json and benchmark.md")
     common: CommonOptions = section(CommonOptions)

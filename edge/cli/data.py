@@ -1,4 +1,4 @@
-"""`edge data preview | check`: look at labelled clips, and for faults, before training on them."""
+"""`edge data preview | check`: show labelled clips, or check a data set."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class PreviewOptions:
                                         "ava:FOLDER:train, or a folder of your own")  # fmt: skip
     out: str = option(dataclasses.MISSING, "contact sheet (.png, .jpg) or video (.mp4, .avi)",
                       metavar="FILE")  # fmt: skip
-    num: int = option(16, "how many clips")
-    start: int = option(0, "index of the first one")
-    seed: int = option(0, "which world of that split")
+    num: int = option(16, "number of clips")
+    start: int = option(0, "index of the first clip")
+    seed: int = option(0, "seed of the drawn world")
     columns: int = option(4, "frames of a clip on a sheet")
     num_frames: int = option(8, "samples of a clip")
-    sampling_rate: int = option(4, "frames from one sample to the next")
-    fps: float = option(30.0, "frame rate that --sampling-rate counts in")
-    size: int = option(160, "side of the network's square, px")
-    ignore_people: str | None = option(None, "as for edge train: who is to be ignored is grey",
+    sampling_rate: int = option(4, "frames between two samples")
+    fps: float = option(30.0, "frame rate for --sampling-rate")
+    size: int = option(160, "side of the input, px")
+    ignore_people: str | None = option(None, "as for edge train; ignored people are grey",
                                        metavar="DIR")  # fmt: skip
     classes: str = option("own", "classes to show: own, joint, or a table, as for edge train")
-    frozen: bool = option(False, "the control without time: every sample is the keyframe")
-    overwrite: bool = option(False, "replace the file when it exists")
+    frozen: bool = option(False, "every sample is the keyframe (control without motion)")
+    overwrite: bool = option(False, "replace an existing file")
     verbose: bool = option(False, "show tracebacks")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
@@ -89,12 +89,13 @@ class CheckOptions:
     """Flags of `edge data check`."""
 
     data: str = option(dataclasses.MISSING, "what to check: a folder of your own data, ava:FOLDER, "
-                       "ucf101-24:FOLDER, jhmdb:FOLDER, stills:FOLDER, gmdcsa24:FOLDER, "
-                       "davis:FOLDER, or one table of rows (.csv); may stand "
-                       "without the flag as the first word", metavar="PATH")  # fmt: skip
-    decode: bool = option(False, "decode every frame of every video, too: slow")
-    most: int = option(50, "how many faults to print; all are counted")
-    json: bool = option(False, "print one JSON object in place of the tables")
+                                            "ucf101-24:FOLDER, jhmdb:FOLDER, stills:FOLDER, "
+                                            "gmdcsa24:FOLDER, davis:FOLDER, or one table (.csv); "
+                                            "the word --data may be omitted",
+                       metavar="PATH")  # fmt: skip
+    decode: bool = option(False, "also decode every frame of every video (slow)")
+    most: int = option(50, "largest number of faults to print; all are counted")
+    json: bool = option(False, "print one JSON object instead of the tables")
     quiet: bool = option(False, "no progress bar")
     verbose: bool = option(False, "show tracebacks")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
@@ -121,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def check(argv: Sequence[str]) -> int:
-    """Say what is wrong with a data set, row by row; 1 where anything is."""
+    """List the faults of a data set, row by row; the exit code is 1 if there are any."""
     parser = OptionParser(prog="edge data check", description=check.__doc__)
     options = parser.parse_into(CheckOptions, _with_flag(argv))
     from edge.cli._progress import progress_bar

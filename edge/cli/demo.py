@@ -25,10 +25,10 @@ class DemoOptions:
     """Flags of `edge demo`."""
 
     out: str = option("runs/demo", "folder for the clip, the video and the results")
-    video: str | None = option(None, "your video, in place of the drawn clip", metavar="FILE")
-    seconds: float | None = option(None, "length of the drawn clip, s; by default 8")
-    seed: int | None = option(None, "which drawn clip; by default 2")
-    model: str | None = option(None, "bundle; the default one when absent", metavar="BUNDLE")
+    video: str | None = option(None, "your video, instead of the drawn clip", metavar="FILE")
+    seconds: float | None = option(None, "length of the drawn clip, seconds; by default 8")
+    seed: int | None = option(None, "seed of the drawn clip; by default 2")
+    model: str | None = option(None, "bundle; by default the one of this package", metavar="BUNDLE")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`edge explain`: see what a model sees, a picture for each keyframe of a video."""
+"""`edge explain`: draw boxes, p(actor) and attention for each keyframe of a video."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from runtime.options import LongJobOptions, OptionParser, check_options, option,
 class ExplainFlags:
     """Flags of `edge explain`."""
 
-    model: str = option(dataclasses.MISSING, "checkpoint (.pt), or a bundle; its own checkpoint, "
-                        "where one lies in its folder, is taken, since only that shows attention",
+    model: str = option(dataclasses.MISSING, "checkpoint (.pt) or bundle; a checkpoint in the "
+                                             "bundle's folder is preferred, because only that gives"
+                                             " attention",
                         metavar="MODEL")  # fmt: skip
     source: str = option(dataclasses.MISSING, "a video file, a folder of images, a camera or a "
                                               "stream")  # fmt: skip
     out: str = option("runs/explain", "folder for the pictures", metavar="DIR")
-    max_keyframes: int = option(8, "how many pictures at most", least=1)
-    stride: int | None = option(None, "frames from one keyframe to the next, at the model's fps; "
-                                      "else a whole clip", aliases=("--vid-stride",), above=0,
+    max_keyframes: int = option(8, "largest number of pictures", least=1)
+    stride: int | None = option(None, "frames between two keyframes, at the model's fps; else a "
+                                      "whole clip", aliases=("--vid-stride",), above=0,
                                 most=1e6)  # fmt: skip
-    start: float = option(0.0, "seconds from which on keyframes are drawn", least=0)
+    start: float = option(0.0, "time of the first keyframe, seconds", least=0)
     conf: float | None = option(None, "threshold on p(actor), 0..1; else the artifact's own, or "
                                       "0.5 for a checkpoint", least=0, most=1)  # fmt: skip
-    artifact: str | None = option(None, "which program of a bundle, in place of its checkpoint")
+    artifact: str | None = option(None, "program of a bundle, instead of its checkpoint")
     device: str = option("cpu", "device of torch for a checkpoint, such as cuda:0")
     num_threads: int = option(0, "threads of the engine or of torch; 0 = their choice", least=0)
-    fps: float | None = option(None, "frames a second of a folder of images", above=0, most=1e6)
-    overwrite: bool = option(False, "replace the pictures that are in --out")
+    fps: float | None = option(None, "frames per second of a folder of images", above=0, most=1e6)
+    overwrite: bool = option(False, "replace the pictures in --out")
     iou: float | None = option(None, "", refused="there is no NMS and so no IoU threshold; use "
                                                  "--conf, the threshold on p(actor)")  # fmt: skip
     common: LongJobOptions = section(LongJobOptions)

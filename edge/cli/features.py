@@ -1,4 +1,4 @@
-"""`edge features`: compute a frozen stem's features of many clips once, to train behind them."""
+"""`edge features`: compute the features of a frozen stem once, for faster training."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class FeatureFlags:
     start: StartOptions = section(StartOptions)
     source: ClipOptions
     changes: AugmentOptions = section(AugmentOptions)
-    clips: int = option(dataclasses.MISSING, "number of clips; more than the data set has are the "
-                                             "same clips, changed in another way",
+    clips: int = option(dataclasses.MISSING, "number of clips; beyond the data set's size, clips "
+                                             "repeat with other augmentation",
                         least=1)  # fmt: skip
-    out: str = option(dataclasses.MISSING, "folder of the features; a run that was stopped goes on "
-                                           "in it", metavar="DIR")  # fmt: skip
-    stem_cut: int | None = option(None, "first block of the stem that is to learn, and so is not "
-                                        "part of the features; by default none is")  # fmt: skip
-    shard: str = option("1/1", "I/N: compute this share of N; all shares fill one folder")
-    max_gib: float = option(20.0, "most space that the features may take, GiB", above=0)
+    out: str = option(dataclasses.MISSING, "folder of the features; a stopped run continues in it",
+                      metavar="DIR")  # fmt: skip
+    stem_cut: int | None = option(None, "first block of the stem to be trained, which is left out "
+                                        "of the features; by default none")  # fmt: skip
+    shard: str = option("1/1", "I/N: compute only this share; all shares go into one folder")
+    max_gib: float = option(20.0, "largest size of the features, GiB", above=0)
     precision: str = option("auto", "arithmetic of the stem; auto is bf16 where the processor has "
                                     "it", choices=("auto", "fp32", "bf16"))  # fmt: skip
-    threads: int = option(1, "threads; 0 for one a core", least=0)
-    seed: int = option(0, "of order and changes", least=0)
+    threads: int = option(1, "threads; 0 = one for each core", least=0)
+    seed: int = option(0, "seed of order and augmentation", least=0)
     common: LongJobOptions = section(LongJobOptions)
 
     def __post_init__(self) -> None:

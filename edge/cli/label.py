@@ -1,4 +1,4 @@
-"""`edge label`: person boxes and tracks for videos that nobody has labelled, as a data set."""
+"""`edge label`: detect and track people in unlabelled videos, and write a data set."""
 
 from __future__ import annotations
 
@@ -24,43 +24,47 @@ class LabelFlags:
     detector: str = option(dataclasses.MISSING, "person detector as ONNX: MoveNet "
                                                 "MultiPose, YOLOX or FastestDet layout",
                            metavar="ONNX")  # fmt: skip
-    out: str = option(dataclasses.MISSING, "folder of the data set; a second run goes on with what "
-                                           "is finished in it", metavar="DIR")  # fmt: skip
-    pictures: bool = option(False, "--source holds photographs: write boxes.csv, with the score of "
-                                   "each box, for stills:FOLDER:boxes.csv")  # fmt: skip
-    person_class: str = option("person", "the detector's class of people: person, or its number "
-                                         "from 0", metavar="CLASS")  # fmt: skip
-    present: tuple[str, ...] | None = option(None, "CLASS=PATTERN: in videos whose path "
-                                                 "matches, somebody does this; any number of them",
+    out: str = option(dataclasses.MISSING, "folder of the data set; a second run continues with the"
+                                           " unfinished videos", metavar="DIR")  # fmt: skip
+    pictures: bool = option(False, "--source is a folder of photographs: write boxes.csv with "
+                                   "scores, for stills:FOLDER:boxes.csv")  # fmt: skip
+    person_class: str = option("person", "the detector's class for people: person, or its number, "
+                                         "counted from 0", metavar="CLASS")  # fmt: skip
+    present: tuple[str, ...] | None = option(None, "in videos whose path matches PATTERN, somebody "
+                                                   "does CLASS; several may be given",
                                       metavar="CLASS=PATTERN")  # fmt: skip
-    absent: tuple[str, ...] | None = option(None, "CLASS=PATTERN: in those, nobody does",
+    absent: tuple[str, ...] | None = option(None, "in videos whose path matches PATTERN, nobody "
+                                                  "does CLASS",
                                      metavar="CLASS=PATTERN")  # fmt: skip
-    groups: str | None = option(None, "CSV clip,source: no source comes to both parts of a split; "
-                                      "clips of unknown source are for train",
+    groups: str | None = option(None, "CSV clip,source with the recording of each clip: none is in "
+                                      "both parts of a split; clips without one go to train",
                                 metavar="CSV")  # fmt: skip
-    val_share: float = option(0.0, "share of the clips for annotations_val.csv; 0 = one table")
-    every_s: float = option(0.125, "seconds from one detection to the next")
-    keyframe_every_s: float = option(0.25, "seconds from one labelled keyframe to the next")
-    conf: float = option(0.4, "least score of a box that begins a track")
-    low_conf: float = option(0.1, "least score of a box that continues one")
-    keep_conf: float = option(0.25, "least mean score of a track that is kept")
-    scales: tuple[float, ...] = option((1.0, 1.6), "magnifications at which each frame is looked "
-                                                   "at; 1 is the whole frame")  # fmt: skip
-    flip: bool = option(True, "look at each in a mirror, too")
-    max_gap_s: float = option(0.75, "longest time unseen within a track, seconds; it is filled")
+    val_share: float = option(
+        0.0, "share of the clips for annotations_val.csv; 0 = no validation part"
+    )
+    every_s: float = option(0.125, "seconds between two detections")
+    keyframe_every_s: float = option(0.25, "seconds between two labelled keyframes")
+    conf: float = option(0.4, "lowest score of a box that starts a track")
+    low_conf: float = option(0.1, "lowest score of a box that continues a track")
+    keep_conf: float = option(0.25, "lowest mean score of a track that is kept")
+    scales: tuple[float, ...] = option((1.0, 1.6), "magnifications at which the detector runs on "
+                                                   "each frame; 1 is the whole frame")  # fmt: skip
+    flip: bool = option(True, "run the detector on the mirror image, too")
+    max_gap_s: float = option(0.75, "longest gap in a track that is filled, seconds")
     min_track_s: float = option(0.5, "shortest track that is kept, seconds")
-    smooth_s: float = option(0.625, "window of the smoothing, seconds; 0 = none")
-    fps: float = option(30.0, "rate of folders of pictures")
-    copy: bool = option(False, "copy the videos; else the data set has links to them")
-    review: str | None = option(None, "review.csv of the page: rejected tracks and videos go",
+    smooth_s: float = option(0.625, "window for smoothing boxes, seconds; 0 = none")
+    fps: float = option(30.0, "frames per second of folders of images")
+    copy: bool = option(False, "copy the videos instead of linking to them")
+    review: str | None = option(None, "review.csv from review.html: remove the rejected tracks and "
+                                      "videos",
                                 metavar="CSV")  # fmt: skip
-    page_tracks: int = option(600, "most tracks on review.html, the least sure first; 0 = no page")
+    page_tracks: int = option(600, "most tracks on review.html, least certain first; 0 = no page")
     threads: int = option(1, "threads of the detector")
-    seed: int = option(0, "of the split")
-    overwrite: bool = option(False, "begin again, whatever is finished in --out")
-    shard: str | None = option(None, "I/N: label this share of the videos only, and write no "
-                                     "tables; the shares fill one folder, in any order or at once, "
-                                     "and a last run without the flag writes the tables",
+    seed: int = option(0, "seed of the split")
+    overwrite: bool = option(False, "start again and replace what is in --out")
+    shard: str | None = option(None, "I/N: label only this share of the videos and write no tables;"
+                                     " shares may run at the same time into one --out; a last run "
+                                     "without --shard writes the tables",
                                metavar="I/N")  # fmt: skip
     quiet: bool = option(False, "no progress bar")
     verbose: bool = option(False, "show tracebacks")

@@ -1,4 +1,4 @@
-"""`edge pretrained`: take the weights of a stem out of a published network."""
+"""`edge pretrained`: convert a published network to weights of a stem."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class PretrainedFlags:
         "a state dict (.pth) of EfficientNet-Lite0",
         metavar="FILE",
     )
-    licence: str = option(dataclasses.MISSING, "licence of its weights, kept with them, such as "
-                                               "Apache-2.0")  # fmt: skip
+    licence: str = option(dataclasses.MISSING, "licence of the weights, stored in the file, such as"
+                                               " Apache-2.0")  # fmt: skip
     out: str = option(dataclasses.MISSING, "file to write, float16", metavar="STEM.pt")
-    overwrite: bool = option(False, "replace the file when it exists")
+    overwrite: bool = option(False, "replace an existing file")
     common: CommonOptions = section(CommonOptions)
 
     def __post_init__(self) -> None:

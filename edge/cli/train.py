@@ -1,4 +1,4 @@
-"""`edge train`: teach a model, on one device or, under torchrun, on many."""
+"""`edge train`: train a model, on one device or under torchrun on several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edge val`: how good a model is on labelled clips, or what a file of detections scores."""
+"""`edge val`: evaluate a model, or a file of detections, on labelled clips."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class ValFlags:
         "jhmdb:FOLDER, or your own folder", metavar="DATA",
     )  # fmt: skip
     ignore_people: str | None = option(
-        None, "folder that `edge label` wrote for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: "
-        "a box on somebody in it who is no boxed actor is no false alarm", metavar="DIR",
+        None, "folder written by `edge label` for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: a"
+              " box on a person in it who is not an annotated actor is not a false alarm",
+        metavar="DIR",
     )  # fmt: skip
     val: ValOptions = section(ValOptions)
     files: FileOptions = section(FileOptions)

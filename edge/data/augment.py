@@ -57,14 +57,14 @@ class AugmentConfig:
     flip: float = option(0.5, "with --augment: probability of a mirror image")
     flip_pairs: tuple[tuple[str, str], ...] = ()
     scale_low: float = option(0.75, "with --augment: smallest factor on the size of people")
-    scale_high: float = option(1.33, "with --augment: largest")
+    scale_high: float = option(1.33, "with --augment: largest factor on the size of people")
     aspect: float = 1.2
     keep: float = 0.4
     brightness: float = 0.25
     contrast: float = 0.25
     saturation: float = 0.25
     hue: float = 0.02
-    mosaic: float = option(0.25, "with --augment: probability of four clips side by side")
+    mosaic: float = option(0.25, "with --augment: probability of a mosaic of four clips")
 
     def __post_init__(self) -> None:
         for field in fields(self):

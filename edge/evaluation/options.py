@@ -35,11 +35,11 @@ class ReportOptions:
 
     out: Path = option(Path("runs/val"), "folder for the reports", metavar="DIR")
     protocol: str | None = option(
-        None, "whose rules count; else ava for keyframes and act for tubes",
+        None, "evaluation protocol; else ava for keyframes and act for tubes",
         choices=PROTOCOL_NAMES,
     )  # fmt: skip
     plots: bool = option(True, "draw precision-recall and confusion (needs matplotlib)")
-    overwrite: bool = option(False, "begin again, whatever is in --out")
+    overwrite: bool = option(False, "start again and replace what is in --out")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -58,21 +58,20 @@ class ValOptions(ReportOptions):
         "on these clips", least=0, most=1,
     )  # fmt: skip
     classes: str | None = option(
-        None, "own: the data set's; joint or a table (.yaml): these, which its labels are joined "
-        "to. By default joint where the model has these", metavar="CLASSES",
+        None, "own: the data set's classes; joint or a table (.yaml): map its labels to these. By "
+              "default joint where the model has the joint classes", metavar="CLASSES",
     )  # fmt: skip
     frozen: bool = option(
-        False, "repeat the keyframe in place of the clip: what a model loses by that, it sees by "
-        "motion",
+        False, "repeat the keyframe as the whole clip; the loss shows what motion contributes",
     )  # fmt: skip
     workers: int = option(1, "processes", least=1, most=256)
-    resume: bool = option(False, "go on with the outputs that are in --out")
+    resume: bool = option(False, "continue with the outputs in --out")
     shard: tuple[int, int] | None = option(
-        None, "I/N: compute the outputs of this share of the clips only; shares fill one --out, in "
-        "any order or at once, and a last run with --resume in place of the flag counts them all",
+        None, "I/N: compute only this share of the clips; shares may run at the same time into one "
+              "--out; a last run with --resume instead of --shard combines them",
         metavar="I/N", parse=parse_share,
     )  # fmt: skip
-    worst: int = option(12, "how many of the clips with the most errors to draw; 0 = none", least=0)
+    worst: int = option(12, "number of clips with the most errors to draw; 0 = none", least=0)
     spec: str | None = None
 
     def __post_init__(self) -> None:
@@ -95,12 +94,12 @@ class FileOptions:
     """
 
     detections: Path = option(
-        NO_FILE, "in place of a model: a file of its detections, AVA's CSV or tubes as JSON",
+        NO_FILE, "evaluate a file of detections instead of a model: AVA's CSV, or tubes as JSON",
         metavar="FILE",
     )  # fmt: skip
     ground_truth: Path = option(
-        NO_FILE, "the truth for --detections: AVA's CSV, tubes as JSON, or the .pkl of JHMDB-21 or "
-        "UCF101-24", metavar="FILE",
+        NO_FILE, "ground truth for --detections: AVA's CSV, tubes as JSON, or the .pkl of JHMDB-21 "
+                 "or UCF101-24", metavar="FILE",
     )  # fmt: skip
     label_map: Path | None = option(
         None, "classes that count (.pbtxt), for --detections", metavar="FILE"
@@ -109,13 +108,13 @@ class FileOptions:
         None, "CSV of keyframes that do not count, for --detections", metavar="FILE"
     )
     min_overlap: float = option(
-        0.5, "least IoU of a hit, for --detections on keyframes", above=0, most=1
+        0.5, "lowest IoU of a hit, for --detections on keyframes", above=0, most=1
     )
     first_frame: int | None = option(
-        None, "what a CSV for --detections calls a video's first frame, 0 or 1; else 1 where the "
-        "truth has frame 0 and the CSV never has", least=0, most=1,
+        None, "number of a video's first frame in the CSV of --detections, 0 or 1; else detected "
+              "from the numbers", least=0, most=1,
     )  # fmt: skip
-    split: int = option(1, "which split of a .pkl counts, from 1")
+    split: int = option(1, "split of a .pkl, from 1")
     tubes: TubeConfig | None = None
 
     def __post_init__(self) -> None:

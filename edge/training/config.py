@@ -28,33 +28,33 @@ class OptimizerOptions(Section):
 
     epochs: float = option(100.0, "length of the schedule, passes over the data", above=0)
     steps: int | None = option(
-        None, "length of the schedule in steps, in place of --epochs", least=1
+        None, "length of the schedule in steps, instead of --epochs", least=1
     )
-    batch: int = option(32, "clips of one step, over all processes and accumulated parts", least=1)
-    accumulate: int = option(1, "parts that a process cuts its share of a batch into", least=1)
+    batch: int = option(32, "clips per step, over all processes and accumulated parts", least=1)
+    accumulate: int = option(1, "parts into which a process divides its share of a batch", least=1)
     optimizer: str = option(
-        "adamw", "muon: orthogonal steps for the matrices between channels, AdamW for the rest; it "
-        "learns faster from far away", choices=("adamw", "muon"),
+        "adamw", "muon: orthogonalised steps for matrices and AdamW for the rest; learns faster",
+        choices=("adamw", "muon"),
     )  # fmt: skip
     lr0: float | None = option(
         None, "highest learning rate; by default 2e-3, with --qat 1e-4", above=0
     )
     lr_final: float = option(0.01, "last learning rate, as a share of --lr0", least=0, most=1)
     lr_hold: float = option(
-        0.0, "share of the steps at --lr0 before the rate begins to fall", least=0, most=1
+        0.0, "share of the steps at --lr0 before the learning rate falls", least=0, most=1
     )
     stem_lr: float = option(
-        0.0, "learning rate of the stem, as a share of --lr0; 0 leaves it as it is", least=0
+        0.0, "learning rate of the stem, as a share of --lr0; 0 = frozen", least=0
     )
     weight_decay: float = option(
-        0.05, "decay of weights; norms, biases and embeddings have none", least=0
+        0.05, "weight decay; none for norms, biases and embeddings", least=0
     )
     warmup_epochs: float | None = option(
         None, "linear warm-up; by default 3 % of the schedule", least=0
     )
-    clip_norm: float = option(1.0, "largest norm of the gradient; 0 leaves it as it is", least=0)
+    clip_norm: float = option(1.0, "largest norm of the gradient; 0 = no limit", least=0)
     ema: float = option(
-        0.999, "decay of the averaged weights, which are the ones saved", least=0, most=0.999999
+        0.999, "decay of the averaged weights, which are the saved ones", least=0, most=0.999999
     )
 
 
@@ -62,7 +62,7 @@ class OptimizerOptions(Section):
 class DistillOptions(Section):
     """A teacher, and the weights of what it says."""
 
-    teacher: str | None = option(None, "larger model to learn from as well", metavar="MODEL.pt")
+    teacher: str | None = option(None, "larger model for distillation", metavar="MODEL.pt")
     distill_logits: float = option(1.0, "weight of the teacher's actor and action scores", least=0)
     distill_boxes: float = option(2.0, "weight of the teacher's boxes", least=0)
     distill_features: float = option(0.5, "weight of the teacher's features", least=0)
@@ -72,12 +72,13 @@ class DistillOptions(Section):
 class QatOptions(Section):
     """Training for int8."""
 
-    qat: bool = option(False, "train for int8: round as the export will; begins with --init")
+    qat: bool = option(False, "train for int8: round as the export does; needs --init")
     qat_freeze_ranges: float = option(
-        0.5, "share of the steps after which int8 ranges stay", least=0, most=1
+        0.5, "share of the steps after which int8 ranges are fixed", least=0, most=1
     )
     qat_freeze_norms: float = option(
-        0.0, "share of the steps after which BatchNorm's statistics stay; 0 keeps those of --init",
+        0.0, "share of the steps after which BatchNorm's statistics are fixed; 0 keeps those of "
+             "--init",
         least=0, most=1,
     )  # fmt: skip
 
@@ -89,10 +90,8 @@ class ValidationOptions(Section):
     val_data: str | None = option(
         None, "data set to validate on; by default synthetic-val for synthetic-train, else none"
     )
-    val_clips: int = option(500, "clips of a validation; 0 takes all", least=0)
-    val_every: int = option(
-        1000, "steps from one validation to the next; 0 validates at the end", least=0
-    )
+    val_clips: int = option(500, "number of validation clips; 0 = all", least=0)
+    val_every: int = option(1000, "steps between two validations; 0 = only at the end", least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +99,16 @@ class RunOptions(Section):
     """Where a run is kept, when a session of it ends, and what it runs on."""
 
     out: str | None = option(None, "folder of the run; by default runs/train/<model>")
-    resume: str | None = option(None, "folder of a run to go on with, as it began", metavar="RUN")
-    overwrite: bool = option(False, "replace the run when it exists")
-    limit_steps: int | None = option(
-        None, "stop after so many steps of this session, and save", least=1
+    resume: str | None = option(
+        None, "folder of a run to continue with its own flags", metavar="RUN"
     )
-    max_minutes: float | None = option(None, "stop after so many minutes, and save", above=0)
+    overwrite: bool = option(False, "replace an existing run")
+    limit_steps: int | None = option(
+        None, "save and stop after this many steps of this session", least=1
+    )
+    max_minutes: float | None = option(None, "save and stop after this many minutes", above=0)
     cache: str | None = option(
-        None, "folder to keep the clips of --data in, so that only the first pass makes them",
+        None, "folder for the clips of --data, so that only the first pass reads or draws them",
         metavar="DIR",
     )  # fmt: skip
     precision: str = option(
@@ -115,15 +116,16 @@ class RunOptions(Section):
     )
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     norms: str = option(
-        "shared", "several processes: BatchNorm over the batch of all of them, which gives one "
-        "process's losses, or over each its own part of it, faster", choices=("shared", "own"),
+        "shared", "with several processes: BatchNorm over the batch of all, which gives the losses "
+                  "of one process, or of each process alone, which is faster",
+        choices=("shared", "own"),
     )  # fmt: skip
     compile: bool = option(False, "compile the model with torch.compile")
     workers: int | None = option(
-        None, "processes that make clips; by default as cores allow", least=0
+        None, "processes that read clips; by default from the number of cores", least=0
     )
-    save_every: int = option(200, "steps from one saved state to the next", least=1)
-    log_every: int = option(10, "steps from one line of the log to the next", least=1)
+    save_every: int = option(200, "steps between two saved states", least=1)
+    log_every: int = option(10, "steps between two lines of the log", least=1)
     tensorboard: bool = option(True, "write TensorBoard logs beside log.jsonl")
 
 
@@ -134,8 +136,8 @@ class TrainOptions:
     start: StartOptions = section(StartOptions)
     clips: ClipOptions
     exclude_videos: str | None = option(
-        None, "text file with a video a line: clips of kept features (features:FOLDER) that show "
-        "one of them are left out", metavar="FILE",
+        None, "text file with one video per line: leave out their clips of features:FOLDER",
+        metavar="FILE",
     )  # fmt: skip
     augment: AugmentOptions = section(AugmentOptions)
     model: ModelOptions = section(ModelOptions)
@@ -146,7 +148,7 @@ class TrainOptions:
     distill: DistillOptions = section(DistillOptions)
     qat: QatOptions = section(QatOptions)
     validation: ValidationOptions = section(ValidationOptions)
-    seed: int = option(0, "of weights, order of clips and dropped branches", least=0)
+    seed: int = option(0, "seed of weights, order of clips and dropped branches", least=0)
     run: RunOptions = section(RunOptions)
     common: LongJobOptions = section(LongJobOptions)
 

@@ -21,16 +21,16 @@ class StartOptions:
         "file of edge/model/backbones has", metavar="NAME",
     )  # fmt: skip
     init: str | None = option(
-        None, "weights to start from; a larger --model is grown from a smaller one's",
+        None, "weights to start from; those of a smaller variant are grown to --model",
         metavar="MODEL.pt",
     )  # fmt: skip
     stem_weights: str | None = option(
-        None, "pretrained weights of the stem, made by `edge pretrained`; without --init",
+        None, "pretrained weights of the stem from `edge pretrained`; not with --init",
         metavar="STEM.pt",
     )  # fmt: skip
     imgsz: str | None = option(
-        None, "input picture, px: a side, or height,width; by default as --init has it, else the "
-        "variant's own", metavar="SIDE",
+        None, "input size, px: a side, or height,width; by default that of --init or the variant",
+        metavar="SIDE",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -62,21 +62,21 @@ class ModelOptions(Section):
     """What the model has that its variant leaves open; None is as --init or the variant has it."""
 
     token_selection: str | None = option(
-        None, "which tokens become triplets; by default the variant's (halves)",
+        None, "which tokens make predictions; by default the variant's (halves)",
         choices=("all", "centre", "centre_mean", "halves"),
     )  # fmt: skip
     box_reference: str | None = option(
-        None, "boxes as offsets from the token's place, or as they are (the method's ablation); by "
-        "default as --init has them, else token", choices=("token", "absolute"),
+        None, "boxes as offsets from the token's position, or absolute; by default as in --init, "
+              "else token", choices=("token", "absolute"),
     )  # fmt: skip
     suppression_strength: float | None = option(
-        None, "duplicate suppression in the network: how far a token's actor logit falls below a "
-        "higher one with an overlapping box; by default as --init or the variant has it",
+        None, "strength of the duplicate suppression in the network; 0 = none; by default as in "
+              "--init or the variant",
         metavar="STRENGTH", former="rivals",
     )  # fmt: skip
     suppression: str | None = option(
-        None, "suppression between which tokens: the eight around a token, or all; by default as "
-        "--init or the variant has it", choices=("neighbours", "all"),
+        None, "tokens that suppress each other: the eight neighbours or all; by default as in "
+              "--init or the variant", choices=("neighbours", "all"),
     )  # fmt: skip
     drop_path: float | None = option(
         None, "share of residual branches dropped, growing with depth", least=0, most=0.999999
@@ -94,21 +94,21 @@ class ClipOptions(Section):
     """Which clips, and what their labels mean."""
 
     data: str = option(
-        dataclasses.MISSING, "data set to learn from, such as synthetic-train; several with + "
-        "between them, *NUMBER behind one that is to occur so often",
+        dataclasses.MISSING, "data set, such as synthetic-train; A+B joins several, A*8 repeats one"
+                             " eight times",
     )  # fmt: skip
     classes: str = option(
-        "own", "own: as each data set calls them; joint: those of the default model, which labels "
-        "of several data sets are joined to; or a table of your own (.yaml, .json)",
+        "own", "own: each data set's classes by name; joint: the default model's classes, to which "
+               "labels are mapped; or a table of your own (.yaml, .json)",
     )  # fmt: skip
     ignore_people: str | None = option(
-        None, "folder that `edge label` wrote for the videos of jhmdb:FOLDER or "
-        "ucf101-24:FOLDER: people in it who are none of the boxed actors are neither actors nor "
-        "background", metavar="DIR",
+        None, "folder written by `edge label` for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: "
+              "people in it who are not annotated actors are neither actors nor background",
+        metavar="DIR",
     )  # fmt: skip
     bystanders: str = option(
-        "silent", "people of drawn clips who do none of the actions: silent, no targets, as on the "
-        "device; actors, as in labels of a detector of all people", choices=("silent", "actors"),
+        "silent", "drawn people who do none of the actions: silent, no targets, as on the device; "
+                  "actors, as if labelled by a person detector", choices=("silent", "actors"),
     )  # fmt: skip
 
 
@@ -117,11 +117,11 @@ class AugmentOptions(Section):
     """Whether and how clips are changed anew in each pass."""
 
     augment: str = option(
-        "auto", "change clips anew in each pass (flip, size, window, colours, mosaic); auto: real "
-        "videos, not the synthetic world", choices=("auto", "on", "off"),
+        "auto", "augment clips anew in each pass (flip, scale, crop, colours, mosaic); auto: real "
+                "videos, not the drawn world", choices=("auto", "on", "off"),
     )  # fmt: skip
     read_scale: float = option(
-        1.0, "with --augment: read (and keep) clips so much larger than the model's input",
+        1.0, "with --augment: factor by which clips are read larger than the model's input",
         least=1, most=4,
     )  # fmt: skip
     changes: AugmentConfig = section(AugmentConfig)

@@ -67,15 +67,15 @@ class CriterionConfig(Section):
     actor_loss: LossForm = option("focal", "form of the actor loss", choices=("focal", "bce"))
     action_loss: LossForm = option("bce", "form of the action loss", choices=("focal", "bce"))
     eos_coef: float = option(
-        0.1, "weight of tokens without a person where --actor-loss is bce", least=0
+        0.1, "weight of tokens without a person, with --actor-loss bce", least=0
     )
     duplicate_weight: float = option(
-        1.0, "weight of unmatched tokens whose box covers a person (IoU of 0.5 or more) that "
-        "another token is matched to", least=0, former="rival_weight",
+        1.0, "weight of unmatched tokens whose box overlaps (IoU 0.5 or more) a person matched to "
+             "another token", least=0, former="rival_weight",
     )  # fmt: skip
     weak_loss: WeakLoss = option(
-        "mil", "labels of whole videos ask that somebody does it (mil), or that everybody does "
-        "(copy)", choices=("mil", "copy"),
+        "mil", "labels of whole videos mean that somebody does the action (mil) or everybody does "
+               "(copy)", choices=("mil", "copy"),
     )  # fmt: skip
     alpha: float = 0.25
     gamma: float = 2.0
@@ -98,14 +98,14 @@ class LossOptions(Section):
     """Losses beside those of the criterion."""
 
     class_balance: float = option(
-        0.0, "how much more positives of rare classes weigh: exponent of median count / count",
+        0.0, "exponent of median count / count for the weight of rare classes; 0 = equal weights",
         least=0, most=1,
     )  # fmt: skip
     loss_aux: float = option(
-        0.0, "weight of all these losses on features before the last stage", least=0,
+        0.0, "weight of the same losses on the features before the last stage", least=0,
         former="loss_early",
     )  # fmt: skip
     loss_one_to_many: float | None = option(
-        None, "weight of the losses of heads that give a person several tokens; by default 1, "
-        "with --qat 0", metavar="WEIGHT", least=0, former="loss_many",
+        None, "weight of the losses of the one-to-many heads; by default 1, with --qat 0",
+        metavar="WEIGHT", least=0, former="loss_many",
     )  # fmt: skip

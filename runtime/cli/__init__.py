@@ -14,12 +14,12 @@ from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, did_you_mean, guarded
 
 VERBS = {
-    "run": "find the people who act in a camera, stream, file or folder",
-    "info": "print what a bundle holds and check every byte of it",
-    "doctor": "say what this machine has and what is missing",
+    "run": "detect people and their actions in a camera, stream, file or folder",
+    "info": "print what is in a bundle and verify every byte of it",
+    "doctor": "list what this machine has and what is missing",
     "cameras": "list cameras with their modes, or probe what one gives",
-    "profile": "where time and energy go here: stages, operators, long runs; a page with plots",
-    "build-engine": "build a TensorRT engine on this device, of a bundle's ONNX",
+    "profile": "measure time and energy by stage and operator, also in long runs; with plots",
+    "build-engine": "build a TensorRT engine on this device from a bundle's ONNX",
 }
 
 

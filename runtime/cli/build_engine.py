@@ -1,4 +1,4 @@
-"""`edge build-engine BUNDLE`: build a TensorRT engine on this device, of the bundle's ONNX."""
+"""`edge build-engine BUNDLE`: build a TensorRT engine on this device from a bundle's ONNX."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ class BuildEngineOptions:
 
     model: str = option(MISSING, "bundle folder with onnx-fp16 or onnx-int8", metavar="BUNDLE")
     precisions: tuple[str, ...] = option(
-        PRECISIONS, "which to build; the faster that keeps its accuracy stays", metavar="fp16|int8"
+        PRECISIONS,
+        "precisions to build; the faster one that keeps its accuracy is kept",
+        metavar="fp16|int8",
     )
-    workspace: int = option(1024, "most memory for the builder's trials, MiB")
+    workspace: int = option(1024, "largest memory for the builder, MiB")
     timing_cache: str | None = option(
-        None, "file that keeps the builder's timings; else one of this user", metavar="FILE"
+        None, "file for the builder's timings; else one of this user", metavar="FILE"
     )
-    dla_core: int | None = option(None, "build for this DLA core, the GPU taking what it cannot")
-    trtexec: bool = option(False, "build by trtexec, not by TensorRT's Python package")
+    dla_core: int | None = option(None, "build for this DLA core, with the GPU for the rest")
+    trtexec: bool = option(False, "build with trtexec instead of TensorRT's Python package")
     verbose: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:

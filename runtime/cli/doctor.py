@@ -1,4 +1,4 @@
-"""`edge doctor`: what this machine has, and what is missing for what."""
+"""`edge doctor`: list what this machine has, and what is missing for which task."""
 
 from __future__ import annotations
 

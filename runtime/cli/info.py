@@ -1,4 +1,4 @@
-"""`edge info BUNDLE`: what a bundle holds, after checking every byte of it."""
+"""`edge info BUNDLE`: print what is in a bundle, after verifying every byte of it."""
 
 from __future__ import annotations
 

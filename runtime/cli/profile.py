@@ -1,4 +1,4 @@
-"""`edge profile`: where a bundle's time and energy go on this machine, also in a long run."""
+"""`edge profile`: measure a bundle's time and energy on this machine, also in long runs."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ class ProfileOptions:
         None, "frames between two decisions, at the bundle's fps", least=1,
         aliases=("--vid-stride",),
     )  # fmt: skip
-    results: int = option(200, "results that count; the source begins again where it ends", least=1)
-    soak: float = option(0.0, "run so many minutes instead, and judge by minute", least=0,
+    results: int = option(200, "counted results; the source starts again at its end", least=1)
+    soak: float = option(0.0, "run for this many minutes instead, and judge it by minute", least=0,
                          most=10_080, metavar="MINUTES")  # fmt: skip
-    traced: int = option(30, "traced runs for the operators; 0 leaves them out", least=0)
-    save: str | None = option(None, "also draw and encode the video there", metavar="FILE.mp4")
+    traced: int = option(30, "traced runs for the time of operators; 0 = none", least=0)
+    save: str | None = option(
+        None, "also write the annotated video to this file", metavar="FILE.mp4"
+    )
     out: str = option("runs/profile", "folder for profile.json, profile.md, profile.html, "
                                       "trace.json")  # fmt: skip
     quiet: bool = option(False, "no progress")

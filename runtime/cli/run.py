@@ -1,4 +1,4 @@
-"""`edge run`: camera, stream, file or folder in; the people who act, and what they do, out."""
+"""`edge run`: detect people and their actions in a camera, stream, file or folder."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ class RunOptions:
         "threshold on each action's probability, 0..1; else the artifact's own for each action, "
         "0.5 where it has none",
     )
-    track: bool = option(False, "number the people, the same number from result to result")
+    track: bool = option(False, "give each person a number that stays the same between results")
     stride: int | None = option(
         None,
         "frames between two decisions, at the bundle's fps; else two samples of the clip",
         aliases=("--vid-stride",),
     )
     device: str = option(
-        "auto", "where to run; auto takes the best that the bundle has a program for",
+        "auto", "where to run; auto takes the best device for which the bundle has a program",
         choices=("auto", "cpu", "cuda"),
     )  # fmt: skip
     num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
-    fps: float | None = option(None, "frames a second of a folder of images")
-    max_age_ms: float = option(500.0, "live sources: oldest frame that is not stale, ms")
+    fps: float | None = option(None, "frames per second of a folder of images")
+    max_age_ms: float = option(500.0, "live sources: age from which the newest frame is stale, ms")
     stream_buffer: bool = option(False, "live sources: take every frame, not only the newest")
-    max_reconnects: int = option(3, "live sources: attempts to connect again after a loss")
+    max_reconnects: int = option(3, "live sources: attempts to reconnect after a loss")
     max_keyframes: int | None = option(None, "stop after this many results")
     show: bool = option(False, "show a live window")
-    save: str | None = option(None, "write the annotated video there", metavar="FILE.mp4")
-    save_json: str | None = option(None, "write JSON Lines there", metavar="FILE.jsonl")
+    save: str | None = option(None, "write the annotated video to this file", metavar="FILE.mp4")
+    save_json: str | None = option(None, "write JSON Lines to this file", metavar="FILE.jsonl")
     save_events: str | None = option(
         None, "write there, as JSON Lines, when actions of people begin and end; implies --track",
         metavar="FILE.jsonl",
     )  # fmt: skip
     json: bool = option(False, "print JSON Lines to stdout instead of the table")
-    overwrite: bool = option(False, "replace output files that exist")
-    imgsz: int | None = option(None, "only to check it: the size that the bundle must have, px")
-    quiet: bool = option(False, "no table, no progress bar, no log lines below a warning")
+    overwrite: bool = option(False, "replace existing output files")
+    imgsz: int | None = option(None, "input size that the bundle must have, px (a check only)")
+    quiet: bool = option(False, "no table, no progress bar, only warnings and errors")
     verbose: bool = option(False, "log more, and show tracebacks")
     config: str | None = option(None, "YAML or JSON file with these flags", metavar="FILE")
     iou: float | None = option(None, "", refused=NO_NMS)

@@ -56,7 +56,7 @@ class MqttConfig:
     password_file: str | None = option(None, "file with the password")
     password_env: str | None = option(None, "environment variable with the password")
     tls: bool = option(False, "encrypt, and check the broker's certificate")
-    ca_file: str | None = option(None, "certificate of who signed the broker's, PEM")
+    ca_file: str | None = option(None, "certificate of the authority that signed the broker's, PEM")
     cert_file: str | None = option(None, "certificate of this client, PEM")
     key_file: str | None = option(None, "key of this client, PEM")
     node: str | None = option(None, "name of this board in topics; else its host name")
@@ -96,11 +96,11 @@ class WebhookConfig:
     url: str = option("", "http(s) address")
     secret_file: str | None = option(None, "file with the secret of the signature")
     secret_env: str | None = option(None, "environment variable with the secret")
-    ca_file: str | None = option(None, "certificate of who signed the server's, PEM")
-    phases: tuple[str, ...] = option(("begin", "end"), "what is posted")
+    ca_file: str | None = option(None, "certificate of the authority that signed the server's, PEM")
+    phases: tuple[str, ...] = option(("begin", "end"), "phases of events that are posted")
     timeout_s: float = option(10.0, "longest wait for an answer, seconds", above=0, most=300)
     max_age_s: float = option(
-        3600.0, "after so long an event is given up, seconds", above=0, most=1e6
+        3600.0, "age at which an event is dropped, seconds", above=0, most=1e6
     )
     queue: int = option(1_000, "events that may wait", least=1, most=MAX_QUEUE)
 
@@ -131,8 +131,12 @@ class ClipsConfig:
     folder: str = option("", "where clips are written")
     before_s: float = option(5.0, "seconds before an action begins", least=0, most=60)
     after_s: float = option(5.0, "seconds after it ends", least=0, most=60)
-    max_s: float = option(60.0, "longest from the first action on, seconds", above=0, most=3600)
-    max_mb: float = option(2_000.0, "size of the folder, MB; oldest clips go", least=1, most=1e7)
+    max_s: float = option(
+        60.0, "longest clip from the first action on, seconds", above=0, most=3600
+    )
+    max_mb: float = option(
+        2_000.0, "size of the folder, MB; the oldest clips are deleted", least=1, most=1e7
+    )
     ring_mb: float = option(32.0, "memory of one camera's ring, MB", least=1, most=4096)
 
     def __post_init__(self) -> None:
