@@ -174,23 +174,25 @@ class MqttSink(QueueSink):
             client.subscribe([(one, 1) for one in filters])
         # Availability behind what it makes available.
         order = sorted(states, key=lambda topic: (topic.endswith("/availability"), topic))
-        sent = [client.publish(topic, states[topic], qos=1, retain=True).mid for topic in order]
-        for event in batch:
-            text = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=False)
-            data = text.encode("utf-8", "backslashreplace")
-            sent.append(client.publish(self.topics.events(event.camera), data, qos=1).mid)
-        self._await(client, set(sent))
+        # A few at a time: each answer has its own limit, however slow the line is.
+        for first in range(0, len(order), self.largest_batch):
+            some = order[first : first + self.largest_batch]
+            self._publish(client, [(topic, states[topic].encode()) for topic in some], retain=True)
+        self._publish(client, [(self.topics.events(e.camera), _payload(e)) for e in batch])
         with self._changed:
             for topic in [t for t, text in states.items() if not text]:
                 if not self._retained.get(topic):
                     self._retained.pop(topic, None)
 
-    def _await(self, client: Client, sent: set[int]) -> None:
-        """Wait until the broker has acknowledged all.
+    def _publish(
+        self, client: Client, messages: Sequence[tuple[str, bytes]], *, retain: bool = False
+    ) -> None:
+        """Publish, and wait until the broker has acknowledged all.
 
         Raises:
             SinkError: It did not.
         """
+        sent = {client.publish(t, data, qos=1, retain=retain).mid for t, data in messages}
         with self._changed:
             self._changed.wait_for(
                 lambda: sent <= self._acknowledged or not self._connected, _ANSWER_S
@@ -353,6 +355,11 @@ def _tls(config: MqttConfig) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise SinkError(f"mqtt: the certificates cannot be used: {error}") from error
     return context
+
+
+def _payload(event: ActionEvent) -> bytes:
+    text = json.dumps(event.to_dict(), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _version() -> str:
