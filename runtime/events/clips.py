@@ -102,6 +102,14 @@ class ClipSink:
 
         return open_it
 
+    def take_over(self, before: ClipSink) -> None:
+        """Go on with the packets of a sink that this one replaces: its sources stay open."""
+        with before._changed:
+            rings, unavailable = dict(before._rings), dict(before._unavailable)
+        with self._changed:
+            self._rings |= rings
+            self._unavailable |= unavailable
+
     def cameras(self, actions: Mapping[str, Sequence[str]]) -> None:
         """Forget the packets of cameras that are gone."""
         with self._changed:

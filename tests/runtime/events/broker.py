@@ -2,68 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
-import shutil
-import socket
-import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+from benchmarks._mosquitto import Mosquitto, free_port, mosquitto
+
+__all__ = ["Broker", "Listener", "free_port"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Broker:
-    """A process that can be stopped and started again with what it retained."""
+class Broker(Mosquitto):
+    """Skips where there is none."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
-        if MOSQUITTO is None:
+        if mosquitto() is None:
             pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
-        folder.mkdir(exist_ok=True)
-        self.port = free_port()
-        self.log = folder / "mosquitto.log"
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            "\n".join(
-                [
-                    f"listener {self.port} 127.0.0.1", "persistence true",
-                    "log_type all", "log_dest stderr",
-                    # Started by root it would become a user who may not enter the test's folder.
-                    f"user {getpass.getuser()}", f"persistence_location {folder}/",
-                    *(lines or ("allow_anonymous true",)), "",
-                ]
-            )
-        )  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(MOSQUITTO), "-c", str(self._config)], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 30
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self._process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._process = None
+        super().__init__(folder, *lines)
 
 
 class Listener:

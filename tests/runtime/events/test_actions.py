@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.errors import ConfigError
 from runtime.events import ActionEvent, ActionSettings, ActionTracker
@@ -198,3 +201,48 @@ def test_results_that_cannot_be_used_are_refused() -> None:
     other = ActionTracker("door", ActionSettings(), ("a", "b"))
     with pytest.raises(ConfigError, match="another model"):
         other.update(result({}), now=NOW, monotonic=0.0)
+
+
+STEP = st.tuples(
+    st.floats(0.0, 3.0),
+    st.dictionaries(
+        st.integers(0, 2), st.dictionaries(st.sampled_from(NAMES), st.floats(0, 1)), max_size=2
+    ),
+)
+
+
+@given(st.lists(STEP, max_size=30), st.floats(0.0, 2.0), st.floats(0.1, 2.5), st.floats(0.0, 2.0))
+def test_every_action_begins_and_ends_once(
+    steps: list[tuple[float, Seen]], least: float, gap: float, interval: float
+) -> None:
+    actions = tracker(min_duration_s=least, max_gap_s=gap, continue_s=interval)
+    at, times, seen = 0.0, [], {}
+    for wait, people in steps:
+        at += wait
+        times.append((at, people))
+        for person, scores in people.items():
+            for action, score in scores.items():
+                seen.setdefault((person, action), []).append((at, score))
+    events = play(actions, times, end=True) if times else []
+    of: dict[str, list[ActionEvent]] = {}
+    for one in events:
+        of.setdefault(one.event_id, []).append(one)
+    spans: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for told_of in of.values():
+        first, *middle, last = told_of
+        assert (first.phase.value, last.phase.value) == ("begin", "end")
+        assert {e.phase.value for e in middle} <= {"continue"}
+        durations = [e.duration_s for e in told_of]
+        assert durations == sorted(durations)
+        assert durations[0] >= least
+        assert [e.score for e in told_of] == sorted(e.score for e in told_of)
+        key = (first.person, first.action)
+        start, end = first.started - NOW, first.started - NOW + last.duration_s
+        spans.setdefault(key, []).append((start, end))
+        # It starts where the higher threshold is reached, and pauses are short.
+        shows = [t for t, score in seen[key] if start - 1e-5 <= t <= end + 1e-5]
+        assert any(abs(t - start) < 1e-5 and score >= 0.5 for t, score in seen[key])
+        assert abs(shows[-1] - end) < 1e-5
+    for key, found in spans.items():
+        found.sort()
+        assert all(a[1] < b[0] for a, b in itertools.pairwise(found)), key

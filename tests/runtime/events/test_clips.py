@@ -113,6 +113,18 @@ def test_what_is_held_is_written_at_the_end(tmp_path: Path) -> None:
     assert len(frames_of(tmp_path / "clips" / "door" / f"{NAME}.mp4")) == 30
 
 
+def test_another_configuration_goes_on_with_the_packets(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "a.mp4")
+    before, after = sink(tmp_path / "1"), sink(tmp_path / "2")
+    watch(before, film)
+    after.take_over(before)
+    before.close(30.0)
+    act(after)
+    after.close(30.0)
+    assert packets_of(tmp_path / "2" / "door" / f"{NAME}.mp4") == packets_of(film)
+    assert not list((tmp_path / "1").iterdir())
+
+
 def test_a_source_of_frames_has_no_clips_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
