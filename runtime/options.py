@@ -42,7 +42,8 @@ __all__ = [
     "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "CommonOptions",
     "LongJobOptions", "OptionParser",
     "add_flags", "check_options", "config_flags", "current_names", "defaults_of", "did_you_mean",
-    "flag_of", "flags_from", "from_flat", "guarded", "option", "parse_share", "section", "to_flat",
+    "flag_of", "flags_from", "from_flat", "guarded", "option", "parse_share", "read_config",
+    "section", "to_flat",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -96,14 +97,19 @@ class OptionParser(argparse.ArgumentParser):
         """Return every flag that this parser knows."""
         return [flag for action in self._actions for flag in action.option_strings]
 
-    def parse_into(self, kind: type[T], argv: Sequence[str]) -> T:
+    def parse_into(self, kind: type[T], argv: Sequence[str], *, flags_in_file: bool = True) -> T:
         """Parse flags (and a `--config` file below them) into the dataclass `kind`.
+
+        Args:
+            kind: The dataclass.
+            argv: The words of the command line.
+            flags_in_file: Whether the file of `--config` holds flags; else it is the caller's.
 
         Raises:
             ConfigError: A flag is unknown, refused, of another type or out of range.
         """
         add_flags(self, kind)
-        path = _config_path(argv)
+        path = _config_path(argv) if flags_in_file else None
         if path is not None:
             # The file's keys become flags in front of the real ones: same checks, and they lose.
             argv = [*config_flags(path, kind), *argv]
@@ -233,10 +239,19 @@ def _config_path(argv: Sequence[str]) -> Path | None:
 
 
 def config_flags(path: Path, kind: type) -> list[str]:
-    """Read a `--config` file (YAML where PyYAML is installed, else JSON) as a list of flags.
+    """Read a `--config` file as a list of flags.
 
     Raises:
         ConfigError: It cannot be read, or holds a key that is no option of `kind`.
+    """
+    return flags_from(read_config(path), kind, f"--config {path}")
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Read a `--config` file: YAML where PyYAML is installed, else JSON.
+
+    Raises:
+        ConfigError: It cannot be read, or holds something else than keys and values.
     """
     try:
         content = _parse_config(path.read_text(encoding="utf-8"), path)
@@ -244,7 +259,7 @@ def config_flags(path: Path, kind: type) -> list[str]:
         raise ConfigError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"--config {path} holds {type(content).__name__}, expected keys: values")
-    return flags_from(content, kind, f"--config {path}")
+    return content
 
 
 def flags_from(content: Mapping[str, Any], kind: type, where: str) -> list[str]:

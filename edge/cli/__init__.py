@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "runtime.cli.run",
         "detect people and their actions in a camera, stream, file or folder",
     ),
+    "serve": ("runtime.cli.serve", "run cameras continuously, with a web page, events and metrics"),
     "info": ("runtime.cli.info", "print what is in a bundle and verify every byte of it"),
     "doctor": ("runtime.cli.doctor", "list what this machine has and what is missing"),
     "demo": (

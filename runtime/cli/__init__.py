@@ -1,4 +1,4 @@
-"""The device's command line: `run`, `profile`, `doctor` and others, with nothing but the runtime.
+"""The device's command line: `run`, `serve`, `doctor` and others, with nothing but the runtime.
 
 `python -m runtime` and `edge` share this code. Results go to stdout, everything else to stderr.
 """
@@ -15,6 +15,7 @@ from runtime.options import EXIT_OK, did_you_mean, guarded
 
 VERBS = {
     "run": "detect people and their actions in a camera, stream, file or folder",
+    "serve": "run cameras continuously, with a web page, events and metrics",
     "info": "print what is in a bundle and verify every byte of it",
     "doctor": "list what this machine has and what is missing",
     "cameras": "list cameras with their modes, or probe what one gives",

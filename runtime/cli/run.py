@@ -140,7 +140,7 @@ def main(argv: Sequence[str]) -> int:
     """Run a bundle on a source; results to stdout and to the files that were asked for."""
     parser = OptionParser(prog="edge run", description=__doc__)
     options = parser.parse_into(RunOptions, argv)
-    with _logging(options), stoppable() as stop:
+    with logging_to_stderr(verbose=options.verbose, quiet=options.quiet), stoppable() as stop:
         try:
             _run(options)
         except KeyboardInterrupt:
@@ -278,16 +278,14 @@ def _progress(options: RunOptions) -> Iterator[Callable[[int, int | None], None]
 
 
 @contextmanager
-def _logging(options: RunOptions) -> Iterator[None]:
+def logging_to_stderr(*, verbose: bool, quiet: bool) -> Iterator[None]:
     """Send log lines to stderr for the time of the run, as `level: text`."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Lowercase("%(levelname)s: %(message)s"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
-    root.setLevel(
-        logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO
-    )
+    root.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     try:
         yield
     finally:

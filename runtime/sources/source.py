@@ -157,9 +157,13 @@ class Source:
             if self.live:
                 self._check_age()
 
+    def stop(self) -> None:
+        """Ask for the end, from any thread, without waiting: whoever reads gets None."""
+        self._grabber.stop()
+
     def close(self) -> None:
         """Stop the thread and let go of the device; a driver that hangs is left behind, said."""
-        self._grabber.stop()
+        self.stop()
         limit_s = self.config.read_timeout_s + 1.0
         self._grabber.join(limit_s)
         if self._grabber.is_alive():
