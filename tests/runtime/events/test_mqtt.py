@@ -192,6 +192,23 @@ def test_no_event_is_lost_while_a_broker_comes_and_goes(broker: Broker, make: Ma
     client.loop_stop()
 
 
+def test_connections_that_come_and_go_leave_nothing_behind(broker: Broker, make: Make) -> None:
+    def held() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("descriptors are counted in /proc")
+    sink = make(broker.port)
+    until(lambda: sink.status()["connected"])
+    before = held()
+    for number in range(2, 7):
+        broker.stop()
+        until(lambda: sink.status()["error"])
+        broker.start()
+        until(lambda least=number: sink.status()["connections"] == least and sink._idle())
+    until(lambda: held() == before)
+
+
 def test_a_full_queue_drops_the_oldest_events_and_keeps_the_states(
     broker: Broker, make: Make
 ) -> None:  # fmt: skip
