@@ -53,7 +53,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "runtime.cli.build_engine",
         "build a TensorRT engine on this device from a bundle's ONNX",
     ),
-    "cameras": ("runtime.cli.cameras", "list cameras with their modes, or probe what one gives"),
+    "cameras": ("runtime.cli.cameras", "list cameras with their modes, or measure one (probe)"),
     "profile": (
         "runtime.cli.profile",
         "measure time and energy by stage and operator, also in long runs; with plots",

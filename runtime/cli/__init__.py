@@ -18,7 +18,7 @@ VERBS = {
     "serve": "run cameras continuously, with a web page, events and metrics",
     "info": "print what is in a bundle and verify every byte of it",
     "doctor": "list what this machine has and what is missing",
-    "cameras": "list cameras with their modes, or probe what one gives",
+    "cameras": "list cameras with their modes, or measure one (probe)",
     "profile": "measure time and energy by stage and operator, also in long runs; with plots",
     "build-engine": "build a TensorRT engine on this device from a bundle's ONNX",
 }

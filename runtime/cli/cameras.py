@@ -1,4 +1,4 @@
-"""`edge cameras`: the cameras here; `edge cameras probe --source ...`: what one gives."""
+"""`edge cameras`: list the cameras; `edge cameras probe --source ...` measures one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ class CamerasOptions:
     source: str | None = option(
         None, "probe: camera, stream, file or folder to measure", positional=True
     )
-    seconds: float = option(5.0, "probe: how long, s", above=0, most=3600)
-    size: str | None = option(None, "probe: size to ask of a camera, px", metavar="WxH")
-    fps: float | None = option(None, "probe: rate to ask of a camera", above=0, most=1000)
-    model: str = option(str(DEFAULT_BUNDLE), "probe: bundle whose clip is held against it",
+    seconds: float = option(5.0, "probe: duration, seconds", above=0, most=3600)
+    size: str | None = option(None, "probe: frame size to request from a camera, px", metavar="WxH")
+    fps: float | None = option(
+        None, "probe: frame rate to request from a camera", above=0, most=1000
+    )
+    model: str = option(str(DEFAULT_BUNDLE), "probe: bundle for whose clip the source is checked",
                         metavar="BUNDLE")  # fmt: skip
-    picture: str | None = option(None, "probe: write the newest frame there", metavar="FILE.png")
+    picture: str | None = option(
+        None, "probe: write the newest frame to this file", metavar="FILE.png"
+    )
     overwrite: bool = option(False, "replace the picture if it exists")
     json: bool = option(False, "print one JSON object")
     verbose: bool = option(False, "show tracebacks")

@@ -72,7 +72,7 @@ class RunOptions:
     save: str | None = option(None, "write the annotated video to this file", metavar="FILE.mp4")
     save_json: str | None = option(None, "write JSON Lines to this file", metavar="FILE.jsonl")
     save_events: str | None = option(
-        None, "write there, as JSON Lines, when actions of people begin and end; implies --track",
+        None, "write the begin and end of people's actions to this file; implies --track",
         metavar="FILE.jsonl",
     )  # fmt: skip
     json: bool = option(False, "print JSON Lines to stdout instead of the table")

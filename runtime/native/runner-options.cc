@@ -39,7 +39,7 @@ double ToProbability(const std::string& flag, const std::string& text) {
 const char* RunnerOptions::Usage() {
   return "usage: edge_runner --model BUNDLE (--source FILE | --raw WxH[@FPS]) [options]\n"
          "\n"
-         "Finds who acts in a video and what each does, without Python. Results are JSON Lines.\n"
+         "Detects people and their actions in a video, without Python. Results are JSON Lines.\n"
          "\n"
          "  --model BUNDLE      bundle folder, or one XNNPACK program (.pte) of it\n"
          "  --source FILE       video file or stream (only where built with OpenCV)\n"
@@ -51,9 +51,9 @@ const char* RunnerOptions::Usage() {
          "  --stride N          frames between two decisions, at the bundle's fps; default: two\n"
          "                      samples of the clip\n"
          "  --threads N         threads of the engine; default 0: one per fast core\n"
-         "  --save-json FILE    write the results there; default: stdout\n"
-         "  --overwrite         replace that file when it exists\n"
-         "  --help              show this\n";
+         "  --save-json FILE    write the results to this file; default: stdout\n"
+         "  --overwrite         replace an existing file\n"
+         "  --help              show this help\n";
 }
 
 RunnerOptions RunnerOptions::Parse(int argc, const char* const* argv) {
