@@ -205,6 +205,41 @@ def detect_people(
     return PeopleBoxes(xyxy, scores)
 
 
+def labelled_people(clips: ClipDataset, folder: Path) -> PeopleBoxes:
+    """Return what the detector of `edge label` found, before tracking, nearest to each keyframe.
+
+    Args:
+        clips: The clips; each says where it lies.
+        folder: What `edge label` wrote for the videos.
+
+    Raises:
+        ConfigError: A video is not labelled.
+        ArtifactError: A file is damaged.
+    """
+    from edge.labelling.store import LabelledVideo, read_video, tracks_path
+
+    videos: dict[str, LabelledVideo] = {}
+    found = PeopleBoxes(
+        np.zeros((len(clips), MOST_PEOPLE, 4), np.float32),
+        np.zeros((len(clips), MOST_PEOPLE), np.float32),
+    )
+    for index in range(len(clips)):
+        place = clips.where(index)
+        assert place is not None
+        if place.video not in videos:
+            path = tracks_path(folder, place.video)
+            if not path.is_file():
+                raise ConfigError(f"{folder} has no labels of video {place.video}")
+            videos[place.video] = read_video(path)
+        video = videos[place.video]
+        nearest = min(round(place.timestamp / video.every_s), len(video.samples) - 1)
+        boxes = video.samples[nearest]
+        count = min(len(boxes), MOST_PEOPLE)
+        found.xyxy[index, :count] = boxes.xyxy[:count] / np.array(video.size_wh * 2, np.float32)
+        found.scores[index, :count] = boxes.scores[:count]
+    return found
+
+
 def true_boxes(clips: ClipDataset) -> PeopleBoxes:
     """Return the annotated boxes in the place of a detector's."""
     xyxy = np.zeros((len(clips), MOST_PEOPLE, 4), np.float32)

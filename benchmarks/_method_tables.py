@@ -56,6 +56,10 @@ class TableOptions:
     detector: str | None = option(
         None, "person detector of the two-stage rows, MoveNet MultiPose (ONNX)", metavar="FILE"
     )
+    people: str | None = option(
+        None, "folder that `edge label` wrote for the videos with this detector: its boxes before "
+        "tracking are taken, and the detector is not run again", metavar="DIR",
+    )  # fmt: skip
     steps: int = option(200, "training steps of each row", least=1)
     batch: int = option(32, "clips of a step", least=1)
     seeds: int = option(1, "runs of each row, seeds 0, 1, ...", least=1)
@@ -170,7 +174,7 @@ def _train(
 
     import torch
 
-    from benchmarks._method_data import detect_people, true_boxes
+    from benchmarks._method_data import detect_people, labelled_people, true_boxes
     from benchmarks._method_training import Budget, judge, train_row
     from edge.training.processes import has_bf16_units
 
@@ -184,7 +188,9 @@ def _train(
     boxes: dict[str, PeopleBoxes | None] = {"": None}
     if row.kind == "two-stage":
         boxes = {"true boxes": true_boxes(data.test)}
-        if options.detector is not None:
+        if options.people is not None:
+            boxes["detector"] = labelled_people(data.clips, Path(options.people))
+        elif options.detector is not None:
             kept = options.folder / f"people-{len(data.clips)}.npz"
             boxes["detector"] = detect_people(data.clips, Path(options.detector), kept, progress)
     judged = {

@@ -22,6 +22,7 @@ from edge.evaluation.protocols import TUBES
 from edge.model.baselines import TwoStage
 from edge.model.bmvit import BMViT
 from edge.model.stem_mvit import StemMViT
+from edge.model.stems import TAP_STRIDES
 from edge.training.criterion import SetCriterion
 from edge.training.ema import AveragedModel
 from edge.training.feature_input import freeze_stem
@@ -66,10 +67,11 @@ class Budget:
 def slices_of(model: BMViT, packed: Tensor, scales: Tensor, about: FeatureAbout) -> list[Tensor]:
     """Turn kept features (B, K) of the whole stem into the slices of the backbone.
 
-    A stem that ends at stride 16 reads the first maps of one that goes on to stride 32.
+    A stem of other taps reads those of the maps that it has: strides 8, 16 and 32 are kept.
     """
     backbone = cast(StemMViT, model.backbone)
-    kept = unpack_features(packed, scales, about)[: len(backbone.stem.taps)]
+    maps = dict(zip(TAP_STRIDES, unpack_features(packed, scales, about), strict=False))
+    kept = [maps[stride] for stride in backbone.stem.taps]
     features = backbone.trunk(backbone.fusion(kept), len(packed))
     return backbone.slices(features, len(packed))
 

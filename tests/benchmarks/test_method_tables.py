@@ -16,6 +16,7 @@ from benchmarks._method_data import (  # noqa: E402
     KeptTest,
     OwnClasses,
     SparseKeyframes,
+    labelled_people,
     true_boxes,
 )
 from benchmarks._method_report import front_of, points_of, scatter, table_of  # noqa: E402
@@ -24,6 +25,8 @@ from benchmarks._method_training import Budget, jittered, judge, train_row  # no
 from edge.data.annotations import ClipPlace, Tube  # noqa: E402
 from edge.data.dataset import ClipDataset  # noqa: E402
 from edge.data.samples import ClipSample  # noqa: E402
+from edge.labelling.boxes import Boxes  # noqa: E402
+from edge.labelling.store import LabelledVideo, write_video  # noqa: E402
 from edge.model.baselines import DetrConfig  # noqa: E402
 from edge.training.features import FeatureAbout, FeatureClips, write_block  # noqa: E402
 from runtime.errors import ConfigError  # noqa: E402
@@ -181,6 +184,28 @@ def test_two_stage_with_true_boxes_learns_what_the_features_say(tmp_path, kept):
     assert losses[-1] < losses[0]
     assert found["frame_map"] == pytest.approx(1.0)
     assert found["video_map"]["0.5"] == pytest.approx(1.0)
+
+
+def test_boxes_of_the_detector_are_those_nearest_to_the_keyframe(tmp_path):
+    clips = SparseKeyframes(Videos(), 5)
+    for video, name in enumerate(NAMES):
+        samples = [
+            Boxes(
+                np.array([[number, 0, 32, 24]] * (video + 1), np.float32), np.full(video + 1, 0.5)
+            )
+            for number in range(6)
+        ]
+        write_video(tmp_path, LabelledVideo(
+            video=f"{name}/film_{video}", file="", bytes=0, size_wh=(320, 240), every_s=2 / 30,
+            samples=samples, tracks=(),
+        ))  # fmt: skip
+    found = labelled_people(clips, tmp_path)
+    assert (found.scores > 0).sum(1).tolist() == [1, 1, 2, 2]
+    # Frames 2 and 7 at 30 a second lie at samples 1 and 3.5 of every second frame.
+    np.testing.assert_allclose(found.xyxy[:2, 0, 0] * 320, [1, 4], atol=1e-4)
+    np.testing.assert_allclose(found.xyxy[0, 0, 2:], [0.1, 0.1], atol=1e-6)
+    with pytest.raises(ConfigError, match="no labels of video"):
+        labelled_people(clips, tmp_path / "elsewhere")
 
 
 def test_jitter_stays_near_the_true_box():
