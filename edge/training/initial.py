@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor
 
 from edge.data.problems import several
 from edge.model.bmvit import BMViT, with_overrides
 from edge.model.checkpoint import load_checkpoint
+from edge.model.pretrained import load_pretrained
 from edge.model.variants import from_config
 from edge.training.grow import grow
 from runtime.errors import ConfigError
@@ -17,8 +19,18 @@ from runtime.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
+PUBLISHED_SUFFIXES = (".pyth", ".pth")
+
+
+def is_published(path: str) -> bool:
+    """Tell whether a file is of PySlowFast or torchvision, and not one of our own, by its name."""
+    return Path(path).suffix in PUBLISHED_SUFFIXES
+
+
 def load_weights(model: BMViT, path: str, class_names: Sequence[str]) -> None:
     """Copy the weights of a checkpoint, grown where it is of a smaller variant.
+
+    Published Kinetics weights (.pyth, .pth) go into the backbone; the heads begin anew.
 
     Of the last layer of the action head, the rows of classes that both know by the same name are
     kept; those of other classes begin anew, as do the parts that tokens and boxes of another kind
@@ -28,6 +40,9 @@ def load_weights(model: BMViT, path: str, class_names: Sequence[str]) -> None:
         ConfigError: A larger model cannot be grown from it.
         ArtifactError: The checkpoint is missing or broken.
     """
+    if is_published(path):
+        load_pretrained(model, path)
+        return
     checkpoint = load_checkpoint(path)
     source = checkpoint.model
     if checkpoint.config.variant != model.config.variant:

@@ -21,7 +21,8 @@ class StartOptions:
         "file of edge/model/backbones has", metavar="NAME",
     )  # fmt: skip
     init: str | None = option(
-        None, "weights to start from; those of a smaller variant are grown to --model",
+        None, "weights to start from; those of a smaller variant are grown to --model, published "
+        "Kinetics weights of MViTv2-S (.pyth, .pth) go into small",
         metavar="MODEL.pt",
     )  # fmt: skip
     stem_weights: str | None = option(

@@ -19,7 +19,7 @@ from edge.training.criterion import SetCriterion
 from edge.training.data import class_weights, open_training, open_validation
 from edge.training.distill import Distiller, check_teacher
 from edge.training.features import FeatureAbout, features_of
-from edge.training.initial import load_weights
+from edge.training.initial import is_published, load_weights
 from edge.training.input_options import StartOptions
 from edge.training.matcher import HungarianMatcher
 from runtime.errors import ConfigError
@@ -123,7 +123,9 @@ def _first_stem_block(model: BMViT, options: TrainOptions, features: FeatureAbou
 def model_config(options: TrainOptions) -> BMViTConfig:
     """Return the configuration of a run's model, but for its classes."""
     start, overrides = options.start, options.model.overrides
-    config = None if start.init is None else load_checkpoint(start.init).config
+    config = None
+    if start.init is not None and not is_published(start.init):
+        config = load_checkpoint(start.init).config
     if config is None or config.variant != start.model:  # a smaller one is grown
         config = variant_config(start.model)
     if start.picture_hw is not None:

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from edge.data.registry import open_dataset
+from edge.model.bmvit import BMViTConfig
 from edge.model.checkpoint import save_checkpoint
-from edge.model.variants import build_model
+from edge.model.mvit import MViTConfig
+from edge.model.variants import build_model, from_config
 from edge.training.config import TrainOptions
 from edge.training.initial import load_weights
-from edge.training.setup import build_parts
+from edge.training.setup import build_parts, model_config
 from runtime.errors import ConfigError
 from tests.edge.tiny import SHAPE
 
@@ -78,3 +80,22 @@ def test_weights_that_are_bound_to_their_picture_are_refused_at_another(tmp_path
     other = build_model("small", num_classes=18, height=96, **shape)
     with pytest.raises(ConfigError, match=r"pictures of 64x64 alone, .*96x64"):
         load_weights(other, str(path), names)
+
+
+def test_published_weights_go_into_the_backbone_by_init(tmp_path: Path) -> None:
+    shape = MViTConfig(
+        num_frames=4, height=32, width=32, depth=2, embed_dim=8, stage_starts=(1,), q_pool_at=(1,)
+    )
+    torch.manual_seed(1)
+    published = shape.build().state_dict()
+    head = {"head.projection.weight": torch.zeros(400, 16), "head.projection.bias": torch.ones(400)}
+    torch.save({"model_state": {**published, **head}}, tmp_path / "k400.pyth")
+    model = from_config(BMViTConfig(variant="small", backbone=shape, num_classes=2), seed=0)
+    heads = {name: value.clone() for name, value in model.heads.state_dict().items()}
+    load_weights(model, str(tmp_path / "k400.pyth"), ("a", "b"))
+    mine = model.backbone.state_dict()
+    assert all(torch.equal(mine[name], published[name]) for name in published)
+    assert all(torch.equal(model.heads.state_dict()[name], heads[name]) for name in heads)
+    # The model of a run does not come from such a file, as it does from a checkpoint.
+    options = TrainOptions.of(model="small", data="synthetic-train:4", init="nowhere.pyth")
+    assert model_config(options).variant == "small"
