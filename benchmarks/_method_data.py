@@ -97,8 +97,7 @@ class OwnClasses(WrappedDataset):
         columns |= {name: at for at, name in enumerate(class_names)}
         self.kept: list[int] = []
         self.labels: list[int] = []
-        for index in range(len(features)):
-            clip_id = features[index].clip_id
+        for index, clip_id in enumerate(features.clip_ids()):
             if "+" in clip_id:
                 continue
             folder = clip_id.split("/")[0]
@@ -136,7 +135,7 @@ class KeptTest(WrappedDataset):
         """
         super().__init__(clips)
         self.features = features
-        at = {features[index].clip_id: index for index in range(len(features))}
+        at = {name: index for index, name in enumerate(features.clip_ids())}
         try:
             self.at = [at[clip_name(clips, index)] for index in range(len(clips))]
         except KeyError as error:

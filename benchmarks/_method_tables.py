@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.errors import ConfigError
 from runtime.options import check_options, option
 from runtime.outputs import write_atomically
+from runtime.preprocess import normalize
 from runtime.report import write_report
 from runtime.types import Progress
 
@@ -34,6 +35,7 @@ TITLES = {
 }
 _COUNTED = ("small", "x3d-s")
 _CLASSES = 21
+_CALIBRATION = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +126,7 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
                 logger.warning("row %s needs --features-aspect; it is left out", row.name)
                 continue
             _train(options, row, data, seed, progress)
-    costs = _costs(options, rows, lambda row: opened.get(row.picture_hw)
-                   or _open(options, row, progress), progress)  # fmt: skip
+    costs = _costs(options, rows, progress)
     return _write(options, rows, costs)
 
 
@@ -215,12 +216,7 @@ def _fresh(options: TableOptions, row: Row, classes: int, seed: int) -> BMViT:
     return model
 
 
-def _costs(
-    options: TableOptions,
-    rows: Sequence[Row],
-    data_of: Callable[[Row], Data | None],
-    progress: Progress | None,
-) -> dict[str, Any]:
+def _costs(options: TableOptions, rows: Sequence[Row], progress: Progress | None) -> dict[str, Any]:
     """Count every row, and measure those of tables 2 and 3."""
     from benchmarks._method_cost import deployable, work_of, work_of_onnx
     from benchmarks._method_data import MOST_PEOPLE
@@ -237,50 +233,47 @@ def _costs(
     if options.table == "2" and options.detector is not None:
         found["detector"] = dataclasses.asdict(work_of_onnx(Path(options.detector)))
     if options.table != "1" and options.latency:
-        measured = [row for row in rows if _result_file(options, row, 0).exists()]
-        for name, times in _measure(options, measured, data_of, progress).items():
+        for name, times in _measure(options, rows, progress).items():
             found.setdefault(name, {}).update(times)
     return found
 
 
 def _measure(
-    options: TableOptions,
-    rows: Sequence[Row],
-    data_of: Callable[[Row], Data | None],
-    progress: Progress | None,
+    options: TableOptions, rows: Sequence[Row], progress: Progress | None
 ) -> dict[str, dict[str, Any]]:
-    """Lower the rows' first runs, measure all programs in turn; kept in a file."""
+    """Lower every row, and measure all programs in turn; the result is kept in a file.
+
+    Size and time of a program do not depend on its weights, so they are not the trained ones.
+    """
     from benchmarks._method_cost import deployable, int8_detector, latencies, program
-    from benchmarks._method_data import MOST_PEOPLE, keyframe_bgr
+    from benchmarks._method_data import MOST_PEOPLE, SparseKeyframes, jhmdb, keyframe_bgr
 
     names = "-".join(row.name for row in rows)
-    kept = options.folder / f"latency-{names}-{options.steps}x{options.batch}.json"
+    kept = options.folder / f"latency-{names}.json"
     if kept.exists():
         return dict(json.loads(kept.read_text(encoding="utf-8")))
-    import torch
-
-    programs, detectors = {}, {}
-    data = None if not rows else data_of(rows[0])
-    if data is None:
-        return {}
+    programs: dict[str, Path] = {}
+    detectors: dict[str, Path] = {}
+    frames: list[Any] = []
     for row in rows:
-        file = _result_file(options, row, 0)
-        model = _fresh(options, row, len(data.test.class_names), 0)
-        model.load_state_dict(torch.load(file.with_suffix(".pt"), weights_only=True))
-        clips = _calibration(row, model, data)
-        programs[row.name] = program(
-            deployable(model.eval(), MOST_PEOPLE), clips,
-            options.folder / "programs" / f"{file.stem}.pte",
-        )  # fmt: skip
+        config = row.config(_CLASSES)
+        clips = SparseKeyframes(jhmdb(Path(options.jhmdb), config.clip, part="test-annotated"))
+        chosen = range(0, len(clips), max(1, len(clips) // _CALIBRATION))
+        path = options.folder / "programs" / f"{row.name}.pte"
+        if not path.exists():
+            model = deployable(_fresh(options, row, _CLASSES, 0).eval(), MOST_PEOPLE)
+            program(model, [normalize(clips[i].frames_rgb, config.clip) for i in chosen], path)
+        programs[row.name] = path
+        frames = frames or [keyframe_bgr(clips, index) for index in chosen]
         if progress is not None:
             progress("programs", len(programs), len(rows))
-    frames = [keyframe_bgr(data.clips, i) for i in range(0, len(data.clips), len(data.clips) // 16)]
-    if options.detector is not None:
+    if options.detector is not None and options.table == "2":
         source = Path(options.detector)
         detectors = {
             "onnxruntime-fp32": source,
             "onnxruntime-int8": int8_detector(source, frames, options.folder / "detector.onnx"),
         }
+    load = os.getloadavg()[0]
     taken = latencies(
         programs, detectors, frames[0], threads=options.threads, rounds=options.rounds,
         turn_ms=options.turn_ms, scratch=options.folder,
@@ -288,20 +281,9 @@ def _measure(
     found: dict[str, dict[str, Any]] = {name: {"rounds_ms": ms} for name, ms in taken.items()}
     for name, path in programs.items():
         found.setdefault(name, {})["bytes"] = path.stat().st_size
-    found["machine"] = {"load_average": os.getloadavg()[0], "threads": options.threads}
+    found["machine"] = {"load_average": load, "threads": options.threads}
     write_atomically(kept, json.dumps(found, indent=1) + "\n")
     return found
-
-
-def _calibration(row: Row, model: BMViT, data: Data) -> list[Any]:
-    """Return clips of the data set as an engine takes them, for int8 ranges."""
-    from runtime.preprocess import normalize
-
-    step = max(1, len(data.clips) // 8)
-    return [
-        normalize(data.clips[index].frames_rgb, model.config.clip)
-        for index in range(0, len(data.clips), step)
-    ][:8]
 
 
 def _write(options: TableOptions, rows: Sequence[Row], costs: dict[str, Any]) -> str:

@@ -185,15 +185,25 @@ class FeatureClips(ClipDataset):
 
     def _without(self, exclude: frozenset[str]) -> Sequence[int]:
         """Return the numbers of the clips that show no excluded video."""
-        kept = []
+        return [
+            number
+            for number, name in enumerate(self._names())
+            # A mosaic is named after all of its clips, each VIDEO/TIME.
+            if not any(one.rpartition("/")[0] in exclude for one in name.split("+"))
+        ]
+
+    def _names(self) -> list[str]:
+        """Return the names of all clips of the folder, excluded ones too."""
+        names: list[str] = []
         for block in range(self.about.blocks):
             with np.load(self.folder / f"{block:05d}.npz", allow_pickle=False) as truth:
-                names = truth["clip_id"]
-            for number, name in zip(self.about.clips_of(block), names, strict=True):
-                # A mosaic is named after all of its clips, each VIDEO/TIME.
-                if not any(one.rpartition("/")[0] in exclude for one in str(name).split("+")):
-                    kept.append(number)
-        return kept
+                names += map(str, truth["clip_id"])
+        return names
+
+    def clip_ids(self) -> list[str]:
+        """Return the names of the clips, in their order, without reading features."""
+        names = self._names()
+        return [names[number] for number in self._kept]
 
     def __len__(self) -> int:
         return len(self._kept)
