@@ -27,7 +27,7 @@ class BenchmarkOptions:
     model: str = option(str(DEFAULT_BUNDLE), "bundle folder or zip", metavar="BUNDLE")
     artifact: str | None = option(None, "only this artifact; else every one that runs here")
     source: str | None = option(None, "video for the cold start; else a drawn clip")
-    num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
+    num_threads: int = option(0, "threads of the engine; 0 = one for each that it may use")
     warmup: int = option(20, "warm-up runs, not counted", least=1)
     runs: int = option(100, "counted runs", least=1)
     cold_starts: int = option(5, "fresh processes for the cold start", least=1)

@@ -15,6 +15,7 @@ from runtime.cli import say, version
 from runtime.cli.machine import all_probes, not_here, probe_lines
 from runtime.errors import EdgeError
 from runtime.options import OptionParser, option
+from runtime.threads import usable_processors
 
 # A check gives its finding, and whether the main job (`edge run`) can do without it.
 Finding = tuple[str, str]
@@ -42,7 +43,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _system() -> Finding:
     text = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return OK, f"{version()} on {text}, {os.cpu_count()} processors"
+    usable, count = usable_processors(), os.cpu_count() or 1
+    limited = f", of which this process may use {usable}" if usable < count else ""
+    return OK, f"{version()} on {text}, {count} processors{limited}"
 
 
 def _processor() -> Finding:

@@ -33,7 +33,7 @@ class ProfileOptions:
     model: str = option(str(DEFAULT_BUNDLE), "bundle folder or zip", metavar="BUNDLE")
     artifact: str | None = option(None, "which artifact of the bundle; else the best that runs")
     device: str = option("auto", "where to run", choices=("auto", "cpu", "cuda"))
-    num_threads: int = option(0, "threads of the engine; 0 = one for each processor", least=0)
+    num_threads: int = option(0, "threads of the engine; 0 = one for each that it may use", least=0)
     stride: int | None = option(
         None, "frames between two decisions, at the bundle's fps", least=1,
         aliases=("--vid-stride",),

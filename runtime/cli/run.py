@@ -62,7 +62,7 @@ class RunOptions:
         "auto", "where to run; auto takes the best device for which the bundle has a program",
         choices=("auto", "cpu", "cuda"),
     )  # fmt: skip
-    num_threads: int = option(0, "threads of the engine; 0 = one for each processor")
+    num_threads: int = option(0, "threads of the engine; 0 = one for each that it may use")
     fps: float | None = option(None, "frames per second of a folder of images")
     max_age_ms: float = option(500.0, "live sources: age from which the newest frame is stale, ms")
     stream_buffer: bool = option(False, "live sources: take every frame, not only the newest")

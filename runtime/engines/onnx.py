@@ -7,7 +7,6 @@ overlapping clips have in common.
 from __future__ import annotations
 
 import importlib.util
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines.base import EngineKind, Program
 from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.threads import usable_processors
 from runtime.types import Floats, Outputs
 
 INSTALL = "pip install onnxruntime"
@@ -52,7 +52,7 @@ class OnnxProgram:
             raise ArtifactError(f"there is no file {path}")
         start = time.perf_counter()
         self._path = path
-        self.num_threads = num_threads or len(os.sched_getaffinity(0))
+        self.num_threads = num_threads or usable_processors()
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = self.num_threads
         settings.log_severity_level = 4  # what it finds is said below, in one sentence

@@ -17,6 +17,7 @@ import numpy as np
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines.base import EngineKind, Program
 from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.threads import limited_processors
 from runtime.types import Floats, Outputs
 
 INSTALL = "pip install openvino"
@@ -35,7 +36,7 @@ class OpenVinoProgram:
 
         Args:
             path: The `.ir` file.
-            num_threads: Threads; 0 leaves it to OpenVINO.
+            num_threads: Threads; 0 leaves it to OpenVINO, but for limits that it does not see.
             count: Let OpenVINO time its operators, for `operator_times`.
 
         Raises:
@@ -50,6 +51,7 @@ class OpenVinoProgram:
                 f"{path} needs OpenVINO, which is not installed here; run: {INSTALL}"
             ) from error
         start = time.perf_counter()
+        num_threads = num_threads or limited_processors()
         self._path = path
         graph, weights = _unpack(path)
         # Left to itself it takes bfloat16 where the processor has it, a hundred times further from

@@ -11,6 +11,7 @@
 
 #include "runtime/native/errors.h"
 #include "runtime/native/log-capture.h"
+#include "runtime/native/processors.h"
 
 // The wheel exports these but ships no header for them; EDGE_EXECUTORCH_VERSION pins what they are.
 // (set_thread_num of thread_parallel_interface.h sets the index of the calling thread, not the
@@ -42,6 +43,7 @@ struct Pool {
   std::shared_mutex mutex;
   std::mutex engines_mutex;
   std::vector<Engine*> engines;
+  bool sized = false;  // somebody asked for a number of threads
 };
 
 Pool& ThePool() {
@@ -70,6 +72,7 @@ Engine::Engine(const std::string& path, int num_threads, int stride, bool trace)
     throw ConfigError("stride is " + std::to_string(stride) + " samples, expected 0 or more");
   }
   const auto start = std::chrono::steady_clock::now();
+  if (num_threads == 0) num_threads = DefaultThreads();
   if (num_threads > 0 && num_threads != Engine::num_threads()) ResizePool(num_threads);
   {
     Pool& pool = ThePool();
@@ -101,6 +104,19 @@ void Engine::ResizePool(int num_threads) {
   if (!et::threadpool::get_threadpool()->_unsafe_reset_threadpool(num_threads)) {
     throw ConfigError("this machine cannot start " + std::to_string(num_threads) + " threads");
   }
+  pool.sized = true;
+}
+
+// The pool counts the machine's cores, whatever this process may use of them. Asked once: a size
+// that somebody asked for stays.
+int Engine::DefaultThreads() {
+  static const int kFirst = [] {
+    const int usable = UsableProcessors();
+    return usable < Engine::num_threads() ? usable : 0;
+  }();
+  Pool& pool = ThePool();
+  const std::lock_guard<std::mutex> lock(pool.engines_mutex);
+  return pool.sized ? 0 : kFirst;
 }
 
 int Engine::num_threads() {

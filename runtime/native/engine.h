@@ -30,7 +30,8 @@ namespace edge {
 // process (executorch's Python package) cannot be reached so: do not change the number under them.
 class Engine {
  public:
-  // num_threads 0 leaves the pool as it is (at first: one thread per fast core).
+  // num_threads 0 leaves the pool as it is (at first: one thread per fast core, but no more than
+  // this process may use).
   // stride: samples from one clip to the next, 0 for clips that have nothing to do with each other.
   // trace: keep what each run does and when, for Trace(); costs a little time.
   // Throws ArtifactError when the program does not load, ConfigError for a bad number.
@@ -71,6 +72,7 @@ class Engine {
     std::vector<Shape> outputs;
   };
 
+  static int DefaultThreads();
   static void ResizePool(int num_threads);
   void Open();
   void LoadMethods();

@@ -19,6 +19,7 @@
 #include "runtime/native/engine.h"
 #include "runtime/native/errors.h"
 #include "runtime/native/preprocess.h"
+#include "runtime/native/processors.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -363,5 +364,8 @@ NB_MODULE(_native, module) {
   module.def("decode", &DecodeArrays, "pred_boxes"_a.none(), "pred_actor"_a.none(),
              "pred_actions"_a.none(), "conf"_a, "width"_a, "height"_a,
              "Return (xyxy, actor, actions, token).");
+  module.def(
+      "usable_processors", &edge::UsableProcessors, "root"_a = "",
+      "Return how many processors this process may use, by its affinity and control groups.");
   module.def("info", &Info, "Return versions, delegates and threads.");
 }

@@ -79,15 +79,23 @@ def minutes_of(
                 throttled=tuple(sorted(held)),
             )
         )
-    return found
+    return found[:-1] if _cut_off(found) else found
 
 
-def verdict(minutes: Sequence[Minute], *, throttle_known: bool) -> str:
+def _cut_off(minutes: Sequence[Minute]) -> bool:
+    """Tell whether the last minute is only the end of a result that the time ran out in."""
+    if len(minutes) < 2:
+        return False
+    return minutes[-1].results < 0.25 * statistics.median(m.results for m in minutes[:-1])
+
+
+def verdict(minutes: Sequence[Minute], *, throttle_known: bool, quiet: bool = True) -> str:
     """Say in one line whether it became steady, what the tail did, and from when it was held back.
 
     Args:
         minutes: At least one.
         throttle_known: Whether any probe could tell.
+        quiet: Whether the machine was left alone; else its load is in the figures.
     """
     if len(minutes) < _LEAST_MINUTES:
         return (
@@ -104,6 +112,8 @@ def verdict(minutes: Sequence[Minute], *, throttle_known: bool) -> str:
     else:
         parts.append("no throttling" if throttle_known else "throttling not known: no probe tells")
     parts.append(_memory(minutes))
+    if not quiet:
+        parts.append("on a machine that was NOT QUIET: its load is in these figures")
     return ", ".join(parts)
 
 
@@ -111,8 +121,8 @@ def _steady(minutes: Sequence[Minute], last: Sequence[Minute], final: float) -> 
     medians = [m.p50_ms for m in last]
     if max(medians) / min(medians) - 1 > STEADY:
         everything = [m.p50_ms for m in minutes]
-        spread = f"{max(everything) / min(everything) - 1:.0%}".replace("%", " %")
-        return f"not steady in {minutes[-1].number} min (p50 within {spread})"
+        span = f"{min(everything):.1f} and {max(everything):.1f} ms"
+        return f"not steady in {minutes[-1].number} min (p50 between {span})"
     unsteady = [m.number for m in minutes if abs(m.p50_ms / final - 1) > STEADY]
     return f"steady after {unsteady[-1]} min" if unsteady else "steady from the start"
 

@@ -41,7 +41,12 @@ def write_profile(
         command: The command that made the figures.
     """
     minutes = measured.minutes()
-    verdict = judged(minutes, throttle_known=measured.watch.throttle_known) if soak else ""
+    verdict = ""
+    if soak:
+        verdict = judged(
+            minutes, throttle_known=measured.watch.throttle_known,
+            quiet=measured.quiet_during.quiet,
+        )  # fmt: skip
     energy, per_result = _energy(measured)
     host = ", ".join(f"{k} {v}" for k, v in host_facts().items())
     notes = _notes(measured, operators, verdict, energy)

@@ -390,3 +390,37 @@ def test_lives_in_one_process_with_executorchs_own_runtime(tiny_program: Any, or
         check=False,
     )
     assert done.stdout.strip().endswith("equal"), done.stderr[-2000:]
+
+
+def test_threads_follow_what_the_process_may_use(tmp_path: Path) -> None:
+    """In a process of its own, since the pool is sized once."""
+    code = (
+        "import os\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import sys\n"
+        "from runtime.bundle import DEFAULT_BUNDLE, Bundle\n"
+        "from runtime.engine import load_engine\n"
+        "with Bundle.load(DEFAULT_BUNDLE) as bundle:\n"
+        "    engine = load_engine(bundle, self_test=False)\n"
+        "    sys.stdout.write(str(engine.num_threads))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "120000 100000"}, 1,
+                     id="v2"),
+        pytest.param({"proc/self/cgroup": "4:cpu:/a\n", "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us":
+                      "100000", "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000"}, 1, id="v1"),
+    ],
+)  # fmt: skip
+def test_control_groups_limit_the_processors(
+    tmp_path: Path, files: dict[str, str], expected: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert _native.usable_processors(str(tmp_path)) == expected

@@ -27,8 +27,8 @@ def _minutes(p50: list[float], p95: list[float] | None = None, **more: object) -
         ),
         pytest.param(
             _minutes([20, 22, 24, 26, 28, 30.0]), False,
-            "not steady in 6 min (p50 within 50 %), p95 +45 %, throttling not known: no probe "
-            "tells, memory flat", id="never steady",
+            "not steady in 6 min (p50 between 20.0 and 30.0 ms), p95 +45 %, throttling not known: "
+            "no probe tells, memory flat", id="never steady",
         ),
         pytest.param(_minutes([20.0, 20.0]), True, "2 min are too short", id="too short"),
     ],
@@ -48,6 +48,16 @@ def test_a_verdict_names_the_first_throttled_minute_and_a_leak() -> None:
     said = verdict(minutes, throttle_known=True)
     assert "throttled from minute 9 (thermal-cpufreq-0)" in said
     assert "memory +40.0 MB" in said
+
+
+def test_a_machine_that_was_not_quiet_is_part_of_the_verdict() -> None:
+    said = verdict(_minutes([20.0] * 4), throttle_known=True, quiet=False)
+    assert "NOT QUIET" in said
+
+
+def test_the_end_of_the_last_result_is_no_minute() -> None:
+    latencies = [(float(i), 10.0) for i in range(120)] + [(120.01, 50.0)]
+    assert [m.number for m in minutes_of(latencies, [], 0.0)] == [1, 2]
 
 
 def _sample(t_s: float, **values: object) -> Sample:
