@@ -17,8 +17,8 @@ class StartOptions:
     """Which model, and what it starts from."""
 
     model: str = option(
-        "nano", "variant: pico, nano, tiny, one of these with -scratch, small, or another that a "
-        "file of edge/model/backbones has", metavar="NAME",
+        "nano", "variant: pico, nano, tiny, one of these with -scratch, small, or one from "
+                "edge/model/backbones", metavar="NAME",
     )  # fmt: skip
     init: str | None = option(
         None, "weights to start from; those of a smaller variant are grown to --model, published "

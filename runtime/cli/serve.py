@@ -33,14 +33,14 @@ class ServeOptions:
         None, "YAML or JSON file with cameras, server and events", metavar="FILE"
     )
     source: str | None = option(
-        None, "one camera without a file: 0, rtsp://..., or a video file, which is played again "
-        "and again",
+        None, "one camera without a configuration file: 0, rtsp://..., or a video file, played in a"
+              " loop",
     )  # fmt: skip
     conf: float | None = option(None, "with --source: threshold on p(actor), 0..1")
     action_conf: float | None = option(None, "with --source: threshold on each action, 0..1")
     engine: EngineConfig = section(EngineConfig)
     server: ServerConfig = section(ServerConfig)
-    quiet: bool = option(False, "no log lines below a warning")
+    quiet: bool = option(False, "only warnings and errors")
     verbose: bool = option(False, "log more, and show tracebacks")
 
     def __post_init__(self) -> None:

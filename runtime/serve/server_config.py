@@ -19,25 +19,30 @@ MIN_TOKEN = 16
 class ServerConfig:
     """The web server; a change needs a restart."""
 
-    host: str = option("127.0.0.1", "address to listen at; another needs a token")
-    port: int = option(8080, "port to listen at; 0 = a free one", least=0, most=65535)
+    host: str = option(
+        "127.0.0.1", "address to listen on; an address other than localhost needs a token"
+    )
+    port: int = option(8080, "port to listen on; 0 = any free port", least=0, most=65535)
     token_file: str | None = option(
         None, f"file with the token that clients must show; or ${TOKEN_VARIABLE}", metavar="FILE"
     )
-    insecure: bool = option(False, "listen at another address without a token")
+    insecure: bool = option(False, "allow another address without a token")
     tls_cert: str | None = option(None, "certificate (chain) for https, PEM", metavar="FILE")
-    tls_key: str | None = option(None, "its private key, PEM", metavar="FILE")
+    tls_key: str | None = option(None, "private key for --tls-cert, PEM", metavar="FILE")
     allowed_hosts: tuple[str, ...] = option(
-        (), "further names by which clients may call this machine, as in the address bar"
+        (), "further host names of this machine that clients may use"
     )
-    max_connections: int = option(256, "open connections at most", least=8, most=10_000)
+    max_connections: int = option(256, "largest number of open connections", least=8, most=10_000)
     max_streams: int = option(
-        32, "clients at most that follow events or pictures", least=1, most=1000
+        32, "largest number of clients that stream events or pictures", least=1, most=1000
     )
     preview_fps: float = option(
-        8.0, "pictures a second at most of each camera that somebody watches", above=0, most=60
+        8.0,
+        "largest number of pictures per second for each camera that is watched",
+        above=0,
+        most=60,
     )
-    preview_width: int = option(640, "width of these pictures at most, px", least=64, most=4096)
+    preview_width: int = option(640, "largest width of these pictures, px", least=64, most=4096)
 
     def __post_init__(self) -> None:
         check_options(self)
