@@ -98,6 +98,7 @@ def measure(
     workers: dict[Key, _Worker] = {}
     try:
         for job in jobs:
+            logger.info("loading %s in %s", *job.key)
             workers[job.key] = _Worker({**job.content, "threads": threads}, threads)
             answer = workers[job.key].ask("load", found[job.key])
             found[job.key].load_s = float(answer.get("load_s", 0.0))

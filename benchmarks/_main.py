@@ -28,6 +28,8 @@ def run_main(
     options: Any = parser.parse_into(kind, argv)
     level = logging.INFO if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
+    # What is done now is said in any case: a comparison takes minutes.
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
     try:
         print(run(options))
     except ImportError as error:

@@ -27,7 +27,7 @@ from benchmarks._store import ROOT
 from benchmarks._trace import Timed, join
 from runtime.errors import ArtifactError, BackendUnavailableError
 from runtime.options import check_options, guarded, option
-from runtime.report import markdown_table, write_report
+from runtime.report import command_of, markdown_table, write_report
 
 _NEEDED = ("torch", "executorch", "pandas")
 _BOUNDARIES = ("quantize", "dequantize", "requantize")
@@ -204,9 +204,9 @@ def _write(report: OperatorReport, path: Path, options: OperatorOptions) -> str:
         f"{options.threads} threads, {options.runs} runs, times by ExecuTorch's event tracer.",
         "",
     ]
-    command = f"python -m benchmarks.by_operator --model {path.name} --threads {options.threads}"
     return write_report(
-        Path(options.out), "by_operator", title=f"Operators of {path.name}", command=command,
+        Path(options.out), "by_operator", title=f"Operators of {path.name}",
+        command=command_of("python -m benchmarks.by_operator", options),
         content={
             "plain_ms": report.plain_ms,
             "summed_ms": summed,

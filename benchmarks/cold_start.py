@@ -17,7 +17,7 @@ from edge.data.demo_clip import write_demo_clip
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.measure import ColdStart, measure_cold_start
 from runtime.options import check_options, guarded, option
-from runtime.report import write_report
+from runtime.report import command_of, write_report
 
 STAGES = ("interpreter_s", "import_s", "load_s", "first_result_s", "total_s", "peak_mb")
 
@@ -51,8 +51,7 @@ def run(options: ColdOptions) -> str:
     return write_report(
         out, "cold_start", title="Cold start",
         table=[["stage", "median", "worst"], *(_row(stage, rounds) for stage in STAGES)],
-        command=f"python -m benchmarks.cold_start --threads {options.threads} "
-                f"--rounds {options.rounds}",
+        command=command_of("python -m benchmarks.cold_start", options),
         content={"rounds": [dataclasses.asdict(r) for r in rounds]},
         notes=[f"torch imported: {any(r.torch_imported for r in rounds)}", ""],
     )  # fmt: skip

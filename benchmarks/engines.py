@@ -9,6 +9,7 @@ products through the same XNNPACK.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sys
 import tempfile
@@ -34,10 +35,12 @@ from benchmarks._harness import Job, Key, Measured, measure, ratio, told
 from benchmarks._main import run_main
 from benchmarks._store import size_of
 from runtime.options import check_options, guarded, option
-from runtime.report import markdown_table, write_report
+from runtime.report import command_of, markdown_table, write_report
 
 if TYPE_CHECKING:
     from benchmarks._networks import Network
+
+logger = logging.getLogger(__name__)
 
 _HEADER = ("network", "engine", "median", "p95", "ours / this", "G op/s", "of limit", "load",
            "peak", "size", "delegated")  # fmt: skip
@@ -131,7 +134,8 @@ def run(
     rows = compare(networks, options, (limit or ceiling()) if options.limit else None)
     tables = [table(rows), *([variant_table(networks, rows)] if name == "variants" else [])]
     text = write_report(
-        out, name, title=name.capitalize(), command=command_of(f"benchmarks.{name}", options),
+        out, name, title=name.capitalize(),
+        command=command_of(f"python -m benchmarks.{name}", options),
         table=tables[-1],
         notes=[
             *(markdown_table(tables[0]) if len(tables) > 1 else []),
@@ -186,7 +190,8 @@ def compare(
     absent: dict[Key, str] = {}
     with tempfile.TemporaryDirectory(prefix="bmvit-bench-") as folder:
         references = {network.name: _reference(network, Path(folder)) for network, _ in plan}
-        for network, engine in plan:
+        for index, (network, engine) in enumerate(plan, start=1):
+            logger.info("making %s for %s, %d of %d", network.name, engine.name, index, len(plan))
             made = artifact(network, engine, Path(options.out) / "artifacts")
             if isinstance(made, str):
                 absent[network.name, engine.name] = made
@@ -296,27 +301,6 @@ def _agreement_table(rows: Sequence[EngineRow]) -> list[str]:
         lines.append([row.network, row.engine, *cells])
     return ["Against the float model in torch, on clips that no range was taken from:", "",
             *markdown_table(lines)]  # fmt: skip
-
-
-def command_of(module: str, options: Any) -> str:
-    """Return `python -m MODULE` with the flags that differ from their defaults.
-
-    What any machine calls its folders is left out.
-    """
-    words = [f"python -m {module}"]
-    for spec in dataclasses.fields(options):
-        value = getattr(options, spec.name)
-        if value == spec.default or spec.name in ("out", "verbose"):
-            continue
-        flag = f"--{spec.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif isinstance(value, tuple):
-            words += [flag, *map(str, value)]
-        else:
-            path = spec.name in ("calib_data", "model")
-            words += [flag, Path(value).name if path else str(value)]
-    return " ".join(words)
 
 
 def main(argv: Sequence[str], name: str = "engines", description: str | None = __doc__) -> int:

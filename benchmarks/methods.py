@@ -27,10 +27,10 @@ import numpy.typing as npt
 from benchmarks._engines import ENGINES, INT8, OURS, artifact
 from benchmarks._harness import Job, Key, Measured, measure, ratio, told
 from benchmarks._main import run_main
-from benchmarks.engines import EngineOptions, command_of, make_networks
+from benchmarks.engines import EngineOptions, make_networks
 from runtime.errors import ConfigError
 from runtime.options import check_options, guarded, option
-from runtime.report import write_report
+from runtime.report import command_of, write_report
 
 if TYPE_CHECKING:
     from benchmarks._networks import Network
@@ -83,7 +83,8 @@ def run(options: MethodOptions) -> str:
     width, height = options.size
     return write_report(
         Path(options.out), "methods", title="Decoded frames in, detections out",
-        command=command_of("benchmarks.methods", options), table=table(found, absent, gflop),
+        command=command_of("python -m benchmarks.methods", options),
+        table=table(found, absent, gflop),
         notes=[
             f"Per result: {options.new_frames} new decoded {width}x{height} frames in, detections "
             "in pixels out; older frames stay in the clip. Decoding the video is outside. Ours is "

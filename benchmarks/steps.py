@@ -20,7 +20,7 @@ from benchmarks._main import run_main
 from benchmarks.engines import EngineOptions, make_networks
 from runtime.errors import ConfigError
 from runtime.options import check_options, guarded, option
-from runtime.report import write_report
+from runtime.report import command_of, write_report
 
 _HEADER = ("network", "whole", "p95", "in steps", "p95", "steps / whole", "steps / first's",
            "stems", "error")  # fmt: skip
@@ -96,11 +96,9 @@ def run(options: StepOptions) -> str:
          f"{row['to_first']:.2f}", f"{row['stems_per_clip']:.2f}", f"{row['max_abs']:.2g}")
         for row in rows
     ]  # fmt: skip
-    named = " ".join(f"{text.partition('=')[0]}=..." for text in options.programs)
-    what = f"--programs {named}" if named else f"--variants {' '.join(options.variants)}"
     return write_report(
         Path(options.out), "steps", title="Overlapping clips", table=table,
-        command=f"python -m benchmarks.steps {what} --stride {options.stride}",
+        command=command_of("python -m benchmarks.steps", options),
         notes=[
             f"Clips begin {options.stride} samples apart. `stems`: runs of the stem per clip. "
             "`error`: largest difference of any output from the whole clip's. Ratios are medians "

@@ -12,6 +12,8 @@ import fcntl
 import itertools
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from runtime.sources.names import shown_name
 logger = logging.getLogger(__name__)
 
 # Where a file system has no locks (some network shares) or no second names (FAT).
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+_NO_LOCKS = frozenset(
+    {errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+)
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -132,7 +136,7 @@ def _lock(handle: int, path: Path) -> None:
             )
         elif error.errno in (errno.EAGAIN, errno.EACCES):
             raise SinkError(
-                f"{shown_name(path)} is being written by another run; name another file"
+                f"{shown_name(path)} is being written by another run; name another"
             ) from None
         else:
             raise
@@ -157,3 +161,20 @@ def _keep(part: Path) -> None:
                 shown_name(part), shown_name(kept),
             )  # fmt: skip
             return
+
+
+@contextmanager
+def owned_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder while one process writes in it; the folder is made where it is missing.
+
+    Raises:
+        SinkError: Another process holds it.
+        OSError: It cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)

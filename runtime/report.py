@@ -7,11 +7,13 @@ import json
 import os
 import platform
 import re
+import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from runtime.options import defaults_of, flag_of, to_flat
 from runtime.outputs import write_atomically
 
 PACKAGES = (
@@ -66,6 +68,32 @@ def write_report(
     write_atomically(folder / f"{name}.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     write_atomically(folder / f"{name}.md", text)
     return text
+
+
+def command_of(program: str, options: Any) -> str:
+    """Return a command line with every flag that differs from its default.
+
+    Of an absolute path the name alone: what any machine calls its folders says nothing.
+
+    Args:
+        program: What is called, such as `edge benchmark`.
+        options: Its flags.
+    """
+    words, defaults = [program], defaults_of(type(options))
+    for name, value in to_flat(options).items():
+        if value == defaults[name] or name == "verbose":
+            continue
+        flag = flag_of(name)
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+            continue
+        each = value if isinstance(value, tuple) else (value,)
+        words += [flag, *(shlex.quote(_unplaced(str(one))) for one in each)]
+    return " ".join(words)
+
+
+def _unplaced(text: str) -> str:
+    return Path(text).name if text.startswith("/") else text
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -22,7 +22,7 @@ TICK_S = 1.0
 def progress_bar(
     *,
     quiet: bool,
-    lines: bool = False,
+    lines: bool = True,
     line_every_s: float = LINE_EVERY_S,
     tick_s: float = TICK_S,
 ) -> Iterator[Progress | None]:
@@ -32,7 +32,7 @@ def progress_bar(
 
     Args:
         quiet: Show nothing.
-        lines: Where stderr is no terminal, write a line for each step instead of nothing.
+        lines: Where stderr is no terminal, write a line for each step; else nothing there.
         line_every_s: How often a step that lasts is said in such lines, seconds.
         tick_s: How often the clock of a step is looked at, seconds.
     """
@@ -42,7 +42,7 @@ def progress_bar(
         return
     if not terminal:
         steps = StepLines(sys.stderr, every_s=line_every_s)
-        with _repeated(steps.tick, tick_s):
+        with repeated(steps.tick, tick_s):
             yield steps
         return
     from tqdm import tqdm
@@ -57,7 +57,7 @@ def progress_bar(
         bar.refresh()
 
     try:
-        with _repeated(bar.refresh, tick_s):
+        with repeated(bar.refresh, tick_s):
             yield move
     finally:
         bar.close()
@@ -101,13 +101,18 @@ class StepLines:
                 count = "" if self._total <= 1 else f"{self._done} of {self._total}, "
                 self._write(f"{self._step}: {count}for {lasts}")
 
+    def say(self, text: str) -> None:
+        """Write a line of its own."""
+        with self._lock:
+            self._write(text)
+
     def _write(self, text: str) -> None:
         self._said = self._clock()
         print(f"{self._said - self._begin:6.0f} s  {text}", file=self._stream, flush=True)
 
 
 @contextmanager
-def _repeated(call: Callable[[], object], every_s: float) -> Iterator[None]:
+def repeated(call: Callable[[], object], every_s: float) -> Iterator[None]:
     """Call a function again and again, in a thread, for as long as the body runs."""
     ended = threading.Event()
 

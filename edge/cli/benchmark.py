@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.cli._progress import progress_bar
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.bundle_spec import Artifact
 from runtime.errors import BackendUnavailableError
@@ -17,7 +18,7 @@ from runtime.measure import ColdStart, Latency, measure_cold_start, measure_late
 from runtime.options import CommonOptions, OptionParser, check_options, option, section
 from runtime.profiler import look
 from runtime.quiet import Busy
-from runtime.report import write_report
+from runtime.report import command_of, write_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +56,24 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_into(BenchmarkOptions, argv)
     before, quiet_before = look()
     busy = Busy()
-    with Bundle.load(options.model) as bundle, tempfile.TemporaryDirectory() as folder:
+    with (
+        Bundle.load(options.model) as bundle,
+        tempfile.TemporaryDirectory() as folder,
+        progress_bar(quiet=False) as progress,
+    ):
+        tell = progress or (lambda step, done, total: None)
         artifacts = bundle.spec.artifacts
         if options.artifact is not None:
             artifacts = (bundle.artifact(options.artifact),)
         source = options.source or _drawn(Path(folder))
         rows, content = [], []
-        for artifact in artifacts:
+        for index, artifact in enumerate(artifacts):
+            tell(f"measuring {artifact.stem}", index, len(artifacts))
             latency = measure_latency(
                 options.model, artifact.stem, threads=options.num_threads,
                 warmup=options.warmup, runs=options.runs,
             )  # fmt: skip
+            tell(f"cold starts of {artifact.stem}", index, len(artifacts))
             colds = [
                 measure_cold_start(
                     options.model, source, artifact=artifact.stem, threads=options.num_threads
@@ -130,8 +138,7 @@ def _report(
         notes.insert(0, "UNTRAINED weights: the times are real, the detections mean nothing.\n")
     return write_report(
         Path(options.out), "benchmark", title="Benchmark", table=[HEADER, *rows], notes=notes,
-        command=f"edge benchmark --model {options.model} --num-threads {options.num_threads} "
-                f"--runs {options.runs}",
+        command=command_of("edge benchmark", options),
         content={"artifacts": content, "machine": [list(row) for row in machine]},
     )  # fmt: skip
 

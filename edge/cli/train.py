@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
+from edge.cli._train_progress import train_progress
 from edge.training.config import TrainOptions
-from edge.training.logs import Callback
 from edge.training.run_folder import CONFIG_FILE, check_same_run, clear_folder, read_run
 from runtime.errors import BackendUnavailableError
 from runtime.options import EXIT_INTERRUPTED, EXIT_OK, OptionParser, flags_from
@@ -33,12 +33,8 @@ def main(argv: Sequence[str]) -> int:
     )
     if options.run.resume is None and first:
         clear_folder(options.folder, overwrite=options.run.overwrite)
-    callback = _Bar() if first and not options.common.quiet and sys.stderr.isatty() else None
-    try:
+    with train_progress(quiet=options.common.quiet or not first) as callback:
         outcome = Trainer(options, wrapper=_wrapper(options), callback=callback).run()
-    finally:
-        if callback is not None:
-            callback.close()
     if first:
         for line in _summary(outcome):
             print(line)
@@ -108,38 +104,3 @@ def _summary(outcome: Outcome) -> list[str]:
     else:
         lines.append(f"Go on: edge train --resume {folder}")
     return lines
-
-
-class _Bar(Callback):
-    """A progress bar on stderr: steps, losses, and the newest mAP."""
-
-    def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._make = tqdm
-        self._bar: Any = None
-        self._shown: dict[str, str] = {}
-
-    def begin(self, step: int, steps: int) -> None:
-        """Open the bar at `step` of `steps`."""
-        self._bar = self._make(total=steps, initial=step, dynamic_ncols=True, unit="step")
-
-    def stepped(self, step: int, row: Mapping[str, float]) -> None:
-        """Move the bar and show the losses."""
-        for name in ("loss", "actor", "bbox", "giou", "action"):
-            if name in row:
-                self._shown[name] = f"{row[name]:.3f}"
-        self._shown["clips/s"] = f"{row['clips_per_s']:.1f}"
-        self._bar.n = step
-        self._bar.set_postfix(self._shown)
-
-    def validated(self, step: int, result: Mapping[str, Any]) -> None:
-        """Show the mAP."""
-        if result["frame_map"] is not None:
-            self._shown["mAP"] = f"{result['frame_map']:.3f}"
-        self._bar.set_postfix(self._shown)
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()

@@ -125,6 +125,9 @@ class RunOptions(Section):
         None, "processes that read clips; by default from the number of cores", least=0
     )
     save_every: int = option(200, "steps between two saved states", least=1)
+    save_minutes: float = option(
+        10.0, "minutes between two saved states, where steps are slow", above=0
+    )
     log_every: int = option(10, "steps between two lines of the log", least=1)
     tensorboard: bool = option(True, "write TensorBoard logs beside log.jsonl")
 

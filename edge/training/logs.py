@@ -24,6 +24,9 @@ class Callback:
     def stepped(self, step: int, row: Mapping[str, float]) -> None:
         """Take that a step is done; `row` holds the newest losses."""
 
+    def validating(self, step: int) -> None:
+        """Take that a validation begins."""
+
     def validated(self, step: int, result: Mapping[str, Any]) -> None:
         """Take the result of a validation."""
 

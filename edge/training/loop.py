@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from edge.training.targets import Batch
 from edge.training.validate import validate
 from runtime.errors import ConfigError
 from runtime.outputs import write_atomically
+from runtime.parts import owned_folder
 
 logger = logging.getLogger(__name__)
 
@@ -118,15 +120,21 @@ class Trainer:
             self._load()
         logger.info("%s", self.processes.describe())
         self.stepper.start()
-        log = self._open_log(options.folder)
-        self.callback.begin(self.progress.step, self.steps)
-        session = Session(limit_steps=options.run.limit_steps, max_minutes=options.run.max_minutes)
-        try:
-            with session:
+        first = self.processes.rank == 0
+        session = Session(
+            limit_steps=options.run.limit_steps,
+            max_minutes=options.run.max_minutes,
+            save_minutes=options.run.save_minutes,
+        )
+        # The session first: a signal from here on waits until a state is saved.
+        with session, owned_folder(options.folder) if first else nullcontext():
+            log = self._open_log(options.folder)
+            self.callback.begin(self.progress.step, self.steps)
+            try:
                 reason = self._train(session, log)
-        finally:
-            if log is not None:
-                log.close()
+            finally:
+                if log is not None:
+                    log.close()
         return Outcome(
             step=self.progress.step,
             steps=self.steps,
@@ -149,13 +157,15 @@ class Trainer:
             if finished or progress.step % options.run.log_every == 0:
                 self._log(log, time.monotonic() - since)
                 since = time.monotonic()
-            reason = self._agreed(session)
+            reason, save = self._agreed(session)
             every = options.validation.val_every
             due = every and progress.step % every == 0
             if finished or due:
                 self._validate(log)
-            if finished or due or reason or progress.step % options.run.save_every == 0:
+            save = save or progress.step % options.run.save_every == 0
+            if finished or due or reason or save:
                 self._save()
+                session.saved()
             if reason and not finished:
                 return reason
         return "finished"
@@ -175,12 +185,14 @@ class Trainer:
             pin=device.type == "cuda",
         )
 
-    def _agreed(self, session: Session) -> Reason | None:
-        """Return why all processes end now: what any of them wants, they all do."""
+    def _agreed(self, session: Session) -> tuple[Reason | None, bool]:
+        """Return why all processes end now, and whether all save: what any wants, they all do."""
         wants = session.wants
-        votes = self.processes.sum([float(wants == reason) for reason in REASONS])
+        *votes, save = self.processes.sum(
+            [*(float(wants == reason) for reason in REASONS), float(session.save_due)]
+        )
         agreed = [reason for reason, count in zip(REASONS, votes, strict=True) if count]
-        return agreed[-1] if agreed else None
+        return agreed[-1] if agreed else None, bool(save)
 
     def _totals(self) -> dict[str, float]:
         """Return the sums of the window over all processes, and its steps."""
@@ -203,6 +215,7 @@ class Trainer:
 
     def _validate(self, log: RunLog | None) -> None:
         if self.parts.validation is not None and self.processes.rank == 0:
+            self.callback.validating(self.progress.step)
             result = validate(
                 self.stepper.average.model,
                 self.stepper.config,
@@ -246,6 +259,10 @@ class Trainer:
         self.processes.barrier()
 
     def _load(self) -> None:
+        if not (self.options.folder / STATE_FILE).exists():
+            # It was stopped while its first state was being saved.
+            logger.warning("%s holds no state yet: the run begins anew", self.options.folder)
+            return
         self.progress = load_state(
             self.options.folder / STATE_FILE,
             learner=self.stepper.learner,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from edge.data.registry import split_mix
 from edge.training.config import TrainOptions
 from runtime.errors import ArtifactError, ConfigError
 from runtime.options import current_names, flag_of, to_flat
+from runtime.parts import owned_folder
+
+logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 RUN_FILES = ("state.pt", "last.pt", "best.pt", "log.jsonl")
@@ -21,7 +25,8 @@ _NOT_KEPT = frozenset(
 )
 # What a session may choose anew when it goes on with a run; all else decides the loss curve.
 _FREE = _NOT_KEPT | {
-    "cache", "device", "workers", "compile", "save_every", "log_every", "tensorboard",
+    "cache", "device", "workers", "compile", "save_every", "save_minutes", "log_every",
+    "tensorboard",
 }  # fmt: skip
 
 
@@ -57,14 +62,23 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def clear_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make room for a new run.
+    """Make room for a new run. One that was stopped before its first state was saved is none.
 
     Raises:
         ConfigError: There is a run, and it is not to be replaced.
+        SinkError: Another process writes a run there.
     """
     if not (folder / CONFIG_FILE).exists():
         return
-    if not overwrite:
+    with owned_folder(folder):
+        _clear(folder, overwrite=overwrite)
+
+
+def _clear(folder: Path, *, overwrite: bool) -> None:
+    empty = not any((folder / name).exists() for name in ("state.pt", "last.pt", "best.pt"))
+    if empty:
+        logger.info("the run in %s was stopped before it saved anything: it begins anew", folder)
+    elif not overwrite:
         raise ConfigError(
             f"there is a run in {folder}; go on with it by --resume {folder}, name another --out, "
             f"or replace it by --overwrite"

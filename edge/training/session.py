@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Literal
 
@@ -21,11 +23,27 @@ class Session:
     The first SIGINT or SIGTERM lets the step finish; a second SIGINT interrupts at once.
     """
 
-    def __init__(self, *, limit_steps: int | None, max_minutes: float | None) -> None:
-        """Set the limits of this session; None is no limit."""
+    def __init__(
+        self,
+        *,
+        limit_steps: int | None,
+        max_minutes: float | None,
+        save_minutes: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Set the limits of this session; None is no limit.
+
+        Args:
+            limit_steps: Most steps.
+            max_minutes: Longest time.
+            save_minutes: Longest time from one saved state to the next.
+            clock: Gives seconds.
+        """
+        self._clock = clock
+        self._save_s = 60 * save_minutes
         self._limit = limit_steps
         self._seconds = None if max_minutes is None else 60 * max_minutes
-        self._begin = time.monotonic()
+        self._begin = self._saved = clock()
         self._steps = 0
         self._signal: str | None = None
         self._before: dict[int, object] = {}
@@ -55,6 +73,15 @@ class Session:
         """Count a step."""
         self._steps += 1
 
+    def saved(self) -> None:
+        """Take that a state was saved."""
+        self._saved = self._clock()
+
+    @property
+    def save_due(self) -> bool:
+        """Whether the last saved state is old."""
+        return self._clock() - self._saved >= self._save_s
+
     @property
     def wants(self) -> Reason | None:
         """Why this process would end now, or None."""
@@ -62,6 +89,6 @@ class Session:
             return "interrupted"
         if self._limit is not None and self._steps >= self._limit:
             return "step limit"
-        if self._seconds is not None and time.monotonic() - self._begin >= self._seconds:
+        if self._seconds is not None and self._clock() - self._begin >= self._seconds:
             return "time limit"
         return None

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks._engines import ENGINES, INSTALL, Engine, artifact, chosen_engines
 from benchmarks._store import Store, facts_of
-from benchmarks.engines import EngineOptions, EngineReport, EngineRow, command_of, table
+from benchmarks.engines import EngineOptions, EngineReport, EngineRow, table
 from runtime.errors import ConfigError
 
 OUTPUTS = {"pred_boxes", "pred_actor", "pred_actions"}
@@ -103,22 +103,6 @@ def test_wrong_options_are_refused(values: dict[str, object], words: str) -> Non
 
 def test_ours_is_always_among_the_engines() -> None:
     assert [e.name for e in chosen_engines(())] == ["xnnpack-int8", "xnnpack-fp32"]
-
-
-@pytest.mark.parametrize(
-    ("options", "flags"),
-    [
-        pytest.param(EngineOptions(), "", id="all as they are"),
-        pytest.param(EngineOptions(out="elsewhere", verbose=True), "", id="nothing of the place"),
-        pytest.param(
-            EngineOptions(variants=("pico", "tiny"), rounds=3, limit=False, calib_data="my/videos"),
-            " --variants pico tiny --no-limit --rounds 3 --calib-data videos",
-            id="what was changed",
-        ),
-    ],
-)
-def test_command_can_be_run_again(options: EngineOptions, flags: str) -> None:
-    assert command_of("benchmarks.engines", options) == "python -m benchmarks.engines" + flags
 
 
 def test_artifact_is_built_once_and_whole(tmp_path: Path) -> None:

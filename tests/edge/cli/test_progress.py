@@ -9,6 +9,7 @@ import time
 import pytest
 
 from edge.cli._progress import StepLines, progress_bar
+from edge.cli._train_progress import TrainLines
 
 
 def test_a_log_has_a_line_for_each_step_and_for_what_lasts() -> None:
@@ -27,6 +28,33 @@ def test_a_log_has_a_line_for_each_step_and_for_what_lasts() -> None:
         "    62 s  lowering x: for 62 s",
         "    62 s  measuring x: 500",
         "    95 s  measuring x: 200 of 500, for 33 s",
+    ]
+
+
+def test_a_log_of_training_has_losses_now_and_then_and_the_time_left() -> None:
+    log, now = io.StringIO(), [0.0]
+    lines = TrainLines(log, every_s=30.0, clock=lambda: now[0])
+    row = {"loss": 4.0, "bbox": 0.25, "lr": 1e-3, "clips_per_s": 8.0}
+    now[0] = 40.0
+    lines.tick()
+    lines.begin(100, 1000)
+    for step in (101, 102, 103, 104):
+        now[0] += 12.0
+        lines.stepped(step, row)
+        lines.tick()
+    lines.validating(104)
+    lines.validated(104, {"frame_map": 0.5})
+    lines.stepped(1000, row)
+    assert log.getvalue().splitlines() == [
+        "     0 s  reading the data ...",
+        "    40 s  reading the data: for 40 s",
+        "    40 s  training from step 100 of 1000 ...",
+        "    52 s  step 101 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s, 3 h 0 min left",
+        "    88 s  step 104 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s, 2 h 59 min left",
+        "    88 s  validating at step 104 ...",
+        "    88 s  step 104: frame-mAP@0.5 0.500",
+        "    88 s  training on from step 104 ...",
+        "    88 s  step 1000 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from edge.cli.train import parse
 from edge.training.config import TrainOptions
 from edge.training.run_folder import CONFIG_FILE, kept_flags
 from runtime.errors import ConfigError
+from runtime.parts import owned_folder
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
@@ -53,6 +55,11 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "finished at step 6 of 6" in done.stdout
     assert "edge export --model" in done.stdout
     assert "plain torch" in done.stderr
+    lines = [line.split("s  ", 1)[1] for line in done.stderr.splitlines() if "s  " in line]
+    assert lines[:2] == ["reading the data ...", "training from step 0 of 6 ..."]
+    assert lines[-1].startswith("step 6 of 6: ") or "frame-mAP" in lines[-1]
+    assert any(line.startswith("step 1 of 6: loss ") for line in lines)
+    assert "validating at step 6 ..." in lines
     return folder
 
 
@@ -75,6 +82,54 @@ def test_a_run_killed_at_once_goes_on_with_the_same_losses(straight: Path, tmp_p
     assert done.returncode == 0, done.stderr
     assert "going on from step 3 of 6" in done.stderr
     assert losses_of(killed) == losses_of(straight)
+
+
+def test_a_slow_run_is_saved_by_time(tmp_path: Path) -> None:
+    folder = tmp_path / "slow"
+    flags = [*FLAGS, "--save-every", "1000", "--save-minutes", "1e-6", "--out", str(folder)]
+    assert train(*flags, "--limit-steps", "4").returncode == 0
+    saved = (folder / "state.pt").stat().st_mtime_ns
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge", "train", "--resume", str(folder)], cwd=REPOSITORY,
+        env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (folder / "state.pt").stat().st_mtime_ns == saved:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = train("train", "--resume", str(folder))
+    assert "going on from step 5 of 6" in done.stderr or "step 6 of 6" in done.stderr
+    assert "finished at step 6 of 6" in done.stdout
+
+
+def test_a_run_that_has_saved_nothing_begins_anew(straight: Path, tmp_path: Path) -> None:
+    fresh, resumed = tmp_path / "fresh", tmp_path / "resumed"
+    for folder in (fresh, resumed):
+        folder.mkdir()
+        shutil.copy(straight / "config.json", folder / "config.json")
+        (folder / "log.jsonl").write_text("")
+    done = train(*FLAGS, "--out", str(fresh), "--limit-steps", "1")
+    assert done.returncode == 0, done.stderr
+    assert "was stopped before it saved anything: it begins anew" in done.stderr
+    done = train("train", "--resume", str(resumed), "--limit-steps", "1")
+    assert done.returncode == 0, done.stderr
+    assert "holds no state yet: the run begins anew" in done.stderr
+    assert losses_of(fresh) == losses_of(resumed) == losses_of(straight)[:1]
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    straight: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with owned_folder(folder):
+        done = train(*FLAGS, "--out", str(folder))
+        assert done.returncode == 1
+        assert "is being written by another run" in done.stderr
+        shutil.copy(straight / "config.json", folder / "config.json")
+        done = train(*FLAGS, "--out", str(folder), "--overwrite")
+        assert done.returncode == 1
+        assert (folder / "config.json").exists()
 
 
 def test_two_processes_give_the_losses_of_one(straight: Path, tmp_path: Path) -> None:
@@ -185,5 +240,6 @@ def test_a_run_is_not_overwritten_unasked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun(tmp_path / "run")
+    (tmp_path / "run" / "last.pt").touch()
     assert main(["train", "--data", "synthetic-train", "--out", str(tmp_path / "run")]) == 2
     assert "--overwrite" in capsys.readouterr().err

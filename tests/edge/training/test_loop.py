@@ -23,7 +23,7 @@ from edge.model.variants import VARIANTS, build_model
 from edge.training import data as training_data
 from edge.training.aux_heads import AuxiliaryHeads
 from edge.training.config import TrainOptions
-from edge.training.logs import read_log
+from edge.training.logs import Callback, read_log
 from edge.training.loop import Outcome, Trainer
 from edge.training.run_folder import check_same_run, clear_folder, kept_flags, read_run
 from runtime.errors import ArtifactError, ConfigError, TrainingError
@@ -93,7 +93,7 @@ def losses_of(folder: Path) -> list[tuple[int, tuple[float, ...]]]:
 def test_a_run_learns_and_leaves_its_files(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
 
-    class Watching:
+    class Watching(Callback):
         def begin(self, step: int, steps: int) -> None:
             seen.append(("begin", steps))
 
@@ -147,7 +147,7 @@ def test_a_run_killed_behind_its_last_save_repeats_those_steps(tmp_path: Path) -
     class KilledError(Exception):
         pass
 
-    class Killing:
+    class Killing(Callback):
         def begin(self, step: int, steps: int) -> None: ...
         def validated(self, step: int, result: Mapping[str, Any]) -> None: ...
         def stepped(self, step: int, row: Mapping[str, float]) -> None:
@@ -175,7 +175,7 @@ def test_parts_of_a_batch_share_one_number_of_people(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_step_finish_and_saves(tmp_path: Path, number: int) -> None:
-    class Signalling:
+    class Signalling(Callback):
         def begin(self, step: int, steps: int) -> None: ...
         def validated(self, step: int, result: Mapping[str, Any]) -> None: ...
         def stepped(self, step: int, row: Mapping[str, float]) -> None:
