@@ -20,7 +20,7 @@ from export.context import ExportContext, Weights
 from export.labelled import LabelledClips
 from export.registry import get_target
 from quantize.mixed_precision import choose_float_layers
-from runtime.artifact_table import action_table, artifact_table
+from runtime.artifact_table import action_table, artifact_table, fit_command, guessed_threshold
 from runtime.bundle_spec import BundleSpec
 from runtime.errors import (
     BackendUnavailableError,
@@ -159,6 +159,12 @@ def export_bundle(
     notes += [*placed.lines, *(note for artifact in made for note in artifact.notes)]
     if not checkpoint.trained:
         notes.append("the weights are untrained: detections and θ mean nothing")
+    else:
+        notes += [
+            f"{one.stem}: {guessed}. Fit it: {fit_command(out)}"
+            for one in bundle.spec.artifacts
+            if (guessed := guessed_threshold(one))
+        ]
     return ExportReport(
         out=out, artifacts=tuple(made), spec=bundle.spec, notes=tuple(notes), failed=tuple(failed)
     )

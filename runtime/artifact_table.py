@@ -31,6 +31,9 @@ def artifact_table(spec: BundleSpec) -> list[str]:
                 f"{artifact.stem}: exported, not run at export ({why}): errors and what is marked "
                 "torch are of its graph as torch runs it"
             )
+        guessed = guessed_threshold(artifact)
+        if guessed is not None and spec.trained:
+            lines.append(f"{artifact.stem}: {guessed}")
     lines += [f"{target}: NOT MADE: {why}" for target, why in spec.not_made.items()]
     return lines
 
@@ -76,6 +79,21 @@ def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
+def guessed_threshold(artifact: Artifact) -> str | None:
+    """Return what a threshold that no labels were there for means; None where it was fitted."""
+    if artifact.threshold is not None:
+        return None
+    return (
+        f"θ {artifact.conf:.3f} was chosen without labelled clips, so that a few tokens of each "
+        "clip pass: expect false alarms or missed people"
+    )
+
+
+def fit_command(bundle: object) -> str:
+    """Return the command that fits the thresholds of a bundle's artifacts to labelled clips."""
+    return f"edge calibrate --threshold --model {bundle} --val-data DATA"
+
+
 def runs_here(artifact: Artifact) -> str:
     """Return "yes", or "no" and why."""
     kind = ENGINES.get(artifact.target)
@@ -97,10 +115,17 @@ def _row(artifact: Artifact) -> tuple[str, ...]:
         _delegated(artifact),
         *(_error(errors.get(name)) for name in ("pred_boxes", "pred_actor", "pred_actions")),
         _accuracy(artifact.accuracy or {}),
-        f"{artifact.conf:.3f}{' (torch)' if artifact.parity.get('conf_by') == 'torch' else ''}",
+        f"{artifact.conf:.3f}{_origin(artifact)}",
         f"yes, {clips} clips" if ran and clips else "NO",
         runs_here(artifact),
     )
+
+
+def _origin(artifact: Artifact) -> str:
+    """Return how far θ is to be trusted."""
+    by_torch = artifact.parity.get("conf_by") == "torch"
+    words = (["no labels"] if artifact.threshold is None else []) + (["torch"] if by_torch else [])
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _delegated(artifact: Artifact) -> str:

@@ -130,6 +130,12 @@ class KeyframeResult:
         kept = [(name, score) for name, score, least in named if score >= least]
         return dict(sorted(kept, key=lambda item: -item[1]))
 
+    def likeliest(self, index: int) -> tuple[str, float]:
+        """Return a detection's most probable action, whatever its probability."""
+        scores = self.detections.actions[index]
+        best = int(scores.argmax())
+        return self.class_names[best], float(scores[best])
+
     def to_supervision(self) -> sv.Detections:
         """Return the detections as those of the `supervision` package.
 

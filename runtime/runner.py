@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from runtime.artifact_table import fit_command, guessed_threshold
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.clip_stream import ClipStream, StreamConfig
 from runtime.engine import load_engine
@@ -115,8 +116,11 @@ class ClipRunner:
         self._preprocess = _native.Preprocess(size.height, size.width, size.mean, size.std)
         self.new_profile: Callable[[], Profile] = Profile
         self.profile = self.new_profile()
+        guessed = guessed_threshold(self.engine.artifact)
         if not self.spec.trained:
             logger.warning("%s: the weights are UNTRAINED; results mean nothing", self.spec.name)
+        elif guessed is not None and conf is None:
+            logger.warning("%s. Give --conf, or fit it: %s", guessed, fit_command(model))
 
     def __enter__(self) -> ClipRunner:
         """Return itself."""

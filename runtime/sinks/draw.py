@@ -171,12 +171,17 @@ def _actors(
 
 
 def _label(result: KeyframeResult, index: int, style: Style) -> tuple[list[str], Colour]:
-    """Return the lines of one actor's label, best action first, and its colour."""
+    """Return the lines of one actor's label and its colour.
+
+    They are its actions, best first; below all thresholds p(actor) and the likeliest action.
+    """
     actions = result.actions(index)
     score = float(result.detections.actor[index])
     number = "" if result.person(index) is None else f"#{result.person(index)} "
     if not actions:
-        return [f"{number}actor {score:.2f}"], NEUTRAL
+        # Grey, and with a question mark: no action reaches its threshold.
+        name, value = result.likeliest(index)
+        return [f"{number}actor {score:.2f}", f"{plain(name, style.name)}? {value:.2f}"], NEUTRAL
     shown = list(actions.items())[: style.actions]
     lines = [f"{plain(name, style.name)} {value:.2f}" for name, value in shown]
     if len(actions) > len(shown):

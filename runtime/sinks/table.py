@@ -35,7 +35,9 @@ def row(result: KeyframeResult) -> str:
     actors = []
     for i in range(min(len(found), MAX_ACTORS)):
         x1, y1, x2, y2 = (round(v) for v in found.xyxy[i].tolist())
-        actions = ", ".join(f"{k} {v:.2f}" for k, v in result.actions(i).items()) or "no action"
+        actions = ", ".join(f"{k} {v:.2f}" for k, v in result.actions(i).items())
+        if not actions:  # none reaches its threshold
+            actions = "{}? {:.2f}".format(*result.likeliest(i))
         number = "" if result.person(i) is None else f"#{result.person(i)} "
         actors.append(f"{number}{float(found.actor[i]):.2f} [{x1} {y1} {x2} {y2}] {actions}")
     if len(found) > MAX_ACTORS:

@@ -37,6 +37,7 @@ from runtime.sinks import (
 from runtime.sinks.draw import NEUTRAL, UNTRAINED, Style, colour_of, plain
 from runtime.sinks.layout import Rect, place
 from runtime.sinks.pairing import Pairing
+from runtime.sinks.table import row
 from runtime.sinks.video_file import VideoFile
 from runtime.sources import Frame, Image
 from runtime.types import ClipSpec
@@ -257,6 +258,16 @@ def test_an_actor_without_an_action_is_drawn_in_grey() -> None:
     image = np.zeros((240, 320, 3), np.uint8)
     drawn = draw(image, result=make_result(action_conf=0.99))
     assert tuple(int(v) for v in drawn[219, 89]) == NEUTRAL
+
+
+def test_below_all_thresholds_the_likeliest_action_is_shown_as_a_question() -> None:
+    result = make_result(action_conf=0.99)
+    assert result.actions(0) == {}
+    assert result.likeliest(0) == ("stand", pytest.approx(0.91))
+    assert "0.90 [20 60 90 220] stand? 0.91" in row(result)
+    named = draw(np.zeros((240, 320, 3), np.uint8), result=make_result())
+    asked = draw(np.zeros((240, 320, 3), np.uint8), result=result)
+    assert (named != asked).any()
 
 
 def test_untrained_weights_are_written_on_every_frame_even_without_a_result() -> None:
