@@ -158,7 +158,8 @@ class Exporter(ABC):
     """One engine at one precision; a subclass says what is its own.
 
     Attributes:
-        engine: What the bundle calls the engine, `xnnpack`.
+        engine: What the bundle calls the engine, `xnnpack`; its row in `runtime.engines.ENGINES`
+            unless `not_run`.
         suffix: Suffix of the artifact's file, with its dot.
         packages: What has to be installed; int8 needs `INT8_PACKAGES` as well.
         extras: The optional dependencies of this project that bring them.
@@ -188,8 +189,8 @@ class Exporter(ABC):
 
     @property
     def file(self) -> str:
-        """Name of the artifact's file."""
-        return f"{self.engine}-{self.precision}{self.suffix}"
+        """Name of the artifact's file: the target's, since targets may share an engine."""
+        return self.name + self.suffix
 
     def check_packages(self) -> None:
         """Check that what lowers, and what runs the program afterwards, is installed.

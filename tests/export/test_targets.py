@@ -6,14 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from edge.cli import main
+from edge.model.checkpoint import save_checkpoint
 from export import export_bundle
-from export.base import ExportedArtifact
+from export.base import ExportedArtifact, Precision
 from export.cli import ExportOptions
 from export.fp16 import ALL_HALF, TENSORRT_HALF
 from export.registry import ALIASES, TARGETS, TargetEntry, get_target
@@ -22,8 +23,9 @@ from quantize.schemes import TENSORRT_INT8, XNNPACK_INT8
 from runtime.artifact_table import artifact_table
 from runtime.bundle import Bundle
 from runtime.engine import load_engine
+from runtime.engines import ENGINES
 from runtime.errors import BackendUnavailableError, ConfigError, ExportError
-from tests.export.conftest import Whole
+from tests.export.conftest import Whole, small_model
 
 
 class Elsewhere(Whole):
@@ -31,6 +33,10 @@ class Elsewhere(Whole):
 
     engine = "elsewhere"
     not_run = "it is a phone's"
+
+
+class Twin(Whole):
+    """XNNPACK's target under another name, for the same engine."""
 
 
 class Absent(Whole):
@@ -50,7 +56,7 @@ class Unwilling(Whole):
 @pytest.fixture
 def targets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the classes above rows in the registry."""
-    for kind in (Elsewhere, Absent, Unwilling):
+    for kind in (Elsewhere, Twin, Absent, Unwilling):
         name = kind.__name__
         row = TargetEntry(f"{__name__}.{name}", "export", "for a test")
         monkeypatch.setitem(TARGETS, f"{name.lower()}-fp32", row)
@@ -109,6 +115,18 @@ def test_what_was_not_run_is_judged_by_its_graph_and_marked(
 
 
 @pytest.mark.usefixtures("targets", "whole_only")
+def test_two_targets_of_one_engine_stand_in_one_bundle(tmp_path: Path) -> None:
+    path, names = tmp_path / "small.pt", ["xnnpack-fp32", "twin-fp32"]
+    save_checkpoint(path, small_model(), class_names=("walk", "wave"), trained=False, note="test")
+    export_bundle(path, targets=names, calib_data=None, out=tmp_path / "b")
+    bundle = Bundle.load(tmp_path / "b")
+    assert [artifact.stem for artifact in bundle.spec.artifacts] == names
+    for name in names:
+        loaded = load_engine(bundle, artifact=name)
+        assert (loaded.artifact.stem, loaded.artifact.target) == (name, "xnnpack")
+
+
+@pytest.mark.usefixtures("targets", "whole_only")
 @pytest.mark.parametrize(
     ("names", "error"),
     [
@@ -157,7 +175,10 @@ def test_flags_name_a_target(flags: dict[str, Any], target: str) -> None:
 
 def test_every_name_and_alias_is_a_target_of_that_name() -> None:
     for name in TARGETS:
-        assert get_target(name).name == name
+        target = get_target(name)
+        assert target.name == name
+        assert target.precision in get_args(Precision), "the last word of the name"
+        assert target.engine in ENGINES or target.not_run, "no device could run its programs"
     for alias, name in ALIASES.items():
         assert get_target(alias).name == name
         assert alias not in TARGETS
