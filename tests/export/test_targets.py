@@ -14,7 +14,7 @@ import pytest
 from edge.cli import main
 from edge.model.checkpoint import save_checkpoint
 from export import export_bundle
-from export.base import ExportedArtifact, Precision
+from export.base import ExportedArtifact, Exporter, Precision
 from export.cli import ExportOptions
 from export.fp16 import ALL_HALF, TENSORRT_HALF
 from export.registry import ALIASES, TARGETS, TargetEntry, get_target
@@ -192,15 +192,18 @@ def test_the_docs_say_what_stays_in_float32() -> None:
         "TENSORRT_HALF": (TENSORRT_HALF, "fp16"), "ALL_HALF": (ALL_HALF, "fp16"),
     }  # fmt: skip
     assert [name for name, *_ in rows] == list(rules)
-    said: list[str] = []
     for name, targets, modules in rows:
         rule, precision = rules[name]
         assert tuple(re.findall(r"`(.*?)`", modules)) == rule.float_modules
-        names = [ALIASES.get(target, target) for target in re.findall(r"`(.*?)`", targets)]
-        assert {target.rpartition("-")[2] for target in names} == {precision}
-        said += names
-    low = [name for name in TARGETS if not name.endswith("fp32")]
-    assert sorted(said) == sorted(low), "each target has its rules"
+        for target in map(get_target, re.findall(r"`(.*?)`", targets)):
+            assert (target.precision, _rules_of(target)) == (precision, name), target.name
+    low = [get_target(name) for name in TARGETS if not name.endswith("fp32")]
+    assert {_rules_of(target) for target in low} == set(rules), "each target's rules have a row"
+
+
+def _rules_of(target: Exporter) -> str:
+    """Return the name of what an int8 or float16 target keeps in float32."""
+    return target.scheme if target.precision == "int8" else target.half or "ALL_HALF"
 
 
 def test_a_precision_that_an_engine_lacks_is_refused_by_name() -> None:
