@@ -15,6 +15,8 @@ from runtime.events.types import ActionEvent
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.5
+# A batch that meets a fault of the program so often in a row would block those behind it for ever.
+_MOST_FAULTS = 3
 
 
 class GiveUp(Exception):  # noqa: N818  (a decision, not an error)
@@ -61,6 +63,7 @@ class QueueSink:
         self._deadline: float | None = None  # monotonic; set by close
         self._sent = self._dropped = 0
         self._error: str | None = None
+        self._faults = 0
         self._thread = threading.Thread(target=self._run, name=f"events-{self.name}", daemon=True)
 
     def cameras(self, actions: Mapping[str, Sequence[str]]) -> None:
@@ -192,20 +195,29 @@ class QueueSink:
             return min(2 * wait_s or FIRST_WAIT_S, self.longest_wait_s)
         except GiveUp as error:
             self._failed(str(error))
-            with self._changed:
-                self._dropped += len(self._batch)
-                self._batch = []
-            return 0.0
+            return self._given_up()
         except Exception as error:  # a fault of ours must not end the telling of events
             logger.exception("%s: an unexpected error", self.name)
             self._failed(f"{type(error).__name__}: {error}")
+            self._faults += 1
+            if self._faults >= _MOST_FAULTS:
+                return self._given_up()
             return min(2 * wait_s or FIRST_WAIT_S, self.longest_wait_s)
+        self._faults = 0
         with self._changed:
             self._sent += len(self._batch)
             self._batch = []
             back, self._error = self._error is not None, None
         if back:
             logger.info("%s: works again", self.name)
+        return 0.0
+
+    def _given_up(self) -> float:
+        """Drop the batch, and go on with the next at once."""
+        self._faults = 0
+        with self._changed:
+            self._dropped += len(self._batch)
+            self._batch = []
         return 0.0
 
     def _failed(self, message: str) -> None:

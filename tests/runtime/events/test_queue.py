@@ -110,6 +110,18 @@ def test_what_is_given_up_is_dropped_and_the_next_is_delivered(sinks: list[Scrip
     assert int(str(status["sent"])) + int(str(status["dropped"])) == 3
 
 
+def test_a_batch_that_nobody_can_handle_does_not_block_the_next(sinks: list[Scripted]) -> None:
+    sink = Scripted("fail", "fault", "fault", "fault", limit=10)
+    sinks.append(sink)
+    sink.send(event(1))
+    until(lambda: sink._batch)
+    sink.send(event(2))
+    sink.gate.set()
+    until(lambda: sink.status()["sent"] == 1)
+    assert sink.status()["dropped"] == 1
+    assert sink.delivered == [event(2)]
+
+
 def test_close_delivers_what_is_queued() -> None:
     sink = Scripted("fail", "fail")
     for number in range(9):
