@@ -111,3 +111,43 @@ def test_native_build_refuses_another_executorch(tmp_path: Path, version: str, f
     said = " ".join(done.stderr.split())
     assert found in said
     assert "expected 1.5.1" in said
+
+
+@pytest.mark.parametrize(
+    ("library", "inside"),
+    [
+        pytest.param("libexecutorch_backend_xnnpack.so", ("XNNPACK", "pthreadpool"), id="xnnpack"),
+        pytest.param("libexecutorch_threadpool.so", ("cpuinfo", "pthreadpool"), id="threads"),
+        pytest.param("libexecutorch_kernels_optimized.so", ("Eigen",), id="kernels"),
+        pytest.param("libexecutorch.so", ("FlatBuffers",), id="programs"),
+    ],
+)
+def test_terms_of_what_a_library_holds_go_into_the_wheel(
+    library: str, inside: tuple[str, ...]
+) -> None:
+    spec = importlib.util.find_spec("executorch")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("executorch is not installed")
+    content = (Path(next(iter(spec.submodule_search_locations))) / "lib" / library).read_bytes()
+    named = {path.stem for path in (REPOSITORY / "licences").glob("*.txt")}
+    for name in inside:
+        assert name.lower().encode() in content.lower()
+        assert name in named
+    assert {"ExecuTorch", "FP16", "FXdiv", "nanobind", "nlohmann-json", "robin-map"} <= named
+    assert all("opyright" in (REPOSITORY / "licences" / f"{n}.txt").read_text() for n in named)
+
+
+@pytest.mark.parametrize("name", ["runtime.py", "export.py", "quantize/__init__.py"])
+def test_a_file_that_hides_a_package_is_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    # Without `site`, whose finder of an editable installation comes before all folders.
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import edge"], capture_output=True, text=True, check=False,
+        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    package = name.removesuffix(".py").split("/")[0]
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: `import {package}` finds")
+    assert "rename yours" in done.stderr
