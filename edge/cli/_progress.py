@@ -93,6 +93,13 @@ class StepLines:
                 self._step, self._step_begin = step, self._clock()
                 self._write(f"{step} ..." if total <= 1 else f"{step}: {total}")
 
+    def move(self, step: str, done: int, total: int) -> None:
+        """Take a step in without a line for its beginning."""
+        with self._lock:
+            if step != self._step:
+                self._step, self._step_begin = step, self._clock()
+            self._done, self._total = done, total
+
     def tick(self) -> None:
         """Write a line if the last one is old."""
         with self._lock:

@@ -63,7 +63,12 @@ class TrainLines(Callback):
     def begin(self, step: int, steps: int) -> None:
         """Say that the run begins."""
         self._steps, self._begun = steps, (step, self._clock())
-        self._lines(f"training from step {step} of {steps}", 0, 1)
+        self._lines.say(f"training from step {step} of {steps}")
+        self.moved(step)
+
+    def moved(self, step: int) -> None:
+        """Take a step in."""
+        self._lines.move("step", step, self._steps)
 
     def stepped(self, step: int, row: Mapping[str, float]) -> None:
         """Say the losses, if the last line is old."""
@@ -90,8 +95,7 @@ class TrainLines(Callback):
         value = result["frame_map"]
         text = "no boxes to compare" if value is None else f"frame-mAP@0.5 {value:.3f}"
         self._lines.say(f"step {step}: {text}")
-        if step != self._steps:
-            self._lines(f"training on from step {step}", 0, 1)
+        self.moved(step)
 
     def tick(self) -> None:
         """Write a line if the last one is old."""
@@ -113,13 +117,16 @@ class TrainBar(Callback):
         """Open the bar at `step` of `steps`."""
         self._bar = self._make(total=steps, initial=step, dynamic_ncols=True, unit="step")
 
+    def moved(self, step: int) -> None:
+        """Move the bar."""
+        self._bar.update(step - self._bar.n)
+
     def stepped(self, step: int, row: Mapping[str, float]) -> None:
-        """Move the bar and show the losses."""
+        """Show the losses."""
         for name in _LOSSES:
             if name in row:
                 self._shown[name] = f"{row[name]:.3f}"
         self._shown["clips/s"] = f"{row['clips_per_s']:.1f}"
-        self._bar.n = step
         self._bar.set_postfix(self._shown)
 
     def validated(self, step: int, result: Mapping[str, Any]) -> None:

@@ -26,7 +26,10 @@ from runtime.options import LongJobOptions, check_options, from_flat, option, se
 class OptimizerOptions(Section):
     """Length of the schedule, batches, and how weights move."""
 
-    epochs: float = option(100.0, "length of the schedule, passes over the data", above=0)
+    epochs: float | None = option(
+        None, "length of the schedule, passes over the data; by default 4, and as many more as "
+        "make 10,000 clips", above=0,
+    )  # fmt: skip
     steps: int | None = option(
         None, "length of the schedule in steps, instead of --epochs", least=1
     )
@@ -91,7 +94,10 @@ class ValidationOptions(Section):
         None, "data set to validate on; by default synthetic-val for synthetic-train, else none"
     )
     val_clips: int = option(500, "number of validation clips; 0 = all", least=0)
-    val_every: int = option(1000, "steps between two validations; 0 = only at the end", least=0)
+    val_every: int | None = option(
+        None, "steps between two validations; 0 = only at the end; by default a tenth of the run, "
+        "at most 1000", least=0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +207,7 @@ class TrainOptions:
     @property
     def folder(self) -> Path:
         """Where the run is kept."""
-        return Path(self.run.resume or self.run.out or f"runs/train/{self.start.model}")
+        return Path(self.run.resume or self.run.out or f"runs/train/{self.start.name}")
 
     @property
     def val_data(self) -> str | None:

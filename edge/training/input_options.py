@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge.data.augment import AugmentConfig
 from edge.data.registry import is_drawn
@@ -11,14 +12,16 @@ from edge.training.loss_options import Section
 from runtime.errors import ConfigError
 from runtime.options import check_options, option, section
 
+DEFAULT_VARIANT = "nano"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOptions:
     """Which model, and what it starts from."""
 
-    model: str = option(
-        "nano", "variant: pico, nano, tiny, one of these with -scratch, small, or one from "
-                "edge/model/backbones", metavar="NAME",
+    model: str | None = option(
+        None, "variant: pico, nano, tiny, one of these with -scratch, small, or one from "
+              "edge/model/backbones; by default that of --init, else nano", metavar="NAME",
     )  # fmt: skip
     init: str | None = option(
         None, "weights to start from; those of a smaller variant are grown to --model, published "
@@ -38,6 +41,13 @@ class StartOptions:
         check_options(self)
         if self.picture_hw is not None and min(self.picture_hw) < 1:
             raise ConfigError(f"--imgsz is {self.imgsz}, expected sides above 0")
+
+    @property
+    def name(self) -> str:
+        """What a run is called that has no name: the variant, else the file of --init."""
+        if self.model is not None or self.init is None:
+            return self.model or DEFAULT_VARIANT
+        return Path(self.init).stem
 
     @property
     def picture_hw(self) -> tuple[int, int] | None:

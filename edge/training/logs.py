@@ -21,8 +21,11 @@ class Callback:
     def begin(self, step: int, steps: int) -> None:
         """Take that a run begins at `step` of `steps`."""
 
+    def moved(self, step: int) -> None:
+        """Take that a step is done; called for each."""
+
     def stepped(self, step: int, row: Mapping[str, float]) -> None:
-        """Take that a step is done; `row` holds the newest losses."""
+        """Take that a line of the log is written; `row` holds the newest losses."""
 
     def validating(self, step: int) -> None:
         """Take that a validation begins."""

@@ -105,6 +105,8 @@ class Trainer:
         )
         schedule = schedule_of(options, len(self.parts.data))
         self.steps = schedule.steps
+        every = options.validation.val_every
+        self._val_every = min(1000, max(1, round(self.steps / 10))) if every is None else every
         self.stepper = Stepper(options, self.parts, self.wrapper, self.processes, schedule)
         self.progress = Progress()
         self._window = _Window({})
@@ -153,13 +155,13 @@ class Trainer:
             self._window.add(self.stepper(progress.step, parts))
             progress.step += 1
             session.stepped()
+            self.callback.moved(progress.step)
             finished = progress.step == self.steps
             if finished or progress.step % options.run.log_every == 0:
                 self._log(log, time.monotonic() - since)
                 since = time.monotonic()
             reason, save = self._agreed(session)
-            every = options.validation.val_every
-            due = every and progress.step % every == 0
+            due = self._val_every and progress.step % self._val_every == 0
             if finished or due:
                 self._validate(log)
             save = save or progress.step % options.run.save_every == 0
@@ -285,11 +287,20 @@ class Trainer:
         return RunLog(folder, step=self.progress.step, tensorboard=self.options.run.tensorboard)
 
 
+def default_epochs(clips: int) -> float:
+    """Return passes over a data set of so many clips: four, and as many more as make 10,000 clips.
+
+    A few clips are seen often, with --augment each time changed; of very many four passes are long.
+    """
+    return 4.0 + 10_000.0 / clips
+
+
 def schedule_of(options: TrainOptions, clips: int) -> Schedule:
     """Return the learning rate of each step for a data set of so many clips."""
     flags = options.optimizer
     epoch = clips / flags.batch
-    steps = flags.steps or max(1, round(flags.epochs * epoch))
+    epochs = default_epochs(clips) if flags.epochs is None else flags.epochs
+    steps = flags.steps or max(1, round(epochs * epoch))
     warmup = 0.03 * steps if flags.warmup_epochs is None else flags.warmup_epochs * epoch
     return Schedule(
         lr0=options.rate,

@@ -20,7 +20,7 @@ from edge.training.data import class_weights, open_training, open_validation
 from edge.training.distill import Distiller, check_teacher
 from edge.training.features import FeatureAbout, features_of
 from edge.training.initial import is_published, load_weights
-from edge.training.input_options import StartOptions
+from edge.training.input_options import DEFAULT_VARIANT, StartOptions
 from edge.training.matcher import HungarianMatcher
 from runtime.errors import ConfigError
 
@@ -94,7 +94,7 @@ def initial_model(options: TrainOptions, class_names: Sequence[str]) -> BMViT:
 def _load_stem(backbone: StemMViT, options: StartOptions) -> None:
     if options.stem_weights is None:
         raise ConfigError(
-            f"{options.model} begins with a pretrained stem: give --stem-weights STEM.pt (made by "
+            f"{options.name} begins with a pretrained stem: give --stem-weights STEM.pt (made by "
             "`edge pretrained`), or --init MODEL.pt to go on with a model"
         )
     if options.stem_weights == "random":
@@ -123,11 +123,14 @@ def _first_stem_block(model: BMViT, options: TrainOptions, features: FeatureAbou
 def model_config(options: TrainOptions) -> BMViTConfig:
     """Return the configuration of a run's model, but for its classes."""
     start, overrides = options.start, options.model.overrides
-    config = None
-    if start.init is not None and not is_published(start.init):
+    published = start.init is not None and is_published(start.init)
+    variant, config = start.model, None
+    if start.init is not None and not published:
         config = load_checkpoint(start.init).config
-    if config is None or config.variant != start.model:  # a smaller one is grown
-        config = variant_config(start.model)
+        variant = variant or config.variant
+    variant = variant or ("small" if published else DEFAULT_VARIANT)
+    if config is None or config.variant != variant:  # a smaller one is grown
+        config = variant_config(variant)
     if start.picture_hw is not None:
         height, width = start.picture_hw
         overrides |= {"height": height, "width": width}

@@ -38,23 +38,29 @@ def test_a_log_of_training_has_losses_now_and_then_and_the_time_left() -> None:
     now[0] = 40.0
     lines.tick()
     lines.begin(100, 1000)
-    for step in (101, 102, 103, 104):
-        now[0] += 12.0
+    now[0] = 70.0
+    lines.tick()
+    now[0] = 100.0
+    for step in (101, 102):
+        lines.moved(step)
         lines.stepped(step, row)
-        lines.tick()
-    lines.validating(104)
-    lines.validated(104, {"frame_map": 0.5})
+        now[0] += 12.0
+    now[0] = 112.0
+    lines.validating(102)
+    lines.validated(102, {"frame_map": 0.5})
+    now[0] = 142.0
+    lines.tick()
     lines.stepped(1000, row)
     assert log.getvalue().splitlines() == [
         "     0 s  reading the data ...",
         "    40 s  reading the data: for 40 s",
-        "    40 s  training from step 100 of 1000 ...",
-        "    52 s  step 101 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s, 3 h 0 min left",
-        "    88 s  step 104 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s, 2 h 59 min left",
-        "    88 s  validating at step 104 ...",
-        "    88 s  step 104: frame-mAP@0.5 0.500",
-        "    88 s  training on from step 104 ...",
-        "    88 s  step 1000 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s",
+        "    40 s  training from step 100 of 1000",
+        "    70 s  step: 100 of 1000, for 30 s",
+        "   100 s  step 101 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s, 14 h 59 min left",
+        "   112 s  validating at step 102 ...",
+        "   112 s  step 102: frame-mAP@0.5 0.500",
+        "   142 s  step: 102 of 1000, for 30 s",
+        "   142 s  step 1000 of 1000: loss 4.000, bbox 0.250, 8.0 clips/s",
     ]
 
 

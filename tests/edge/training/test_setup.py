@@ -15,6 +15,7 @@ from edge.model.mvit import MViTConfig
 from edge.model.variants import build_model, from_config
 from edge.training.config import TrainOptions
 from edge.training.initial import load_weights
+from edge.training.loop import schedule_of
 from edge.training.setup import build_parts, model_config
 from runtime.errors import ConfigError
 from tests.edge.tiny import SHAPE
@@ -99,3 +100,30 @@ def test_published_weights_go_into_the_backbone_by_init(tmp_path: Path) -> None:
     # The model of a run does not come from such a file, as it does from a checkpoint.
     options = TrainOptions.of(model="small", data="synthetic-train:4", init="nowhere.pyth")
     assert model_config(options).variant == "small"
+
+
+def test_without_a_variant_the_model_is_that_of_the_weights(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pt"
+    save_checkpoint(
+        path, build_model("pico-scratch", num_classes=1), class_names=("a",), trained=True
+    )
+    data = "synthetic-train:4"
+    options = TrainOptions.of(data=data, init=str(path))
+    assert model_config(options).variant == "pico-scratch"
+    assert options.folder == Path("runs/train/mine")
+    larger = TrainOptions.of(data=data, init=str(path), model="nano-scratch")
+    assert model_config(larger).variant == "nano-scratch"
+    assert model_config(TrainOptions.of(data=data, init="k400.pyth")).variant == "small"
+    assert model_config(TrainOptions.of(data=data)).variant == "nano"
+
+
+@pytest.mark.parametrize(
+    ("clips", "steps"),
+    [pytest.param(100, 325, id="few"), pytest.param(1000, 438, id="a thousand"),
+     pytest.param(200_000, 25_312, id="many")],
+)  # fmt: skip
+def test_the_schedule_follows_the_number_of_clips(clips: int, steps: int) -> None:
+    options = TrainOptions.of(data="synthetic-train")
+    assert schedule_of(options, clips).steps == steps
+    assert schedule_of(options.with_flags(epochs=2.0), clips).steps == round(2 * clips / 32)
+    assert schedule_of(options.with_flags(steps=7), clips).steps == 7
