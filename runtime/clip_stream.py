@@ -206,7 +206,8 @@ class ClipStream:
         start = time.perf_counter()
         # Where a slow reader dropped samples, the clip begins anew; at least a whole clip of newer
         # ones is waiting (`live_queue` >= num_frames), so this costs no result.
-        self._clip.push(frame.image_bgr, frame.index, frame.t, sample)
+        pixels = frame.image_bgr if frame.clip_bgr is None else frame.clip_bgr
+        self._clip.push(pixels, frame.index, frame.t, sample)
         self._preprocess_s += self._span("preprocess", start)
         self._report_slow()
         if self._clip.full and self.state == "warming_up":
@@ -259,8 +260,7 @@ class ClipStream:
         start = time.perf_counter()
         outputs = self._engine(self._clip.clip(), self._clip.first).of(0)
         ran = time.perf_counter()
-        height, width = frame.image_bgr.shape[:2]
-        found = decode(*outputs, conf=self.config.conf, size_wh=(width, height))
+        found = decode(*outputs, conf=self.config.conf, size_wh=frame.size_wh)
         done = time.perf_counter()
         self._profile.span("inference", start, ran)
         self._profile.span("decode", ran, done)
@@ -275,7 +275,7 @@ class ClipStream:
     def _report(self, frame: Frame, detections: Detections, timings: Timings) -> KeyframeResult:
         keyframe, keyframe_t = self._clip.origin(self._spec.clip.keyframe_index)
         newest, newest_t = self._clip.origin(self._num_frames - 1)
-        profile, height_width = self._profile, frame.image_bgr.shape[:2]
+        profile = self._profile
         profile.dropped_frames = self._source.dropped
         latency_ms = (time.perf_counter() - frame.arrival) * 1e3
         profile.add(
@@ -296,7 +296,7 @@ class ClipStream:
             class_names=self._spec.class_names,
             action_conf=self.config.action_conf,
             trained=self._spec.trained,
-            size_wh=(height_width[1], height_width[0]),
+            size_wh=frame.size_wh,
             timings=timings,
             dropped_frames=profile.dropped_frames,
             dropped_clips=profile.dropped_clips,

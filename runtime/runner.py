@@ -222,6 +222,8 @@ class ClipRunner:
             max_age_ms=self.max_age_ms,
             live_queue=max(config.live_queue, clip.num_frames),
             keep_all=config.keep_all or (on_frame is not None and every_frame),
+            clip_wh=(clip.width, clip.height),
+            full_frames=on_frame is not None,
         )
         sampler = Sampler(sampling_rate=clip.sampling_rate, fps=clip.fps)
         tracks = track if isinstance(track, PersonTracks) else PersonTracks() if track else None

@@ -60,6 +60,9 @@ def stream_options() -> dict[str, str]:
     return {"rtsp_transport": "tcp", **given}
 
 
+_LEAST_REDUCTION = 4
+
+
 class FFmpegCapture:
     """One open video, with the part of `cv2.VideoCapture`'s interface that the project uses.
 
@@ -130,6 +133,7 @@ class FFmpegCapture:
             self._graph: tuple[tuple[Any, ...], Graph] | None = None
             self._depth: DepthRange | None = None
             self._converter: Any = VideoReformatter()
+            self._reducer: Any = VideoReformatter()
         except BaseException:
             self.release()
             raise
@@ -349,6 +353,32 @@ class FFmpegCapture:
                 found.append(graph.pull())
             except (av.BlockingIOError, av.EOFError):
                 return found
+
+    def reduced(self, clip_wh: tuple[int, int]) -> tuple[Any, tuple[int, int]] | None:
+        """Return the frame last taken, reduced to a little more than a clip needs, and its size.
+
+        Colour conversion and area averaging in one pass: a frame of 3840x2160 costs less than half
+        of conversion and resize one after the other. The clip differs by about one grey level.
+
+        Args:
+            clip_wh: Width and height of the network's input, pixels.
+
+        Returns:
+            uint8 BGR (H, W, 3), and width and height of the frame; None for a frame that is less
+            than four times as large, or has more than 8 bits.
+        """
+        frame = self._frame
+        if frame is None or not keeps_8_bits(frame.format):
+            return None
+        by = min(frame.width // clip_wh[0], frame.height // clip_wh[1])
+        if by < _LEAST_REDUCTION:
+            return None
+        by = 1 << by.bit_length() - 1  # powers of two are the fast ones
+        pixels = self._reducer.reformat(
+            frame, width=frame.width // by, height=frame.height // by, format="bgr24",
+            interpolation="AREA",
+        ).to_ndarray()  # fmt: skip
+        return pixels, (frame.width, frame.height)
 
     def _pixels(self, frame: Any) -> Any:
         if keeps_8_bits(frame.format):

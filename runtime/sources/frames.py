@@ -23,11 +23,15 @@ class Frame:
     """One real frame; there are no others.
 
     Attributes:
-        image_bgr: Pixels, uint8 (H, W, 3), blue first.
+        image_bgr: Pixels, uint8 (H, W, 3), blue first; of a large frame only those of `clip_bgr`
+            where the source was told that nobody looks at it (`SourceConfig.full_frames`).
         index: Number of the frame in the source, counted from 0 over all frames, kept or not.
         t: Time in seconds. Files: media time. Live: time of arrival since the source was opened.
         arrival: `time.perf_counter()` when the frame came out of the driver, seconds.
         sample: What the frame means for the clip, where the source was given a sampler.
+        clip_bgr: The same picture reduced by its decoder, for the clip; None where the clip takes
+            `image_bgr`.
+        source_wh: Width and height as the source has them, where `image_bgr` is reduced.
     """
 
     image_bgr: Image
@@ -35,6 +39,13 @@ class Frame:
     t: float
     arrival: float
     sample: Sample | None = None
+    clip_bgr: Image | None = None
+    source_wh: tuple[int, int] | None = None
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the source's frame, pixels."""
+        return self.source_wh or (self.image_bgr.shape[1], self.image_bgr.shape[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +80,9 @@ class SourceConfig:
         image_fps: Frames per second of a folder of images, and of a file that does not say.
         size_wh: Size asked of a camera, pixels; None leaves the driver's own.
         camera_fps: Rate asked of a camera, frames per second; None leaves the driver's own.
+        clip_wh: Size of the network's input, pixels: a frame of at least four times that is also
+            given reduced, where its decoder can do that in one pass.
+        full_frames: Whether somebody looks at the frames; else a reduced one is enough.
     """
 
     max_age_ms: float = 500.0
@@ -84,6 +98,8 @@ class SourceConfig:
     image_fps: float = 30.0
     size_wh: tuple[int, int] | None = None
     camera_fps: float | None = None
+    clip_wh: tuple[int, int] | None = None
+    full_frames: bool = True
 
     def __post_init__(self) -> None:
         """Refuse values that no source can work with."""

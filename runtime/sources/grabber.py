@@ -185,9 +185,17 @@ class Grabber(threading.Thread):
                 self.mailbox.put(Gap(reason=sample.gap, t=t))
             if not sample.wanted and not self.keep_all:
                 return
-        image = self._retrieve(capture, index)
-        sample = self._check_size(image, sample, t)
-        self.mailbox.put(Frame(image_bgr=image, index=index, t=t, arrival=arrival, sample=sample))
+        small, wh = self._reduced(capture)
+        full = small is None or self._config.full_frames
+        image = self._retrieve(capture, index) if full or small is None else small
+        wh = wh or (image.shape[1], image.shape[0])
+        sample = self._check_size(wh, sample, t)
+        self.mailbox.put(
+            Frame(
+                image_bgr=image, index=index, t=t, arrival=arrival, sample=sample, clip_bgr=small,
+                source_wh=None if full else wh,
+            )
+        )  # fmt: skip
 
     def _new_damage(self, capture: Capture) -> str | None:
         """Count damaged frames that the reader left out before this one."""
@@ -205,6 +213,14 @@ class Grabber(threading.Thread):
             self._sampler.restart()
         self.mailbox.put(Gap(reason=reason, t=t))
 
+    def _reduced(self, capture: Capture) -> tuple[Image | None, tuple[int, int] | None]:
+        """Return a large frame reduced by its decoder, and its own size; None for each if not."""
+        reduce = getattr(capture, "reduced", None)
+        if reduce is None or self._config.clip_wh is None:
+            return None, None
+        found: tuple[Image, tuple[int, int]] | None = reduce(self._config.clip_wh)
+        return found or (None, None)
+
     def _retrieve(self, capture: Capture, index: int) -> Image:
         ok, image = capture.retrieve()
         if not ok or image is None:
@@ -220,8 +236,7 @@ class Grabber(threading.Thread):
             )
         return pixels
 
-    def _check_size(self, image: Image, sample: Sample | None, t: float) -> Sample | None:
-        size = (image.shape[1], image.shape[0])
+    def _check_size(self, size: tuple[int, int], sample: Sample | None, t: float) -> Sample | None:
         before, self._size = self._size, size
         if before is None or before == size:
             return sample
