@@ -151,3 +151,11 @@ def test_a_file_that_hides_a_package_is_named(name: str, tmp_path: Path) -> None
     package = name.removesuffix(".py").split("/")[0]
     assert done.stderr.splitlines()[-1].startswith(f"ImportError: `import {package}` finds")
     assert "rename yours" in done.stderr
+
+
+def test_no_message_names_a_package_that_is_not_published() -> None:
+    folders = ("runtime", "edge", "export", "quantize", "calibration")
+    sources = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
+    assert len(sources) > 200
+    named = [path for path in sources if "bmvit-edge[" in path.read_text(encoding="utf-8")]
+    assert named == [], "the extras are installed from a checkout: pip install '.[train]'"

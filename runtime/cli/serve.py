@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         except ImportError as error:
             raise BackendUnavailableError(
                 f"edge serve needs packages that do not import ({error}); run: pip install "
-                "'bmvit-edge[serve]'"
+                "'.[serve]'"
             ) from error
         server = Server(config, None if options.config is None else lambda: read(options))
         if not config.server.loopback and config.server.insecure and not config.server.token:

@@ -55,7 +55,7 @@ class MqttSink(QueueSink):
             import paho.mqtt.client  # noqa: F401
         except ImportError as error:
             raise BackendUnavailableError(
-                f"paho-mqtt does not import ({error}); run: pip install 'bmvit-edge[serve]'"
+                f"paho-mqtt does not import ({error}); run: pip install '.[serve]'"
             ) from error
         read_secret(config, "password")
         self._config = config

@@ -52,7 +52,7 @@ class WebhookSink(QueueSink):
             import urllib3
         except ImportError as error:
             raise BackendUnavailableError(
-                f"urllib3 does not import ({error}); run: pip install 'bmvit-edge[serve]'"
+                f"urllib3 does not import ({error}); run: pip install '.[serve]'"
             ) from error
         self._config = config
         self._key = _key(read_secret(config, "secret"))
