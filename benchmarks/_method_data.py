@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.data.annotations import ClipPlace
+from edge.data.annotations import ClipPlace, Tube
 from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.problems import DataReport
 from edge.data.samples import ClipSample
@@ -41,7 +41,7 @@ def jhmdb(root: Path, shape: ClipSpec, *, part: str) -> ClipDataset:
 
 
 class SparseKeyframes(WrappedDataset):
-    """Every nth clip of each video; the true tubes stay whole, and found ones are interpolated."""
+    """Every nth clip of each video."""
 
     def __init__(self, dataset: ClipDataset, step: int = KEYFRAME_STEP) -> None:
         """Choose from each video the clips `step // 2`, `step // 2 + step`, ...; at least one.
@@ -125,31 +125,74 @@ class OwnClasses(WrappedDataset):
 
 
 class KeptTest(WrappedDataset):
-    """Kept features of test clips in the order of the clips, which say where they lie."""
+    """Those test clips of which features are kept, by video and frame, with their own truth.
+
+    Videos go on between these keyframes. Frames are numbered by keyframe here, in places and true
+    tubes, so that video-mAP looks at the keyframes alone.
+    """
 
     def __init__(self, features: FeatureClips, clips: ClipDataset) -> None:
         """Pair features and clips by name.
 
         Raises:
-            ConfigError: A clip has no features.
+            ConfigError: Features are of a clip that is none of these.
         """
         super().__init__(clips)
         self.features = features
-        at = {name: index for index, name in enumerate(features.clip_ids())}
-        try:
-            self.at = [at[clip_name(clips, index)] for index in range(len(clips))]
-        except KeyError as error:
-            raise ConfigError(f"{features.folder} has no features of clip {error}") from None
+        number = {clip_name(clips, index): index for index in range(len(clips))}
+        unknown = [name for name in features.clip_ids() if name not in number]
+        if unknown:
+            raise ConfigError(
+                f"{features.folder} has features of {unknown[0]}, which is no test clip; make them "
+                "of the part test-annotated with --augment off"
+            )
+        pairs = sorted((number[name], at) for at, name in enumerate(features.clip_ids()))
+        self.numbers, self.at = [one for one, _ in pairs], [at for _, at in pairs]
+        self._keyframes: dict[str, list[int]] = {}
+        for index in self.numbers:
+            place = clips.where(index)
+            assert place is not None
+            self._keyframes.setdefault(place.video, []).append(place.frame)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
 
     def clip(self, index: int, epoch: int = 0) -> ClipSample:
         """Return clip `index`: its own truth, and features in place of frames."""
         kept = self.features[self.at[self.checked(index)]]
-        truth = self.dataset.without_frames(index)
+        truth = self.without_frames(index)
         assert truth is not None
         return replace(
             truth, frames_rgb=kept.frames_rgb, features=kept.features,
             feature_scales=kept.feature_scales,
         )  # fmt: skip
+
+    def without_frames(self, index: int) -> ClipSample | None:
+        """Return clip `index` with black frames."""
+        return self.dataset.without_frames(self.numbers[self.checked(index)])
+
+    def where(self, index: int) -> ClipPlace | None:
+        """Return where clip `index` lies in its video."""
+        return self.dataset.where(self.numbers[self.checked(index)])
+
+    def place(self, index: int) -> ClipPlace:
+        """Return where clip `index` lies, its frame the number of the keyframe in its video."""
+        place = self.where(index)
+        assert place is not None
+        return replace(place, frame=self._keyframes[place.video].index(place.frame))
+
+    def tubes(self) -> list[Tube]:
+        """Return the true tubes at the keyframes, numbered so; those without one are left out."""
+        found = []
+        for tube in self.dataset.tubes():
+            keyframes = self._keyframes.get(tube.video, [])
+            kept = np.isin(tube.frames, keyframes)
+            if kept.any():
+                numbers = [keyframes.index(frame) for frame in tube.frames[kept].tolist()]
+                found.append(
+                    replace(tube, frames=np.array(numbers, np.int64), boxes=tube.boxes[kept])
+                )
+        return found
 
 
 def clip_name(clips: ClipDataset, index: int) -> str:

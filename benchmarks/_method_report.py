@@ -18,20 +18,21 @@ def table_of(
     if table == "1":
         head = ["tokens", "N", "M multiply-adds behind the stem", "frame-mAP@0.5", "video-mAP@0.5",
                 "actor AP@0.5", "runs"]  # fmt: skip
-        return [head, *(_selection_row(name, words[name], results[name], costs[name])
-                        for name in words if name in results)]  # fmt: skip
+        return [
+            head,
+            *(_selection_row(words[name], results.get(name, ()), costs[name]) for name in words),
+        ]
     head = ["method" if table == "2" else "backbone", "frame-mAP@0.5", "video-mAP@0.5",
             "parameters, M", "G multiply-adds", "program, MB", "int8, ms", "runs"]  # fmt: skip
     lines = [head]
     for name in words:
-        if name not in results:
-            continue
-        for kind, cost in _judged(name, results[name], costs).items():
+        runs = results.get(name, ())
+        for kind, cost in _judged(name, runs, costs).items():
             lines.append([
-                words[name] + kind_words(kind), *_accuracy(results[name], kind),
+                words[name] + kind_words(kind), *_accuracy(runs, kind),
                 f"{cost['params'] / 1e6:.2f}", f"{cost['macs'] / 1e9:.2f}",
                 _told(cost.get("bytes"), lambda size: f"{size / 1e6:.2f}"),
-                _told(cost.get("ms"), _spread_ms), str(len(results[name])),
+                _told(cost.get("ms"), _spread_ms), str(len(runs)),
             ])  # fmt: skip
     for name in costs:
         if table == "3" and name not in words and "macs" in costs[name]:
@@ -50,7 +51,8 @@ def kind_words(kind: str) -> str:
 def _judged(name: str, runs: Runs, costs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the costs of a row by the boxes it is judged with; the detector's are added."""
     found: dict[str, dict[str, Any]] = {}
-    for kind in runs[0]["judged"]:
+    untrained = (_TRUE, _DETECTED) if name == "two-stage" else ("",)
+    for kind in runs[0]["judged"] if runs else untrained:
         cost = dict(costs[name])
         times = cost.pop("rounds_ms", None)
         detector = costs.get("detector")
@@ -74,7 +76,7 @@ def fastest_detector(costs: Mapping[str, Any]) -> list[float] | None:
     return min(kept, key=statistics.median) if kept else None
 
 
-def _selection_row(name: str, words: str, runs: Runs, cost: Mapping[str, Any]) -> list[str]:
+def _selection_row(words: str, runs: Runs, cost: Mapping[str, Any]) -> list[str]:
     return [
         words, str(cost["tokens"]), f"{cost['trunk_macs'] / 1e6:.0f}", *_accuracy(runs, ""),
         _mean([run["judged"][""]["actor_ap"] for run in runs]), str(len(runs)),
@@ -113,6 +115,8 @@ def notes_of(
     results: Mapping[str, Runs], costs: Mapping[str, Any], steps: int, batch: int
 ) -> list[str]:
     """Return what a reader of the table must know."""
+    if not results:
+        return ["No row is trained yet.", ""]
     any_run = next(iter(results.values()))[0]
     judged = next(iter(any_run["judged"].values()))
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import os
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import ConfigError
 from runtime.options import check_options, option
 from runtime.outputs import write_atomically
 from runtime.preprocess import normalize
@@ -20,9 +20,8 @@ from runtime.report import write_report
 from runtime.types import Progress
 
 if TYPE_CHECKING:
-    from benchmarks._method_data import PeopleBoxes
+    from benchmarks._method_data import KeptTest, OwnClasses, PeopleBoxes
     from benchmarks._method_rows import Row
-    from edge.data.dataset import ClipDataset
     from edge.model.bmvit import BMViT
     from edge.training.features import FeatureAbout
 
@@ -48,6 +47,10 @@ class TableOptions:
         dataclasses.MISSING, "features of its training part, made by `edge features --model nano`",
         metavar="DIR",
     )  # fmt: skip
+    test_features: str | None = option(
+        None, "the same of clips of its part `test-annotated`, not augmented; by default they are "
+        "computed for every eighth labelled frame", metavar="DIR",
+    )  # fmt: skip
     features_aspect: str | None = option(
         None, "the same of clips of 192x256 (--imgsz 192,256); without them the row is left out",
         metavar="DIR",
@@ -66,6 +69,7 @@ class TableOptions:
     batch: int = option(32, "clips of a step", least=1)
     seeds: int = option(1, "runs of each row, seeds 0, 1, ...", least=1)
     rows: tuple[str, ...] = option((), "rows to train now; by default all of the table")
+    train: bool = option(True, "train rows that are not trained yet; else they have no accuracy")
     latency: bool = option(True, "lower rows to int8 programs and measure them")
     threads: int = option(1, "threads of training, and of each engine", least=1)
     rounds: int = option(10, "turns of each program", least=1)
@@ -91,14 +95,12 @@ class Data:
         test: Kept features of sparse keyframes.
         about: What the features of `train` are.
         about_test: What those of `test` are: they have scales of their own.
-        clips: The test clips with frames.
     """
 
-    train: ClipDataset
-    test: ClipDataset
+    train: OwnClasses
+    test: KeptTest
     about: FeatureAbout
     about_test: FeatureAbout
-    clips: ClipDataset
 
 
 def run(options: TableOptions, progress: Progress | None = None) -> str:
@@ -115,7 +117,7 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
     torch.set_num_threads(options.threads)
     rows = rows_of(options.table, options.rows)
     opened: dict[tuple[int, int], Data | None] = {}
-    for seed in range(options.seeds):
+    for seed in range(options.seeds if options.train else 0):
         for row in rows:
             if _result_file(options, row, seed).exists():
                 continue
@@ -125,7 +127,7 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
             if data is None:
                 logger.warning("row %s needs --features-aspect; it is left out", row.name)
                 continue
-            _train(options, row, data, seed, progress)
+            _judge(options, row, data, _train(options, row, data, seed, progress), progress)
     costs = _costs(options, rows, progress)
     return _write(options, rows, costs)
 
@@ -146,66 +148,91 @@ def _open(options: TableOptions, row: Row, progress: Progress | None) -> Data | 
     from edge.training.processes import has_bf16_units
 
     height, width = row.picture_hw
-    where = options.features if height == width else options.features_aspect
+    square = height == width
+    where = options.features if square else options.features_aspect
     if where is None:
         return None
     model = build_model("nano", num_classes=1, height=height, width=width)
     load_stem(model.backbone.stem, Path(options.stem_weights))  # type: ignore[arg-type]
-    clips = SparseKeyframes(jhmdb(Path(options.jhmdb), model.config.clip, part="test-annotated"))
+    clips = jhmdb(Path(options.jhmdb), model.config.clip, part="test-annotated")
     train = FeatureClips(Path(where))
     check_features(model, train.about)
-    out = options.folder / f"test-{height}x{width}"
-    job = FeatureJob(
-        out=out, clips=len(clips), cut=None, shard=0, shards=1, seed=0, spec="jhmdb test, sparse",
-        data="plain", max_gib=4.0, bf16=has_bf16_units(),
-    )  # fmt: skip
-    FeatureMaker(model, clips, job).run(progress)
+    given = options.test_features if square else None
+    out = options.folder / f"test-{height}x{width}" if given is None else Path(given)
+    if given is None:
+        sparse = SparseKeyframes(clips)
+        job = FeatureJob(
+            out=out, clips=len(sparse), cut=None, shard=0, shards=1, seed=0, spec="jhmdb test",
+            data="sparse", max_gib=4.0, bf16=has_bf16_units(),
+        )  # fmt: skip
+        FeatureMaker(model, sparse, job).run(progress)
     test = FeatureClips(out)
+    check_features(model, test.about)
     return Data(
         train=OwnClasses(train, clips.class_names), test=KeptTest(test, clips),
-        about=train.about, about_test=test.about, clips=clips,
+        about=train.about, about_test=test.about,
     )  # fmt: skip
 
 
 def _train(
     options: TableOptions, row: Row, data: Data, seed: int, progress: Progress | None
-) -> None:
-    """Train and judge one run, and keep weights and result."""
+) -> Path:
+    """Train one run, unless its weights are there; return the file of its weights."""
     import time
 
     import torch
 
-    from benchmarks._method_data import detect_people, labelled_people, true_boxes
-    from benchmarks._method_training import Budget, judge, train_row
+    from benchmarks._method_training import Budget, train_row
     from edge.training.processes import has_bf16_units
 
-    model = _fresh(options, row, len(data.test.class_names), seed)
+    file = _result_file(options, row, seed)
+    weights = file.with_suffix(".pt")
+    if weights.exists():
+        return weights
+    model = _fresh(options, row, _CLASSES, seed)
     budget = Budget(steps=options.steps, batch=options.batch, bf16=has_bf16_units())
     start = time.process_time()
     trained, losses = train_row(
         row, model, data.train, data.about, budget, seed=seed, progress=progress
     )
-    took = time.process_time() - start
+    content = {
+        "row": row.name, "seed": seed, "steps": options.steps, "batch": options.batch,
+        "train_clips": len(data.train), "loss_first": losses[0],
+        "loss_last": statistics.fmean(losses[-10:]), "cpu_s": time.process_time() - start,
+    }  # fmt: skip
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save({"weights": trained.state_dict(), "run": content}, buffer)
+    write_atomically(weights, buffer.getbuffer())
+    return weights
+
+
+def _judge(
+    options: TableOptions, row: Row, data: Data, weights: Path, progress: Progress | None
+) -> None:
+    """Judge one run, and keep the result."""
+    import torch
+
+    from benchmarks._method_data import detect_people, labelled_people, true_boxes
+    from benchmarks._method_training import judge
+
+    loaded = torch.load(weights, weights_only=True)
+    model = row.build(_CLASSES, 0)
+    model.load_state_dict(loaded["weights"])
     boxes: dict[str, PeopleBoxes | None] = {"": None}
     if row.kind == "two-stage":
         boxes = {"true boxes": true_boxes(data.test)}
         if options.people is not None:
-            boxes["detector"] = labelled_people(data.clips, Path(options.people))
+            boxes["detector"] = labelled_people(data.test, Path(options.people))
         elif options.detector is not None:
-            kept = options.folder / f"people-{len(data.clips)}.npz"
-            boxes["detector"] = detect_people(data.clips, Path(options.detector), kept, progress)
+            kept = options.folder / f"people-{len(data.test)}.npz"
+            boxes["detector"] = detect_people(data.test, Path(options.detector), kept, progress)
     judged = {
-        name: judge(trained, data.test, data.about_test, boxes=one) for name, one in boxes.items()
+        name: judge(model.eval(), data.test, data.about_test, boxes=one)
+        for name, one in boxes.items()
     }
-    file = _result_file(options, row, seed)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(trained.state_dict(), file.with_suffix(".pt"))
-    content = {
-        "row": row.name, "seed": seed, "steps": options.steps, "batch": options.batch,
-        "train_clips": len(data.train), "loss_first": losses[0],
-        "loss_last": statistics.fmean(losses[-10:]), "cpu_s": took, "judged": judged,
-    }  # fmt: skip
-    write_atomically(file, json.dumps(content, indent=1) + "\n")
+    content = {**loaded["run"], "judged": judged}
+    write_atomically(weights.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
 
 def _fresh(options: TableOptions, row: Row, classes: int, seed: int) -> BMViT:
@@ -295,10 +322,6 @@ def _write(options: TableOptions, rows: Sequence[Row], costs: dict[str, Any]) ->
             file = _result_file(options, row, seed)
             if file.exists():
                 results.setdefault(row.name, []).append(json.loads(file.read_text("utf-8")))
-    if not results:
-        raise ConfigError(
-            f"table {options.table} has no trained row; give the features that its rows need"
-        )
     shown = {row.name: row.words for row in rows}
     points = points_of(shown, results, costs)
     if points:

@@ -10,14 +10,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks._method_data import MOST_PEOPLE, PeopleBoxes
+from benchmarks._method_data import MOST_PEOPLE, KeptTest, PeopleBoxes
 from benchmarks._method_rows import Row
-from edge.data.annotations import ClipPlace
 from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.evaluation.clip_tubes import clip_tubes
 from edge.evaluation.decode_errors import EvalClip
 from edge.evaluation.evaluator import Evaluator, run_clips, tokens_of
+from edge.evaluation.linking import TubeConfig
 from edge.evaluation.protocols import TUBES
 from edge.model.baselines import TwoStage
 from edge.model.bmvit import BMViT
@@ -187,7 +187,7 @@ def _named(outputs: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def judge(
     model: BMViT,
-    data: ClipDataset,
+    data: KeptTest,
     about: FeatureAbout,
     *,
     boxes: PeopleBoxes | None = None,
@@ -214,10 +214,11 @@ def judge(
         clips.append(replace(clip, sample=replace(clip.sample, features=None), outputs=None))
         found.append(tokens)
     result = evaluator.result()
-    places = [cast(ClipPlace, data.where(index)) for index in range(len(data))]
+    places = [data.place(index) for index in range(len(data))]
     tubes, _, _ = clip_tubes(
-        clips, found, places, data.tubes(), class_names=data.class_names, protocol=TUBES
-    )
+        clips, found, places, data.tubes(), class_names=data.class_names, protocol=TUBES,
+        config=TubeConfig(min_frames=1),
+    )  # fmt: skip
     content = tubes.content()
     return {
         "frame_map": result["frame_map"],

@@ -25,6 +25,7 @@ def clip_tubes(
     *,
     class_names: Sequence[str],
     protocol: str,
+    config: TubeConfig | None = None,
 ) -> tuple[TubeResults, list[FoundTube], TubeConfig]:
     """Link what a model says of each keyframe into tubes, and evaluate them.
 
@@ -35,13 +36,15 @@ def clip_tubes(
         truth: The true tubes.
         class_names: Names of the actions.
         protocol: Whose figures count.
+        config: How tubes are made; by default trimmed where the truth does not fill its videos.
 
     Returns:
         The results, the tubes, and how they were made.
     """
     sizes = np.array([clip.sample.size_wh for clip in clips], dtype=np.float64)
     scales = np.tile(sizes, 2)
-    config = TubeConfig(trim=_needs_trimming(places, truth))
+    if config is None:
+        config = TubeConfig(trim=_needs_trimming(places, truth))
     where: list[Place] = [(place.video, place.frame) for place in places]
     tubes = link_boxes(where, _likely(found, scales, config, len(class_names)), config)
     frames = frames_by_protocol(_by_class(clips, found, scales, len(class_names)))

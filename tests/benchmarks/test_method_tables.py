@@ -91,10 +91,7 @@ def kept(tmp_path) -> KeptTest:
     clips = SparseKeyframes(Videos(), 2)
     samples = [clips[index] for index in range(len(clips))]
     features = _features(tmp_path / "test", samples[::-1])  # in whatever order they were made
-    found = KeptTest(features, clips)
-    names = [sample.clip_id for sample in samples]
-    assert [found[index].clip_id for index in range(len(found))] == names
-    return found
+    return KeptTest(features, Videos())
 
 
 @pytest.fixture
@@ -109,7 +106,6 @@ def data(tmp_path) -> OwnClasses:
 def test_keyframes_are_spread_over_every_video():
     found = SparseKeyframes(Videos(), 5)
     assert [found.where(i).frame for i in range(len(found))] == [2, 7, 2, 7]
-    assert [len(tube) for tube in found.tubes()] == [12, 12]  # the truth stays whole
     assert len(SparseKeyframes(Videos(), 100)) == 2  # at least one of each
 
 
@@ -121,6 +117,21 @@ def test_the_folder_of_a_video_is_its_class_and_mosaics_are_left_out(data):
         [[1, 0]], [[0, 1]], [[0, 1]], [[1, 0]],
     ]  # fmt: skip
     assert all(data[i].label_mask.all() for i in range(len(data)))
+
+
+def test_kept_test_clips_stand_where_they_are_in_their_videos(kept):
+    frames = [1, 3, 5, 7, 9, 11]
+    assert [kept.where(index).frame for index in range(len(kept))] == frames * 2
+    assert [kept.place(index).frame for index in range(len(kept))] == [*range(6)] * 2
+    assert [kept[index].clip_id for index in (0, 11)] == ["jump/film_0/000001", "run/film_1/000011"]
+    assert kept[11].labels.tolist() == [[0, 1]]  # its own truth, not that of the features
+    assert [tube.frames.tolist() for tube in kept.tubes()] == [[*range(6)]] * 2
+
+
+def test_features_of_other_clips_are_no_test(tmp_path):
+    strange = replace(Videos()[0], clip_id="jump/another/000001")
+    with pytest.raises(ConfigError, match="jump/another/000001, which is no test clip"):
+        KeptTest(_features(tmp_path / "f", [strange]), Videos())
 
 
 def test_a_class_that_is_none_is_refused(tmp_path):
@@ -174,7 +185,7 @@ def test_two_stage_with_true_boxes_learns_what_the_features_say(tmp_path, kept):
             sign = 40 if features[index].clip_id.startswith("jump") else -40
             block[index] = sign
         np.save(features.folder / "00000.npy", block)
-    again = KeptTest(FeatureClips(kept.features.folder), kept.dataset)
+    again = KeptTest(FeatureClips(kept.features.folder), Videos())
     train = OwnClasses(FeatureClips(kept.features.folder), NAMES)
     model, losses = train_row(
         row, row.build(2, 0), train, again.features.about,
@@ -276,6 +287,18 @@ def test_what_is_done_is_kept_and_not_done_again(tmp_path):
     ]  # fmt: skip
     assert data["table"][1][3] == "0.200 ± 0.141"
     assert "200 steps of 32 clips for every row" in text
+
+
+def test_what_is_not_trained_has_costs_and_no_accuracy(tmp_path):
+    options = tables.TableOptions(
+        table="2", jhmdb="nowhere", features="nowhere", out=str(tmp_path), latency=False,
+        train=False, rows=("ours", "two-stage"),
+    )  # fmt: skip
+    text = tables.run(options)
+    data = json.loads((tmp_path / "methods-2.json").read_text())
+    assert [row[1:3] for row in data["table"][1:]] == [["-", "-"]] * 3
+    assert all(float(row[4]) > 1 for row in data["table"][1:])
+    assert "No row is trained yet" in text
 
 
 def test_a_detector_is_part_of_what_two_stages_cost():
