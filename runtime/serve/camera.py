@@ -177,18 +177,25 @@ class Camera:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                self._stream()
-                self._lose("the source ended", failed=not self.results)
-            except EdgeError as error:
-                self._lose(redact(str(error)), failed=True)
-            except Exception as error:
-                # A fault of the program in one camera must not end the others.
-                logger.exception("camera %s: unexpected failure", self.name)
-                self._lose(f"unexpected {type(error).__name__}; see the log", failed=True)
+            # Outside of `except`, where the error, and by it the whole stream, would be kept while
+            # this waits.
+            why, failed = self._stream_guarded()
+            self._lose(why, failed=failed)
         self._state, self._message = "lost", "stopped"
         self._go(online=False)
         self._around.encoder.forget(self.name)
+
+    def _stream_guarded(self) -> tuple[str, bool]:
+        """Run the source to its end; return why it ended, and whether that is a failure."""
+        try:
+            self._stream()
+        except EdgeError as error:
+            return redact(str(error)), True
+        except Exception as error:
+            # A fault of the program in one camera must not end the others.
+            logger.exception("camera %s: unexpected failure", self.name)
+            return f"unexpected {type(error).__name__}; see the log", True
+        return "the source ended", not self.results
 
     def _stream(self) -> None:
         self._state, self._message = "connecting", ""

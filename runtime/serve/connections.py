@@ -68,6 +68,10 @@ class Connections:
                 super().connection_made(transport)  # type: ignore[arg-type]
                 connections.admit(self)
 
+            def on_response_complete(self) -> None:
+                self.waiting_since = self.loop.time()
+                super().on_response_complete()
+
         return HttpConnection
 
     def admit(self, connection: Any) -> None:

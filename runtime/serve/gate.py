@@ -10,12 +10,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
+from typing import TypeVar
+
+T = TypeVar("T")
 
 COOKIE = "edge_session"
 SESSION_S = 24 * 3600.0
 MAX_SESSIONS = 256
 # So many wrong tokens at once, and then one more each so many seconds, for each address.
 GUESSES, GUESS_EVERY_S = 10, 6.0
+# Where the right one was shown before, others behind the same address (a proxy, a router) must not
+# shut its owner out so easily; a token of 16 characters is not guessed by this many either.
+TRUSTED_GUESSES = 20_000
 MAX_ADDRESSES = 10_000
 
 
@@ -35,19 +41,21 @@ class Limiter:
         """Begin with nobody known."""
         self._clock = clock
         self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._trusted: OrderedDict[str, None] = OrderedDict()
 
     def full(self, address: str) -> bool:
         """Tell whether an address has to wait."""
-        return self._count(address) > GUESSES - 1
+        most = TRUSTED_GUESSES if _network(address) in self._trusted else GUESSES
+        return self._count(address) > most - 1
+
+    def trust(self, address: str) -> None:
+        """Note that the right token came from there."""
+        _remember(self._trusted, _network(address), None)
 
     def add(self, address: str) -> None:
         """Count a wrong token."""
-        key = _network(address)
         count = self._count(address) + 1
-        self._spent.pop(key, None)
-        self._spent[key] = (count, self._clock())
-        if len(self._spent) > MAX_ADDRESSES:
-            self._spent.popitem(last=False)
+        _remember(self._spent, _network(address), (count, self._clock()))
 
     def _count(self, address: str) -> float:
         count, at = self._spent.get(_network(address), (0.0, 0.0))
@@ -104,6 +112,7 @@ class Gate:
             return Verdict.LIMITED
         given = shown.encode("utf-8", "surrogateescape")
         if self._token is not None and hmac.compare_digest(given, self._token):
+            self._limiter.trust(address)
             return Verdict.IN
         self._limiter.add(address)
         self.refused += 1
@@ -126,6 +135,14 @@ def _cookie(cookies: str | None) -> str:
     except CookieError:
         return ""
     return "" if morsel is None else morsel.value
+
+
+def _remember(known: OrderedDict[str, T], key: str, value: T) -> None:
+    """Put a value in as the newest, and forget the oldest of too many."""
+    known.pop(key, None)
+    known[key] = value
+    if len(known) > MAX_ADDRESSES:
+        known.popitem(last=False)
 
 
 def _network(address: str) -> str:

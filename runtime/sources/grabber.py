@@ -115,7 +115,7 @@ class Grabber(threading.Thread):
         try:
             self._read_all()
         except EdgeError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # which would lead back here: a circle
         except (cv2.error, MemoryError) as error:
             text = " ".join(str(error).split())
             self.error = CaptureError(f"{self._uri.shown}: OpenCV failed while reading: {text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Iterator
@@ -152,7 +153,9 @@ class Source:
                 return item
             if grabber.mailbox.closed:
                 if grabber.error is not None:
-                    raise grabber.error
+                    # A copy: the traceback leads to this frame, and so back to the grabber. A
+                    # circle would keep the stream and its clip until the collector comes by.
+                    raise copy.copy(grabber.error)
                 return None
             if self.live:
                 self._check_age()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -12,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.errors import ConfigError
+from runtime.errors import CameraLostError, ConfigError
 from runtime.results import KeyframeResult
 from runtime.runner import ClipRunner
 from runtime.sources import SourceConfig
@@ -160,3 +162,24 @@ def test_numbers_of_people_go_on_from_stream_to_stream(make_bundle: Any, images:
         second = [r.people for r in runner.stream(images, track=tracks)]
     most = max(number for people in first if people for number in people)
     assert min(number for people in second if people for number in people if number >= 0) > most
+
+
+def test_a_lost_stream_leaves_nothing_for_the_collector(make_bundle: Any) -> None:
+    config = SourceConfig(read_timeout_s=1, reconnect_attempts=0)
+    left = []
+    gc.collect()
+    gc.disable()
+    try:
+        with ClipRunner(make_bundle(), num_threads=1) as runner:
+            for _ in range(2):
+                camera = FakeCamera(steady(20, (48, 36), fps=30.0), fps=30.0)
+                try:
+                    for _ in runner.stream(0, config=config, opener=camera):
+                        left += [weakref.ref(runner.source), weakref.ref(camera.captures[-1])]
+                except CameraLostError:
+                    pass
+                del camera
+    finally:
+        gc.enable()
+    assert left
+    assert not [ref() for ref in left if ref() is not None]

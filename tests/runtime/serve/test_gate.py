@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.serve.gate import GUESS_EVERY_S, GUESSES, MAX_ADDRESSES, SESSION_S, Gate, Verdict
+from runtime.serve.gate import (
+    GUESS_EVERY_S,
+    GUESSES,
+    MAX_ADDRESSES,
+    SESSION_S,
+    TRUSTED_GUESSES,
+    Gate,
+    Verdict,
+)
 
 TOKEN = "0123456789abcdef"
 
@@ -61,6 +69,14 @@ def test_guesses_come_back_one_by_one(gate: Gate, clock: Clock) -> None:
     assert gate.check(f"Bearer {TOKEN}", None, "10.0.0.1") is Verdict.IN
 
 
+def test_an_owner_behind_the_same_address_is_not_shut_out_soon(gate: Gate) -> None:
+    assert gate.check(f"Bearer {TOKEN}", None, "10.0.0.1") is Verdict.IN
+    for _ in range(TRUSTED_GUESSES):
+        assert gate.check(f"Bearer {TOKEN}", None, "10.0.0.1") is Verdict.IN
+        assert gate.check("Bearer x", None, "10.0.0.1") is Verdict.WRONG
+    assert gate.check(f"Bearer {TOKEN}", None, "10.0.0.1") is Verdict.LIMITED
+
+
 def test_a_network_of_ipv6_is_one_client(gate: Gate) -> None:
     for i in range(GUESSES):
         gate.check("Bearer x", None, f"2001:db8::{i}")
@@ -80,8 +96,9 @@ def test_a_session_lasts_a_day_or_until_it_is_ended(gate: Gate, clock: Clock) ->
     verdict, session = gate.login(TOKEN, "10.0.0.1")
     assert verdict is Verdict.IN
     cookies = f"other=1; edge_session={session}"
-    for _ in range(GUESSES + 1):
+    for _ in range(TRUSTED_GUESSES):
         gate.check("Bearer x", None, "10.0.0.1")
+    assert gate.check("Bearer x", None, "10.0.0.1") is Verdict.LIMITED
     assert gate.check(None, cookies, "10.0.0.1") is Verdict.IN  # the limit is on guesses
     clock.now += SESSION_S + 1
     assert gate.check(None, cookies, "10.0.0.1") is Verdict.MISSING
