@@ -111,6 +111,7 @@ class ExportedArtifact:
         finish: Returns the same program with facts of the model inside, by name, for programs
             that can hold them; θ is one of the facts, and is found by running the program.
         simulate: The graph that was lowered, run by torch on a clip (1, T, 3, H, W).
+        cut_off: The same with halves rounded toward zero, for engines that choose; else None.
         parity: Its errors against torch.
         entry: Its entry in `bundle.json`.
         golden: The engine's answer to the golden clip, with the batch axis.
@@ -123,6 +124,7 @@ class ExportedArtifact:
     made_with: dict[str, str] = field(default_factory=dict)
     finish: Callable[[Mapping[str, object]], bytes] | None = None
     simulate: ClipModel = field(init=False)
+    cut_off: ClipModel | None = None
     parity: Parity = field(init=False)
     entry: Artifact = field(init=False)
     golden: Outputs = field(init=False)
@@ -283,6 +285,7 @@ class Exporter(ABC):
             artifact = self.convert(methods)
             _say(progress, f"lowering {self.name}", 1)
             artifact.simulate = graph_outputs(self.simulated(methods["forward"].graph))
+            artifact.cut_off = self.cut_off(methods["forward"].graph)
         return artifact
 
     def simulated(self, graph: GraphModule) -> GraphModule:
@@ -292,6 +295,14 @@ class Exporter(ABC):
         from export.fp16 import ALL_HALF, half_graph
 
         return half_graph(graph, ALL_HALF)
+
+    def cut_off(self, graph: GraphModule) -> ClipModel | None:
+        """Return the graph with halves rounded toward zero, where the engine may do that."""
+        if self.precision != "fp16" or self.half is not None:
+            return None
+        from export.fp16 import half_outputs_toward_zero
+
+        return half_outputs_toward_zero(graph)
 
     def export(self, model: BMViT, example: Any) -> dict[str, Method]:
         """Return the float graph of each method, `forward` first."""

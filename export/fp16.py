@@ -7,14 +7,17 @@ and not by a flag of a builder. The clip and the three outputs stay float32.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from quantize.schemes import module_of
+from runtime.types import ClipModel, Floats, Outputs
 
 # They move values and change none, so they take the type that comes.
 _MOVES = frozenset(
@@ -110,3 +113,46 @@ def _operation(node: Node) -> str:
     """Return the bare name of an operation: `softmax` of `aten.softmax.int`."""
     name = str(getattr(node.target, "__name__", node.target))
     return name.split(".")[0]
+
+
+def toward_zero(values: Tensor) -> Tensor:
+    """Return the float16 next to each value in the direction of zero, as float32."""
+    halves = values.to(torch.float16)
+    beyond = halves.float().abs() > values.abs()
+    # The bits of a float16 without its sign count up with its size; infinity comes behind 65504.
+    bits = halves.view(torch.int16)
+    return torch.where(beyond, bits - 1, bits).view(torch.float16).float()
+
+
+class HalvesTowardZero(torch.fx.Interpreter):
+    """Run a float32 graph as a driver does that cuts each value off at float16.
+
+    Nothing says which way a GPU rounds: Mesa's software Vulkan cuts off, which moves outputs six
+    times as far as rounding to nearest. A program in float16 has to be let pass on both.
+    """
+
+    def run_node(self, n: Node) -> Any:
+        """Run an operation and cut off what it gives; weights were rounded at export."""
+        result = super().run_node(n)
+        if n.op == "get_attr":
+            return _mapped(result, lambda value: value.to(torch.float16).float())
+        return _mapped(result, toward_zero) if n.op != "output" else result
+
+
+def half_outputs_toward_zero(graph: GraphModule) -> ClipModel:
+    """Return a float32 graph as a function of the clip that cuts each value off at float16."""
+
+    def run(clips: Floats) -> Outputs:
+        with torch.no_grad():
+            found = HalvesTowardZero(graph).run(torch.from_numpy(clips))
+        return Outputs(*(tensor.numpy() for tensor in found))
+
+    return run
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, (tuple, list)):
+        return type(value)(_mapped(part, change) for part in value)
+    if isinstance(value, Tensor) and value.dtype == torch.float32:
+        return change(value)
+    return value

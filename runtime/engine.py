@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.backend_library import load_backend_libraries
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines import ENGINES, Program
 from runtime.engines.base import DEVICES
@@ -112,6 +113,7 @@ def load_engine(
         raise ConfigError(
             f"--device {device!r} is not known; choose from: auto, {', '.join(DEVICES)}"
         )
+    load_backend_libraries()
     candidates, skipped = _candidates(bundle, artifact, device)
     for i, candidate in enumerate(candidates):
         # Outside the fallback below: a changed file means that the bundle cannot be trusted.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.cli._progress import progress_bar
+from runtime.backend_library import use_backend_library
 from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.bundle_spec import Artifact
 from runtime.errors import BackendUnavailableError
@@ -29,6 +30,10 @@ class BenchmarkOptions:
     artifact: str | None = option(None, "only this artifact; else every one that runs here")
     source: str | None = option(None, "video for the cold start; else a drawn clip")
     num_threads: int = option(0, "threads of the engine; 0 = one for each that it may use")
+    backend_library: str | None = option(
+        None, "load this backend of ExecuTorch beside the runtime; several are divided by a colon",
+        metavar="FILE.so",
+    )  # fmt: skip
     warmup: int = option(20, "warm-up runs, not counted", least=1)
     runs: int = option(100, "counted runs", least=1)
     cold_starts: int = option(5, "fresh processes for the cold start", least=1)
@@ -54,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
                "engines; edge benchmark --by-operator: where its time goes (source tree only)",
     )  # fmt: skip
     options = parser.parse_into(BenchmarkOptions, argv)
+    use_backend_library(options.backend_library)
     before, quiet_before = look()
     busy = Busy()
     with (

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.backend_library import VARIABLE, load_backend_library, named_libraries
 from runtime.cli import say, version
 from runtime.cli.machine import all_probes, not_here, probe_lines
-from runtime.errors import EdgeError
+from runtime.errors import BackendUnavailableError, EdgeError
 from runtime.options import OptionParser, option
 from runtime.threads import usable_processors
 
@@ -26,13 +27,18 @@ OK, WARN, FAIL = "ok", "warn", "FAIL"
 class DoctorOptions:
     """Flags of `edge doctor`."""
 
+    backend_library: str | None = option(
+        None, "load this backend of ExecuTorch beside the runtime; several are divided by a colon",
+        metavar="FILE.so",
+    )  # fmt: skip
     json: bool = option(False, "print one JSON object instead of a table")
 
 
 def main(argv: Sequence[str]) -> int:
     """Print every finding; exits 1 where `edge run` cannot work on this machine."""
     options = OptionParser(prog="edge doctor", description=__doc__).parse_into(DoctorOptions, argv)
-    findings = {name: check() for name, check in CHECKS.items()} | _probes()
+    libraries = {"backend libraries": _libraries(options.backend_library)}
+    findings = libraries | {name: check() for name, check in CHECKS.items()} | _probes()
     if options.json:
         say(json.dumps({name: {"state": s, "text": t} for name, (s, t) in findings.items()}))
     else:
@@ -70,6 +76,20 @@ def _memory() -> Finding:
     values = {k: int(v) / 1024 for k, v in re.findall(r"^(\w+):\s+(\d+) kB", info, re.MULTILINE)}
     free = values.get("MemAvailable", 0.0)
     return (OK if free > 200 else WARN), f"{free:.0f} of {values.get('MemTotal', 0):.0f} MiB free"
+
+
+def _libraries(given: str | None) -> Finding:
+    names = named_libraries(given)
+    if not names:
+        return OK, f"none beside the built-in ones (--backend-library FILE.so, or {VARIABLE})"
+    texts, state = [], OK
+    for name in names:
+        try:
+            texts.append(f"{name}: {', '.join(load_backend_library(name))}")
+        except BackendUnavailableError as error:
+            texts.append(str(error))
+            state = WARN
+    return state, "; ".join(texts)
 
 
 def _native() -> Finding:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.backend_library import use_backend_library
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.cli import say
+from runtime.engines.base import DEVICES
 from runtime.options import CommonOptions, OptionParser, check_options, option, section
 
 if TYPE_CHECKING:
@@ -32,8 +34,12 @@ class ProfileOptions:
     )  # fmt: skip
     model: str = option(str(DEFAULT_BUNDLE), "bundle folder or zip", metavar="BUNDLE")
     artifact: str | None = option(None, "which artifact of the bundle; else the best that runs")
-    device: str = option("auto", "where to run", choices=("auto", "cpu", "cuda"))
+    device: str = option("auto", "where to run", choices=("auto", *DEVICES))
     num_threads: int = option(0, "threads of the engine; 0 = one for each that it may use", least=0)
+    backend_library: str | None = option(
+        None, "load this backend of ExecuTorch beside the runtime; several are divided by a colon",
+        metavar="FILE.so",
+    )  # fmt: skip
     stride: int | None = option(
         None, "frames between two decisions, at the bundle's fps", least=1,
         aliases=("--vid-stride",),
@@ -68,6 +74,7 @@ def _profile(options: ProfileOptions) -> str:
     from runtime.sinks.base import Sinks
     from runtime.sources import SourceConfig
 
+    use_backend_library(options.backend_library)
     with (
         tempfile.TemporaryDirectory(prefix="bmvit-profile-") as folder,
         ClipRunner(

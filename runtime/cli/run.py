@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.backend_library import use_backend_library
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.cli.stopping import stoppable
+from runtime.engines.base import DEVICES
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
 from runtime.outputs import why_in_the_way, why_no_output
@@ -60,9 +62,13 @@ class RunOptions:
     )
     device: str = option(
         "auto", "where to run; auto takes the best device for which the bundle has a program",
-        choices=("auto", "cpu", "cuda"),
+        choices=("auto", *DEVICES),
     )  # fmt: skip
     num_threads: int = option(0, "threads of the engine; 0 = one for each that it may use")
+    backend_library: str | None = option(
+        None, "load this backend of ExecuTorch beside the runtime; several are divided by a colon",
+        metavar="FILE.so",
+    )  # fmt: skip
     fps: float | None = option(None, "frames per second of a folder of images")
     max_age_ms: float = option(500.0, "live sources: age from which the newest frame is stale, ms")
     stream_buffer: bool = option(False, "live sources: take every frame, not only the newest")
@@ -156,6 +162,7 @@ def _run(options: RunOptions) -> None:
     from runtime.sinks.base import Sinks
     from runtime.sources import SourceConfig
 
+    use_backend_library(options.backend_library)
     _keep_inputs(options)
     with ClipRunner(
         options.model,

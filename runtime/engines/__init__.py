@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.engines.base import EngineKind, Program
-from runtime.engines.native import XNNPACK
+from runtime.engines.native import VULKAN, XNNPACK
 from runtime.engines.onnx import ONNX
 from runtime.engines.openvino import OPENVINO
 from runtime.engines.tensorrt import TENSORRT
@@ -15,6 +15,7 @@ ENGINES: dict[str, EngineKind] = {
     "xnnpack": XNNPACK,
     "openvino": OPENVINO,
     "onnx": ONNX,
+    "vulkan": VULKAN,  # last: which GPU it is, and how fast, is not known
 }
 
 __all__ = ["ENGINES", "EngineKind", "Program"]

@@ -12,7 +12,7 @@ from runtime.types import ClipModel, Floats, Outputs
 if TYPE_CHECKING:
     from runtime.bundle_spec import Artifact
 
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda", "vulkan")
 
 
 class Program(ClipModel, Protocol):

@@ -20,4 +20,17 @@ def _load(path: Path, num_threads: int, stride: int) -> Program:
     return _native.Engine(str(path), num_threads, stride)
 
 
+def _vulkan_missing() -> str | None:
+    from runtime import _native
+    from runtime.backend_library import VARIABLE
+
+    if "VulkanBackend" in _native.info()["backends"]:
+        return None
+    return (
+        "no Vulkan backend is loaded (--backend-library libexecutorch_backend_vulkan.so, or "
+        f"{VARIABLE})"
+    )
+
+
 XNNPACK = EngineKind(missing=_xnnpack_missing, load=_load, device="cpu")
+VULKAN = EngineKind(missing=_vulkan_missing, load=_load, device="vulkan")

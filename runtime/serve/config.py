@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from runtime._option import check_options, option
 from runtime._schema import check_fields
 from runtime.bundle import DEFAULT_BUNDLE
+from runtime.engines.base import DEVICES
 from runtime.errors import CaptureError, ConfigError
 from runtime.events import ActionSettings, EventsConfig, events_config
 from runtime.options import did_you_mean, read_config
@@ -33,7 +34,7 @@ class EngineConfig:
 
     model: str = option(str(DEFAULT_BUNDLE), "bundle folder or zip", metavar="BUNDLE")
     artifact: str | None = option(None, "which artifact of the bundle; else the best that runs")
-    device: str = option("auto", "where to run", choices=("auto", "cpu", "cuda"))
+    device: str = option("auto", "where to run", choices=("auto", *DEVICES))
     num_threads: int = option(
         0, "threads of the engine; 0 = one for each processor", least=0, most=256
     )

@@ -10,9 +10,10 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 
 from edge.cli import main
-from edge.model.checkpoint import save_checkpoint
+from edge.model.checkpoint import load_checkpoint, save_checkpoint
 from export import export_bundle
 from export.base import ExportedArtifact, Exporter, Precision
 from export.cli import ExportOptions
@@ -25,7 +26,7 @@ from runtime.bundle import Bundle
 from runtime.engine import load_engine
 from runtime.engines import ENGINES
 from runtime.errors import BackendUnavailableError, ConfigError, ExportError
-from tests.export.conftest import Whole, small_model
+from tests.export.conftest import Whole, clips_of, small_model
 
 
 class Elsewhere(Whole):
@@ -209,3 +210,48 @@ def _rules_of(target: Exporter) -> str:
 def test_a_precision_that_an_engine_lacks_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"unknown target 'xnnpack-fp16'.*Choose from: xnnpack-i"):
         get_target("xnnpack-fp16")
+
+
+def test_halves_are_cut_off_toward_zero() -> None:
+    from export.fp16 import toward_zero
+
+    values = torch.cat(
+        [torch.randn(5000) * 10, torch.tensor([0.0, -0.0, 1e-9, 1e6, -1e6, 65504.0])]
+    )
+    cut = toward_zero(values)
+    assert torch.equal(cut, cut.half().float())
+    assert bool((cut.abs() <= values.abs()).all())
+    nearest = values.clamp(-65504, 65504).half().float()
+    step = (nearest.abs() * 2**-10).clamp_min(2**-24)
+    assert bool(((cut - nearest).abs() <= step).all())
+    assert cut[-2:].tolist() == [-65504.0, 65504.0]
+
+
+def test_a_driver_that_cuts_off_is_further_off_than_one_that_rounds(checkpoint: Path) -> None:
+    from export.fp16 import ALL_HALF, half_graph, half_outputs_toward_zero
+    from quantize.graph import export_graph, graph_outputs, quiet_tools
+
+    model = load_checkpoint(checkpoint).model.eval()
+    clip = clips_of(model, 1)[0]
+    with quiet_tools():
+        graph = export_graph(model, torch.from_numpy(clip))
+        truth = graph_outputs(graph)(clip)
+        nearest = graph_outputs(half_graph(graph, ALL_HALF))(clip)
+        cut = half_outputs_toward_zero(graph)(clip)
+    for wanted, one, other in zip(truth, nearest, cut, strict=True):
+        near, far = np.abs(one - wanted).mean(), np.abs(other - wanted).mean()
+        assert 0 < near < far < 0.1
+
+
+def test_the_self_test_of_a_half_program_lets_both_ways_of_rounding_pass(checkpoint: Path) -> None:
+    """A device that cuts off must not be refused; one that is far off still is."""
+    from export.vulkan import VulkanExporter
+    from quantize.graph import quiet_tools
+
+    model = load_checkpoint(checkpoint).model.eval()
+    exporter = VulkanExporter("vulkan-fp16", "fp16")
+    with quiet_tools():
+        graph = exporter.export(model, torch.from_numpy(clips_of(model, 1)[0]))["forward"].graph
+    assert exporter.cut_off(graph) is not None
+    assert VulkanExporter("vulkan-fp32", "fp32").cut_off(graph) is None
+    assert VulkanExporter("vulkan-int8", "int8").cut_off(graph) is None
