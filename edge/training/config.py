@@ -28,7 +28,7 @@ class OptimizerOptions(Section):
 
     epochs: float | None = option(
         None, "length of the schedule, passes over the data; by default 4, and as many more as "
-        "make 10,000 clips", above=0,
+        "make 5,000 clips", above=0,
     )  # fmt: skip
     steps: int | None = option(
         None, "length of the schedule in steps, instead of --epochs", least=1

@@ -288,11 +288,11 @@ class Trainer:
 
 
 def default_epochs(clips: int) -> float:
-    """Return passes over a data set of so many clips: four, and as many more as make 10,000 clips.
+    """Return passes over a data set of so many clips: four, and as many more as make 5,000 clips.
 
     A few clips are seen often, with --augment each time changed; of very many four passes are long.
     """
-    return 4.0 + 10_000.0 / clips
+    return 4.0 + 5_000.0 / clips
 
 
 def schedule_of(options: TrainOptions, clips: int) -> Schedule:

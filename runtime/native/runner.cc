@@ -111,22 +111,36 @@ std::string Runner::Offer(const TimedFrame& frame) {
   const Frame& pixels = frame.frame;
   const std::int64_t index = frames_++;
   const bool resized = index > 0 && (pixels.width != width_ || pixels.height != height_);
+  std::string gap = frame.jump;
+  if (gap.empty() && resized) {
+    gap = "frames are " + std::to_string(pixels.width) + "x" + std::to_string(pixels.height) +
+          " now, before " + std::to_string(width_) + "x" + std::to_string(height_);
+  }
   width_ = pixels.width;
   height_ = pixels.height;
-  if (resized) sampler_.Restart();
+  if (!gap.empty()) sampler_.Restart();
   const Sample sample = sampler_.Offer(frame.t);
-  if (!sample.gap.empty() || resized) {
+  if (gap.empty()) gap = sample.gap;
+  std::string lines;
+  if (!gap.empty()) {
     assembler_.Flush();
     ++gaps_;
+    lines = GapLine(frame.t, gap);
   }
   assembler_.Push(pixels, index, frame.t, sample);
   preprocess_pending_ms_ += MillisecondsSince(arrival);
-  if (!assembler_.due()) return "";
+  if (!assembler_.due()) return lines;
   assembler_.Decide();
   const Detections found = Decide();
   const double latency_ms = MillisecondsSince(arrival);
   Keep(latency_ms, &latency_ms_);
-  return Line(found, latency_ms);
+  return lines + Line(found, latency_ms);
+}
+
+// As Event.to_dict in runtime/results.py.
+std::string Runner::GapLine(double t, const std::string& reason) const {
+  return "{\"event\": \"gap\", \"t\": " + Fixed(t, 6) +
+         ", \"message\": " + JsonQuote(reason + "; the clip starts again") + "}\n";
 }
 
 Detections Runner::Decide() {
@@ -184,10 +198,10 @@ std::string Runner::Line(const Detections& found, double latency_ms) const {
   return line + (bundle_.trained ? "]}\n" : "], \"trained\": false}\n");
 }
 
-std::string Runner::Summary() const {
+std::string Runner::Summary(bool stopped) const {
   const std::string counts = std::to_string(frames_) + " frames, " + std::to_string(gaps_) +
                              " gaps, " + std::to_string(decisions_) + " keyframes";
-  if (decisions_ == 0) {
+  if (decisions_ == 0 && !stopped) {
     throw CaptureError(counts + ": the first clip needs " + std::to_string(bundle_.num_frames) +
                        " samples over " + Fixed((bundle_.num_frames - 1) * sampler_.period_s(), 2) +
                        " s without a gap; give a longer source");

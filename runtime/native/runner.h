@@ -22,14 +22,16 @@ class Runner {
 
   // The configuration in use, one line.
   std::string Describe() const;
-  // Takes one frame; returns the result lines that it completes, mostly none.
+  // Takes one frame; returns the lines that it completes, mostly none: a gap before it, a result.
   std::string Offer(const TimedFrame& frame);
-  // The closing lines: counts, and times by stage. Throws CaptureError when there was no clip.
-  std::string Summary() const;
+  // The closing lines: counts, and times by stage. Throws CaptureError when there was no clip,
+  // unless the run was stopped.
+  std::string Summary(bool stopped) const;
 
  private:
   Detections Decide();
   std::string Actions(const float* scores) const;
+  std::string GapLine(double t, const std::string& reason) const;
   std::string Line(const Detections& found, double latency_ms) const;
 
   Bundle bundle_;

@@ -1,12 +1,16 @@
 #include "runtime/native/video.h"
 
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <optional>
 #include <vector>
 
+#include "runtime/native/addresses.h"
 #include "runtime/native/errors.h"
+#include "runtime/native/media-clock.h"
+#include "runtime/native/stopping.h"
 
 #ifdef EDGE_WITH_OPENCV
 #include <opencv2/core.hpp>
@@ -28,6 +32,7 @@ class StdinReader : public FrameReader {
     double time = 0.0;
     const bool timed = fps_ == 0 && std::fread(&time, sizeof(time), 1, stdin) == 1;
     const std::size_t got = std::fread(pixels_.data(), 1, pixels_.size(), stdin);
+    if (Stopped()) return false;
     if (got == 0 && !timed) {
       if (index_ == 0) throw CaptureError("no frame came on stdin");
       return false;
@@ -53,16 +58,18 @@ class StdinReader : public FrameReader {
 #ifdef EDGE_WITH_OPENCV
 class VideoReader : public FrameReader {
  public:
-  VideoReader(const std::string& source, double fps) : source_(source) {
-    if (source.find("://") == std::string::npos && !std::ifstream(source)) {
-      throw CaptureError("no such file: " + source);
-    }
-    capture_.open(source, cv::CAP_FFMPEG);
+  VideoReader(const std::string& source, double fps) : source_(Redact(source)) {
+    const bool file = source.find("://") == std::string::npos;
+    if (file && !std::ifstream(source)) throw CaptureError("no such file: " + source);
+    // With its folder in front no part of a name is taken for a protocol.
+    capture_.open(file ? std::filesystem::absolute(source).string() : source, cv::CAP_FFMPEG);
     if (!capture_.isOpened()) {
-      throw CaptureError(source + " cannot be opened as a video: it is damaged, or no video");
+      throw CaptureError(source_ + " cannot be opened as a video: it is damaged, or no video");
     }
+    // Versions differ in what they do unasked (opencv#26795), and 4.6 turns the wrong way.
+    turned_by_us_ = capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);
     const double stated = capture_.get(cv::CAP_PROP_FPS);
-    interval_s_ = 1.0 / (stated > 0 && stated <= 1000 ? stated : fps);
+    clock_.emplace(1.0 / (stated > 0 && stated <= 1000 ? stated : fps));
   }
 
   bool Read(TimedFrame* frame) override {
@@ -70,31 +77,38 @@ class VideoReader : public FrameReader {
       if (count_ == 0) throw CaptureError(source_ + " gives no frame: it is damaged, or no video");
       return false;
     }
+    if (turned_by_us_) Turn();
     if (image_.type() != CV_8UC3) throw CaptureError(source_ + " gives no 8-bit BGR frames");
     frame->frame = {image_.data, image_.cols, image_.rows, static_cast<std::int64_t>(image_.step)};
-    frame->t = Stamp(capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0);
+    frame->t = clock_->Stamp(capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0, &frame->jump);
+    ++count_;
     return true;
   }
 
  private:
-  // As MediaClock of runtime/sources/grabber.py: time never stands still nor goes back.
-  double Stamp(double position) {
-    const bool usable = std::isfinite(position) && position >= 0;
-    if (count_++ == 0) {
-      last_s_ = usable ? position : 0.0;
-    } else if (usable && position > last_s_) {
-      last_s_ = position;
+  // Turns the picture clockwise by what the file asks for.
+  void Turn() {
+    // Up to 4.6 the angle is that of the other direction (opencv#22088).
+    constexpr bool kReversed = CV_VERSION_MAJOR == 4 && CV_VERSION_MINOR < 7;
+    const int angle = static_cast<int>(capture_.get(cv::CAP_PROP_ORIENTATION_META));
+    if (angle == 180) {
+      cv::rotate(image_, turned_, cv::ROTATE_180);
+    } else if (angle == 90 || angle == 270) {
+      const bool clockwise = (angle == 90) != kReversed;
+      cv::rotate(image_, turned_,
+                 clockwise ? cv::ROTATE_90_CLOCKWISE : cv::ROTATE_90_COUNTERCLOCKWISE);
     } else {
-      last_s_ += interval_s_;
+      return;
     }
-    return last_s_;
+    cv::swap(image_, turned_);
   }
 
-  std::string source_;
-  double interval_s_ = 0.0;
-  double last_s_ = 0.0;
+  bool turned_by_us_ = false;
+  std::string source_;  // as it may be shown
+  std::optional<MediaClock> clock_;
   cv::VideoCapture capture_;
   cv::Mat image_;
+  cv::Mat turned_;
   std::int64_t count_ = 0;
 };
 #endif
@@ -109,7 +123,7 @@ std::unique_ptr<FrameReader> OpenVideo(const std::string& source, [[maybe_unused
 #ifdef EDGE_WITH_OPENCV
   return std::make_unique<VideoReader>(source, fps);
 #else
-  throw ConfigError("this edge_runner was built without OpenCV and cannot open " + source +
+  throw ConfigError("this edge_runner was built without OpenCV and cannot open " + Redact(source) +
                     ": pipe frames to --raw, or install libopencv-dev and build again");
 #endif
 }

@@ -9,14 +9,15 @@
 namespace edge {
 
 struct TimedFrame {
-  Frame frame;  // borrowed until the next Read
-  double t;     // media time, seconds
+  Frame frame;         // borrowed until the next Read
+  double t;            // media time, seconds
+  std::string jump{};  // how far the source's clock jumped before this frame; else empty
 };
 
 class FrameReader {
  public:
   virtual ~FrameReader() = default;
-  // False at the end. Throws CaptureError.
+  // False at the end, and where a signal came. Throws CaptureError.
   virtual bool Read(TimedFrame* frame) = 0;
 };
 

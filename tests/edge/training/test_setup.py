@@ -119,8 +119,8 @@ def test_without_a_variant_the_model_is_that_of_the_weights(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("clips", "steps"),
-    [pytest.param(100, 325, id="few"), pytest.param(1000, 438, id="a thousand"),
-     pytest.param(200_000, 25_312, id="many")],
+    [pytest.param(100, 169, id="few"), pytest.param(1000, 281, id="a thousand"),
+     pytest.param(200_000, 25_156, id="many")],
 )  # fmt: skip
 def test_the_schedule_follows_the_number_of_clips(clips: int, steps: int) -> None:
     options = TrainOptions.of(data="synthetic-train")

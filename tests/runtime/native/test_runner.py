@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
+import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +139,100 @@ def test_writes_the_results_to_a_file(make_bundle: Any, tmp_path: Path) -> None:
     assert [list(one) for one in results(path.read_text(encoding="utf-8"))] == [keys] * 6
 
 
+class Running:
+    """An edge_runner that waits for frames on stdin."""
+
+    def __init__(self, bundle: Path, *flags: str | Path) -> None:
+        self.process = subprocess.Popen(
+            [RUNNER, "--model", str(bundle), "--raw", f"{WIDTH}x{HEIGHT}@30", *map(str, flags)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def feed(self, count: int, part: Path, lines: int) -> None:
+        """Give frames, and wait until so many lines are written."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(video(count).tobytes())
+        self.process.stdin.flush()
+        for _ in range(600):
+            if part.exists() and part.read_text().count("\n") >= lines:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{part} has not {lines} lines")
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Send a signal; return exit code and what was said."""
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=60)
+        return self.process.returncode, err.decode()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        pytest.param(signal.SIGTERM, 0, "stopped by SIGTERM", id="service manager"),
+        pytest.param(signal.SIGINT, 130, "interrupted", id="Ctrl-C"),
+        pytest.param(signal.SIGHUP, 130, "interrupted", id="terminal gone"),
+    ],
+)
+def test_a_run_that_is_stopped_has_a_whole_file_and_a_summary(
+    number: int, code: int, said: str, make_bundle: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.jsonl"
+    running = Running(make_bundle(), "--save-json", path)
+    running.feed(30, path.with_name("out.jsonl.part"), 6)
+    assert not path.exists()
+    found, err = running.end(number)
+    assert (found, err.splitlines()[-1]) == (code, said)
+    assert "Speed: " in err
+    assert len(results(path.read_text(encoding="utf-8"))) == 6
+    assert [p.name for p in tmp_path.glob("out*")] == ["out.jsonl"]
+
+
+def test_a_file_has_one_writer_and_what_a_killed_one_left_is_kept(
+    make_bundle: Any, tmp_path: Path
+) -> None:
+    path, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    bundle = make_bundle()
+    running = Running(bundle, "--save-json", path)
+    running.feed(30, part, 6)
+    second = run("--model", bundle, *RAW, "--save-json", path, "--overwrite", frames=bytes(192))
+    assert second.returncode == 2
+    assert "is being written by another run" in second.stderr
+    assert running.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert len(results(part.read_text(encoding="utf-8"))) == 6
+    raw = ("--raw", f"{WIDTH}x{HEIGHT}@30")
+    third = run("--model", bundle, *raw, "--save-json", path, frames=video(30).tobytes())
+    assert third.returncode == 0, third.stderr
+    assert "was left by a run that was cut off; it is now" in third.stderr
+    assert len(results((tmp_path / "out.jsonl-1.part").read_text(encoding="utf-8"))) == 6
+    assert len(results(path.read_text(encoding="utf-8"))) == 6
+
+
+def test_a_full_disk_keeps_whole_lines(make_bundle: Any, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    command = [
+        *("sh", "-c", 'ulimit -f 8; exec "$@"', "sh", RUNNER, "--model", make_bundle()),
+        *("--raw", f"{WIDTH}x{HEIGHT}@30", "--conf", "0", "--save-json", path),
+    ]
+    done = subprocess.run(
+        [str(word) for word in command], input=video(90).tobytes(), capture_output=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Those so far are in" in done.stderr.decode()
+    text = path.with_name("out.jsonl.part").read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    assert results(text)
+
+
+def test_secrets_of_an_address_are_not_said(make_bundle: Any) -> None:
+    address = "rtsp://admin:pa#s3cret@127.0.0.1:9/x?token=s3cret"
+    done = run("--model", make_bundle(), "--source", address)
+    assert done.returncode != 0
+    assert "s3cret" not in done.stderr
+    assert "127.0.0.1" in done.stderr
+
+
 def test_a_file_that_is_there_is_replaced_only_when_told(make_bundle: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("mine", encoding="utf-8")
@@ -181,6 +278,56 @@ def test_real_video_gives_the_results_of_the_python_runtime(
     for ours, theirs in zip(found, expected, strict=True):
         assert math.isclose(ours["t"], theirs["t"], abs_tol=1e-6)
         assert abs(len(ours["detections"]) - len(theirs["detections"])) <= 1
+
+
+def without_opencv(bundle: Path, source: Path) -> bool:
+    return "built without OpenCV" in run("--model", bundle, "--source", source).stderr
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_film_is_turned_as_it_asks_for(degrees: int, make_bundle: Any, tmp_path: Path) -> None:
+    films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
+    bundle, path = make_bundle(), tmp_path / "turned.mp4"
+    films.turn(films.write_film(tmp_path / "plain.mp4", count=30), path, degrees)
+    if without_opencv(bundle, path):
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    done = run("--model", bundle, "--source", path, "--conf", "0")
+    with ClipRunner(bundle, conf=0.0) as python:
+        expected = [result.to_dict() for result in python.stream(path)]
+    found = results(done.stdout)
+    assert len(found) == len(expected) > 2
+    for ours, theirs in zip(found, expected, strict=True):
+        for mine, other in zip(ours["detections"], theirs["detections"], strict=True):
+            assert mine["xyxy"] == pytest.approx(other["xyxy"], abs=2.0)
+            assert mine["actor"] == pytest.approx(other["actor"], abs=0.02)
+
+
+def test_a_clock_that_begins_anew_is_a_gap(make_bundle: Any, tmp_path: Path) -> None:
+    films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
+    bundle, path = make_bundle(), tmp_path / "two.ts"
+    parts = [films.write_film(tmp_path / f"{i}.ts", count=30) for i in range(2)]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    if without_opencv(bundle, path):
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    lines = results(run("--model", bundle, "--source", path).stdout)
+    assert [line["event"] for line in lines if "event" in line] == ["gap"]
+    times = [line["t"] for line in lines if "frame" in line]
+    assert any(b < a for a, b in itertools.pairwise(times)), "the second recording's own times"
+
+
+@pytest.mark.parametrize("name", ["2026-11-28T12:30:00.mp4", "caf\udce9.mp4", " a b .mp4"])
+def test_any_name_of_a_file_is_read(name: str, make_bundle: Any, tmp_path: Path) -> None:
+    films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
+    bundle = make_bundle()
+    films.write_film(tmp_path / "plain.mp4", count=30).rename(tmp_path / name)
+    if without_opencv(bundle, tmp_path / name):
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    done = subprocess.run(
+        [RUNNER, "--model", bundle, "--source", name], cwd=tmp_path, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"\n") > 2
 
 
 def test_help_is_not_an_error() -> None:

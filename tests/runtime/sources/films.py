@@ -51,3 +51,28 @@ def write_film(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def turn(plain: Path, turned: Path, degrees: int) -> None:
+    """Copy an MP4 file, and have it shown so many degrees clockwise."""
+    with av.open(str(plain)) as one, av.open(str(turned), "w") as two:
+        stream = two.add_stream_from_template(one.streams.video[0])
+        for packet in one.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                two.mux(packet)
+    _write_rotation(turned, degrees)
+
+
+def _write_rotation(path: Path, degrees: int) -> None:
+    """Put a rotation into the track header of an MP4 file."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    cosine, sine = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    matrix = (cosine, sine, 0, -sine, cosine, 0, 0, 0, 16384)
+    for index, value in enumerate(matrix):
+        scaled = value * 65536
+        data[place + 4 * index : place + 4 * index + 4] = int(scaled).to_bytes(
+            4, "big", signed=True
+        )
+    path.write_bytes(data)

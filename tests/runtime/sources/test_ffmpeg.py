@@ -15,7 +15,7 @@ import pytest
 from runtime.errors import CaptureError
 from runtime.sources import Frame, Gap, open_source
 from runtime.sources.opencv import open_file
-from tests.runtime.sources.films import SIZE_WH, pictures, write_film
+from tests.runtime.sources.films import SIZE_WH, pictures, turn, write_film
 
 
 def read(path: Path | str) -> list[Frame | Gap]:
@@ -53,31 +53,11 @@ def test_interlaced_film_gives_its_own_pictures_and_says_so(
 def test_a_film_is_turned_as_it_asks_for(degrees: int, tmp_path: Path) -> None:
     plain = write_film(tmp_path / "plain.mp4", count=3)
     turned = tmp_path / "turned.mp4"
-    with av.open(str(plain)) as one, av.open(str(turned), "w") as two:
-        stream = two.add_stream_from_template(one.streams.video[0])
-        for packet in one.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                two.mux(packet)
-    _write_rotation(turned, degrees)
+    turn(plain, turned, degrees)
     upright = frames_of(read(plain))[0].image_bgr
     found = frames_of(read(turned))[0].image_bgr
     # The display matrix turns clockwise, as phones write it.
     np.testing.assert_array_equal(found, np.rot90(upright, -degrees // 90))
-
-
-def _write_rotation(path: Path, degrees: int) -> None:
-    """Put a rotation into the track header of an MP4 file."""
-    data = bytearray(path.read_bytes())
-    place = data.index(b"tkhd") + 4 + 40
-    cosine, sine = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
-    matrix = (cosine, sine, 0, -sine, cosine, 0, 0, 0, 16384)
-    for index, value in enumerate(matrix):
-        scaled = value * 65536
-        data[place + 4 * index : place + 4 * index + 4] = int(scaled).to_bytes(
-            4, "big", signed=True
-        )
-    path.write_bytes(data)
 
 
 def test_a_single_wrong_stamp_does_not_move_what_follows(tmp_path: Path) -> None:
