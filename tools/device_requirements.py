@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 NUMPY = "numpy>=1.24"
+# A system's OpenCV up to Python 3.12 was built for NumPy 1 and does not import beside NumPy 2:
+# JetPack 6's, Debian 12's, Ubuntu 24.04's.
+NUMPY_OF_SYSTEM = "numpy>=1.24,<2"
 OPENCV = "opencv-python>=4.8"
 # Reads video files and streams; its wheels bring FFmpeg (docs/adr/0028-video-reader.md).
 PYAV = "av>=14"
@@ -55,4 +58,6 @@ def dynamic_metadata(
     """Return the value of `project.dependencies`."""
     if field != "dependencies" or settings:
         raise ValueError(f"only 'dependencies' without settings is provided, not {field!r}")
-    return [NUMPY, PYAV] if has_system_opencv() else [NUMPY, PYAV, OPENCV]
+    if not has_system_opencv():
+        return [NUMPY, PYAV, OPENCV]
+    return [NUMPY_OF_SYSTEM if sys.version_info < (3, 13) else NUMPY, PYAV]

@@ -35,7 +35,10 @@ class BuildEngineOptions:
     timing_cache: str | None = option(
         None, "file for the builder's timings; else one of this user", metavar="FILE"
     )
-    dla_core: int | None = option(None, "build for this DLA core, with the GPU for the rest")
+    dla_core: int | None = option(
+        None, "build for this DLA core, with the GPU for the rest; it is doubtful that DLA takes "
+              "strongly typed networks",
+    )  # fmt: skip
     trtexec: bool = option(False, "build with trtexec instead of TensorRT's Python package")
     verbose: bool = option(False, "show tracebacks")
 

@@ -22,7 +22,14 @@ from runtime.errors import ArtifactError, BackendUnavailableError, ConfigError
 from runtime.options import guarded
 from runtime.outputs import write_atomically
 from runtime.preprocess import normalize
-from runtime.tensorrt.engine import Machine, TensorRTProgram, last_error, missing, tensorrt_log
+from runtime.tensorrt.engine import (
+    Machine,
+    TensorRTProgram,
+    last_error,
+    missing,
+    started,
+    tensorrt_log,
+)
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -56,7 +63,7 @@ def build(
     """
     import tensorrt as trt
 
-    builder = trt.Builder(tensorrt_log())
+    builder = started(trt.Builder)
     # The only creation flag of 10 that is needed; 11 takes it and knows nothing else.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, tensorrt_log())

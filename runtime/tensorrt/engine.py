@@ -14,10 +14,11 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from runtime.bundle_spec import OUTPUTS, Artifact
 from runtime.errors import (
@@ -267,7 +268,7 @@ def _release_all(
 def _deserialize(path: Path, dla_core: int) -> tuple[trt.ICudaEngine, trt.Runtime]:
     import tensorrt as trt
 
-    runtime = trt.Runtime(tensorrt_log())
+    runtime = started(trt.Runtime)
     if runtime.num_DLA_cores > dla_core:
         runtime.DLA_core = dla_core  # of no effect on an engine that uses none
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
@@ -300,6 +301,24 @@ def _tensors(
             "float32 of fixed size, as edge build-engine makes"
         )
     return (inputs[0], shapes[inputs[0]]), [(n, shapes[n]) for n in outputs]
+
+
+_Started = TypeVar("_Started")
+
+
+def started(kind: Callable[[trt.ILogger], _Started]) -> _Started:
+    """Make `trt.Runtime` or `trt.Builder`.
+
+    Raises:
+        ArtifactError: CUDA does not start; the bindings say only that nothing was made.
+    """
+    try:
+        return kind(tensorrt_log())
+    except TypeError as error:  # pybind11's word for a factory that returned nothing
+        raise ArtifactError(
+            f"TensorRT does not start ({last_error()}): CUDA does not work here; `edge doctor` "
+            "says what is missing"
+        ) from error
 
 
 _errors: deque[str] = deque(maxlen=1)

@@ -147,3 +147,17 @@ def function_arguments(text: str, name: str) -> set[str]:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
     return set()
+
+
+def test_cuda_that_does_not_start_is_one_sentence() -> None:
+    """The bindings raise TypeError where their factory returns nothing."""
+    from runtime.errors import ArtifactError
+    from runtime.tensorrt import engine
+
+    def nothing(log: object) -> object:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "tensorrt_log", lambda: object())
+        with pytest.raises(ArtifactError, match=r"TensorRT does not start .*edge doctor"):
+            engine.started(nothing)
