@@ -151,7 +151,7 @@ class Application:
         camera = self._found(request)
         frame = camera.newest
         if frame is None:
-            raise HTTPException(503, "this camera has given no frame yet", {"retry-after": "2"})
+            raise HTTPException(409, "this camera has given no frame yet")
         jpeg = await asyncio.to_thread(to_jpeg, frame.image_bgr, None, SNAPSHOT_QUALITY)
         headers = {
             "x-time": f"{frame.t:.6f}",

@@ -16,14 +16,17 @@ from runtime.serve.server_config import ServerConfig
 
 MAX_BODY = 16_384
 # What a browser needs before it has a session, and a health check that says nothing else.
-PUBLIC = frozenset({"/login", "/static/style.css", "/static/login.js", "/healthz"})
+PUBLIC = frozenset(
+    {"/login", "/static/style.css", "/static/login.js", "/static/icon.svg", "/healthz"}
+)
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    # Not `no-referrer`: browsers then send our own form with `Origin: null`.
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }

@@ -115,6 +115,7 @@ _ERRORS = {
     401: "The token is missing or wrong",
     403: "The request comes from a page of another server",
     404: "There is no such camera",
+    409: "The camera has given no frame yet",
     413: "The request is too large",
     415: "The body is not application/json",
     421: "The Host header names another server",
@@ -191,7 +192,7 @@ _PATHS: Object = {
         )
     },
     "/api/cameras/{name}/snapshot.jpg": {
-        "get": _get(_bytes("image/jpeg", "The newest frame, in its own size"), 404, 503,
+        "get": _get(_bytes("image/jpeg", "The newest frame, in its own size"), 404, 409,
                     parameters=(_NAME,), summary="A picture")
     },
     "/api/cameras/{name}/stream": {

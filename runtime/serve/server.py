@@ -108,6 +108,7 @@ class Server:
 
     def stop(self) -> None:
         """Ask for the end, from any thread."""
+        self.service.hub.close()  # streams end now, and not when their clients go
         self._uvicorn.should_exit = True
 
     async def _main(self) -> None:
@@ -139,8 +140,7 @@ class Server:
         # The second one does not wait for clients.
         self._uvicorn.force_exit = self._signal is not None
         self._signal = number
-        self._uvicorn.should_exit = True
-        self.service.hub.close()  # streams end now, and not when their clients go
+        self.stop()
 
     async def _tick(self) -> None:
         """Tell clients how cameras are, end slow connections, tell systemd that all is well."""
