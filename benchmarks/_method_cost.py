@@ -140,20 +140,20 @@ def latencies(
     detectors: Mapping[str, Path],
     frame: npt.NDArray[np.uint8],
     *,
-    threads: int,
     rounds: int,
     turn_ms: float,
     scratch: Path,
 ) -> dict[str, list[float]]:
-    """Measure all programs and detectors in turn, each in a process of its own.
+    """Measure all programs and detectors in turn, each in a process of its own, on one thread.
+
+    What is measured is the time of the processor: other work on the machine does not count.
 
     Args:
         programs: XNNPACK programs by name.
         detectors: ONNX files by the name of their engine.
         frame: A picture for the detectors.
-        threads: Of each.
         rounds: Turns of each.
-        turn_ms: Length of a turn, milliseconds.
+        turn_ms: Length of a turn, milliseconds of the processor.
         scratch: For the detectors' input.
 
     Returns:
@@ -161,16 +161,18 @@ def latencies(
     """
     jobs = [
         Job(key=(name, "xnnpack-int8"),
-            content={"kind": "steps", "path": str(path.resolve()), "stride": 1, "shared": False})
+            content={"kind": "steps", "path": str(path.resolve()), "stride": 1, "shared": False,
+                     "clock": "processor"})
         for name, path in programs.items()
     ]  # fmt: skip
     for engine, path in detectors.items():
         tensor = _detector_input(path, frame)
         kept = scratch / f"{engine}.npy"
         np.save(kept, tensor)
-        content = {"kind": "onnx", "path": str(path.resolve()), "input": str(kept.resolve())}
+        content = {"kind": "onnx", "path": str(path.resolve()), "input": str(kept.resolve()),
+                   "clock": "processor"}  # fmt: skip
         jobs.append(Job(key=("detector", engine), content=content))
-    taken = measure(jobs, threads=threads, rounds=rounds, turn_ms=turn_ms)
+    taken = measure(jobs, threads=1, rounds=rounds, turn_ms=turn_ms)
     result: dict[str, list[float]] = {}
     for (name, engine), one in taken.items():
         if one.failure:

@@ -23,7 +23,8 @@ def table_of(
             *(_selection_row(words[name], results.get(name, ()), costs[name]) for name in words),
         ]
     head = ["method" if table == "2" else "backbone", "frame-mAP@0.5", "video-mAP@0.5",
-            "parameters, M", "G multiply-adds", "program, MB", "int8, ms", "runs"]  # fmt: skip
+            "parameters, M", "G multiply-adds", "program, MB", "int8, ms on one core",
+            "runs"]  # fmt: skip
     lines = [head]
     for name in words:
         runs = results.get(name, ())
@@ -115,19 +116,21 @@ def notes_of(
     results: Mapping[str, Runs], costs: Mapping[str, Any], steps: int, batch: int
 ) -> list[str]:
     """Return what a reader of the table must know."""
-    if not results:
-        return ["No row is trained yet.", ""]
-    any_run = next(iter(results.values()))[0]
-    judged = next(iter(any_run["judged"].values()))
-    lines = [
-        f"{steps} steps of {batch} clips for every row, of {any_run['train_clips']} augmented "
-        f"training clips; {judged['clips']} keyframes of the test videos. Same stem, frozen; same "
-        "matching, losses, optimizer and schedule.",
-        "",
-    ]
+    lines = ["No row is trained yet.", ""]
+    if results:
+        any_run = next(iter(results.values()))[0]
+        judged = next(iter(any_run["judged"].values()))
+        lines = [
+            f"{steps} steps of {batch} clips for every row, of {any_run['train_clips']} augmented "
+            f"training clips; {judged['clips']} keyframes of the test videos. Same stem, frozen; "
+            "same matching, losses, optimizer and schedule.", "",
+        ]  # fmt: skip
     if "machine" in costs:
-        lines += [f"Load average while measuring: {costs['machine']['load_average']:.1f}; "
-                  f"{costs['machine']['threads']} threads.", ""]  # fmt: skip
+        lines += [
+            "int8 times are of one thread, of the processor and not of the clock on the wall: load "
+            f"average while measuring {costs['machine']['load_average']:.1f}. Median of rounds, in "
+            "brackets the middle half of them.", "",
+        ]  # fmt: skip
     return lines
 
 
@@ -170,7 +173,7 @@ def scatter(points: Sequence[tuple[str, float, float]], path: Path, *, title: st
     for name, ms, value in points:
         axes.scatter([ms], [value], s=42, zorder=2)
         axes.annotate(name, (ms, value), xytext=(6, 5), textcoords="offset points", fontsize=8)
-    axes.set_xlabel("int8 latency of one result, detector included, ms")
+    axes.set_xlabel("int8, one result, detector included, ms on one core")
     axes.set_ylabel("frame-mAP@0.5")
     axes.set_title(title, fontsize=10)
     axes.margins(x=0.25, y=0.2)

@@ -71,7 +71,7 @@ class TableOptions:
     rows: tuple[str, ...] = option((), "rows to train now; by default all of the table")
     train: bool = option(True, "train rows that are not trained yet; else they have no accuracy")
     latency: bool = option(True, "lower rows to int8 programs and measure them")
-    threads: int = option(1, "threads of training, and of each engine", least=1)
+    threads: int = option(1, "threads of training; programs are measured on one", least=1)
     rounds: int = option(10, "turns of each program", least=1)
     turn_ms: float = option(300.0, "length of a turn, milliseconds", above=0)
     out: str = option("runs/methods", "folder of rows, programs and tables")
@@ -302,13 +302,13 @@ def _measure(
         }
     load = os.getloadavg()[0]
     taken = latencies(
-        programs, detectors, frames[0], threads=options.threads, rounds=options.rounds,
-        turn_ms=options.turn_ms, scratch=options.folder,
+        programs, detectors, frames[0], rounds=options.rounds, turn_ms=options.turn_ms,
+        scratch=options.folder,
     )  # fmt: skip
     found: dict[str, dict[str, Any]] = {name: {"rounds_ms": ms} for name, ms in taken.items()}
     for name, path in programs.items():
         found.setdefault(name, {})["bytes"] = path.stat().st_size
-    found["machine"] = {"load_average": load, "threads": options.threads}
+    found["machine"] = {"load_average": load}
     write_atomically(kept, json.dumps(found, indent=1) + "\n")
     return found
 
