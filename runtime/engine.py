@@ -18,6 +18,7 @@ import numpy as np
 
 from runtime.backend_library import load_backend_libraries
 from runtime.bundle_spec import OUTPUTS
+from runtime.choice import fastest, keep_choice, kept_choice, key_of, measure_ms
 from runtime.engines import ENGINES, Program
 from runtime.engines.base import DEVICES
 from runtime.errors import (
@@ -115,6 +116,16 @@ def load_engine(
         )
     load_backend_libraries()
     candidates, skipped = _candidates(bundle, artifact, device)
+    rivals = _rivals(candidates) if artifact is None and self_test else []
+    how = ""
+    if len(rivals) > 1:
+        key = key_of(rivals, num_threads=num_threads, stride=stride)
+        kept = kept_choice(key, rivals) or _measured(
+            bundle, rivals, key, num_threads=num_threads, stride=stride
+        )
+        if kept is not None:
+            how = kept[1]
+            candidates = [kept[0], *(c for c in candidates if c is not kept[0])]
     for i, candidate in enumerate(candidates):
         # Outside the fallback below: a changed file means that the bundle cannot be trusted.
         path = bundle.artifact_path(candidate)
@@ -126,7 +137,13 @@ def load_engine(
             logger.warning("%s; falling back to %s", failure, candidates[i + 1].stem)
             skipped.append(f"{candidate.stem} failed")
             continue
-        reason = _reason(candidate, program, skipped, asked=artifact is not None, error=error)
+        how = how if candidate is candidates[0] else ""
+        why = (
+            "as asked"
+            if artifact is not None
+            else how or (f"the fastest of the bundle's {candidate.target} programs here")
+        )
+        reason = _reason(candidate, program, skipped, why=why, error=error)
         logger.info("%s", reason)
         return LoadedEngine(
             artifact=candidate, reason=reason, program=program, self_test_share=error
@@ -163,14 +180,45 @@ def _candidates(bundle: Bundle, name: str | None, device: str) -> tuple[list[Art
     return usable, skipped
 
 
+def _rivals(candidates: list[Artifact]) -> list[Artifact]:
+    """Return the programs that only a measurement can tell apart: those of the processor.
+
+    None where the best candidate runs elsewhere.
+    """
+    if not candidates or ENGINES[candidates[0].target].device != "cpu":
+        return []
+    return [c for c in candidates if ENGINES[c.target].device == "cpu"]
+
+
+def _measured(
+    bundle: Bundle, rivals: list[Artifact], key: str, *, num_threads: int, stride: int
+) -> tuple[Artifact, str] | None:
+    """Measure programs, keep which is the fastest, and return it with the words for it."""
+    found: list[tuple[Artifact, float]] = []
+    for rival in rivals:
+        path = bundle.artifact_path(rival)
+        try:
+            program, _ = _load_checked(bundle, rival, path, num_threads, stride, True)
+            clip, _ = golden_answer(bundle, rival)
+            found.append((rival, measure_ms(program, clip, stride)))
+        except ArtifactError as failure:
+            logger.debug("not measured: %s", failure)
+    if len(found) < 2:
+        return None
+    chosen, took = found[fastest([ms for _, ms in found])]
+    others = ", ".join(f"{a.stem} {ms:.1f}" for a, ms in found if a is not chosen)
+    text = f"measured here: {took:.1f} ms a result, {others}"
+    keep_choice(key, chosen, text)
+    return chosen, text
+
+
 def _rank(precision: str) -> int:
     return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
 
 
 def _reason(
-    artifact: Artifact, program: Program, skipped: list[str], *, asked: bool, error: float | None
+    artifact: Artifact, program: Program, skipped: list[str], *, why: str, error: float | None
 ) -> str:
-    why = "as asked" if asked else f"the fastest of the bundle's {artifact.target} programs here"
     threads = f"{program.num_threads} thread{'s' if program.num_threads != 1 else ''}"
     tested = "not self-tested"
     if error is not None:
