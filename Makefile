@@ -5,7 +5,7 @@ DEV_VENV := .venv-dev
 BIN := $(DEV_VENV)/bin
 SOURCES := edge export quantize runtime calibration tests benchmarks tools
 
-.PHONY: demo test check format lock bench docs bundle clean
+.PHONY: demo test check format lock bench docs bundle fuzz clean
 
 # The device's side: no torch, nothing but NumPy, OpenCV and the native module.
 # `make demo VIDEO=path` runs it on a video of yours.
@@ -63,6 +63,12 @@ docs: $(DEV_VENV)/.installed
 # Rebuild the bundle that ships with the package.
 bundle: $(DEV_VENV)/.installed
 	$(BIN)/python tools/build_default_bundle.py
+
+# Fuzz each reader of files for so many seconds; finds lie below runs/fuzz. Needs clang for C++.
+SECONDS ?= 600
+fuzz: $(DEV_VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris
+	PYTHON=$(BIN)/python sh tools/fuzz/all.sh $(SECONDS)
 
 clean:
 	rm -rf build dist site runs $(DEMO_VENV) $(DEV_VENV)

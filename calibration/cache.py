@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from calibration.clips import CalibrationClips, ClipSource
 from edge.data.registry import names_data_set
+from runtime.archives import UNREADABLE
 from runtime.errors import CalibrationError
 from runtime.outputs import atomic_file
 from runtime.types import ClipSpec
@@ -153,7 +153,7 @@ def _read(path: Path) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             frames, text = archive["frames_rgb"], str(archive["meta"])
         meta = json.loads(text)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise CalibrationError(
             f"{path} is no file of calibration clips ({type(error).__name__}); "
             "make one with `edge calibrate`"

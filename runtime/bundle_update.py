@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from runtime.archives import UNREADABLE
 from runtime.bundle import Bundle, file_sha256
 from runtime.bundle_spec import BUNDLE_FILE, OUTPUTS, Artifact, GoldenClip
 from runtime.errors import ArtifactError, ConfigError
@@ -87,14 +87,17 @@ def _golden(
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the golden clip with the answers of `stems`, and those of `source` for `new`."""
     try:
-        with np.load(bundle.golden_path(), allow_pickle=False) as stored:
+        with (
+            bundle.golden_path().open("rb") as stream,
+            np.load(stream, allow_pickle=False) as stored,
+        ):
             golden = {k: v for k, v in stored.items() if "/" not in k or k.split("/")[0] in stems}
             return golden | {f"{new}/{n}": stored[f"{source}/{n}"] for n in OUTPUTS}
     except KeyError as error:
         raise ArtifactError(
             f"the golden clip lacks the answers of {source}; export the bundle again"
         ) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ArtifactError(
             "the golden clip holds no plain arrays; export the bundle again"
         ) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from runtime.archives import UNREADABLE
+
 _HEAD_BYTES = 64
 _NEWEST_ONNX = 20  # version of the file form: the first field of an ONNX file
 EXPORT = "`edge export --model {path} --calib-data DATA --out BUNDLE` makes a bundle of it"
@@ -20,7 +22,7 @@ def what_is(path: Path) -> str | None:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    except (OSError, zipfile.BadZipFile):
+    except UNREADABLE:
         return None
     if len(head) < 8:
         return None

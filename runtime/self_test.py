@@ -11,7 +11,6 @@ same, but for those at θ.
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.archives import UNREADABLE
 from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ArtifactError, ArtifactMismatchError
 from runtime.preprocess import normalize
@@ -79,7 +79,8 @@ def golden_answer(bundle: Bundle, artifact: Artifact) -> tuple[Floats, list[Floa
     path = bundle.golden_path()
     keys = [f"{artifact.stem}/{name}" for name in OUTPUTS]
     try:
-        with np.load(path, allow_pickle=False) as golden:
+        # Opened here: NumPy leaves a file open that it cannot read.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as golden:
             frames = golden["frames_rgb"]
             recorded = [golden[key].astype(np.float32) for key in keys]
     except KeyError as error:
@@ -87,7 +88,7 @@ def golden_answer(bundle: Bundle, artifact: Artifact) -> tuple[Floats, list[Floa
         raise ArtifactMismatchError(
             f"the golden clip {path.name} lacks {key}; export the bundle again"
         ) from error
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         # NumPy's own sentence recommends to allow pickles.
         text = "it holds no plain arrays" if "pickle" in str(error) else error
         raise ArtifactError(

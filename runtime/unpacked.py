@@ -19,6 +19,7 @@ from collections.abc import Callable
 from io import BufferedRandom
 from pathlib import Path
 
+from runtime.archives import UNREADABLE
 from runtime.bundle_spec import PLAIN_NAME
 from runtime.errors import ArtifactError
 
@@ -91,6 +92,11 @@ def unpack(path: Path, accept: Accept) -> Unpacked:
         folder = Path(temporary.name)
         _extract(path, folder)
         accept(folder)
+    except OSError as error:
+        temporary.cleanup()
+        raise ArtifactError(
+            f"{path} cannot be unpacked ({error.strerror or error}); copy it again, or make room"
+        ) from error
     except BaseException:
         temporary.cleanup()
         raise
@@ -188,7 +194,7 @@ def _is_whole(folder: Path, path: Path) -> bool:
                     file = folder / member.filename.rsplit("/", 1)[-1]
                     if zlib.crc32(file.read_bytes()) != member.CRC:
                         return False
-    except (zipfile.BadZipFile, OSError):
+    except UNREADABLE:
         return False
     return True
 
@@ -215,9 +221,7 @@ def _extract(path: Path, target: Path) -> None:
                     shutil.copyfileobj(source, sink)
                     sink.flush()
                     os.fsync(sink.fileno())
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except OSError:
+        raise  # of the disk
+    except UNREADABLE as error:
         raise ArtifactError(f"{path} cannot be unpacked ({error}); copy it again") from error
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be unpacked ({error.strerror or error}); is the disk full?"
-        ) from error

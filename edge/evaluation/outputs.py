@@ -21,6 +21,7 @@ from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.evaluation.decode_errors import EvalClip, read_clip
 from edge.evaluation.predictors import Predictor, fingerprint
+from runtime.archives import UNREADABLE
 from runtime.errors import ArtifactError, ConfigError
 from runtime.outputs import atomic_file
 from runtime.types import Outputs
@@ -236,9 +237,9 @@ def _is_finished(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 return False
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             return "why" not in data or not any(data["why"].tolist())
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+    except UNREADABLE:
         return False
 
 
