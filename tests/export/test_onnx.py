@@ -229,12 +229,14 @@ def test_the_devices_runtime_takes_them_where_nothing_faster_is_there(
 ) -> None:
     with Bundle.load(bundled.out) as bundle:
         loaded = load_engine(bundle, num_threads=1)
-    assert loaded.artifact.stem == "onnx-int8"
-    assert "the fastest of the bundle's onnx programs here: 1 thread, self-test" in loaded.reason
+    # Which of the three is the fastest is measured.
+    assert loaded.artifact.target == "onnx"
+    assert "measured here: " in loaded.reason
+    assert ": 1 thread, self-test passed" in loaded.reason
     golden = np.load(bundled.out / "golden.npz")
     with Bundle.load(bundled.out) as bundle:
         clip = normalize(golden["frames_rgb"], bundle.spec.clip)
-    assert np.allclose(loaded(clip)[1], golden["onnx-int8/pred_actor"], atol=1e-5)
+    assert np.allclose(loaded(clip)[1], golden[f"{loaded.artifact.stem}/pred_actor"], atol=1e-5)
 
 
 def test_the_next_commands_of_an_onnx_bundle_can_be_run(bundled: ExportReport) -> None:
