@@ -5,7 +5,7 @@ DEV_VENV := .venv-dev
 BIN := $(DEV_VENV)/bin
 SOURCES := edge export quantize runtime calibration tests benchmarks tools
 
-.PHONY: demo test check format lock bench docs bundle fuzz clean
+.PHONY: demo test check format lock bench docs bundle fuzz soak clean
 
 # The device's side: no torch, nothing but NumPy, OpenCV and the native module.
 # `make demo VIDEO=path` runs it on a video of yours.
@@ -63,6 +63,12 @@ docs: $(DEV_VENV)/.installed
 # Rebuild the bundle that ships with the package.
 bundle: $(DEV_VENV)/.installed
 	$(BIN)/python tools/build_default_bundle.py
+
+# So many minutes of faults for `edge run` on a camera over RTSP.
+MINUTES ?= 10
+soak: $(DEV_VENV)/.installed
+	sh tools/install-test-packages.sh
+	$(BIN)/python tools/soak.py --minutes $(MINUTES)
 
 # Fuzz each reader of files for so many seconds; finds lie below runs/fuzz. Needs clang for C++.
 SECONDS ?= 600

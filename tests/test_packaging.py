@@ -31,10 +31,10 @@ def provider() -> ModuleType:
     [
         pytest.param(
             "1",
-            ["numpy>=1.24,<2" if sys.version_info < (3, 13) else "numpy>=1.24", "av>=14"],
+            ["numpy>=1.24,<2" if sys.version_info < (3, 13) else "numpy>=1.24", "av>=14.1"],
             id="system OpenCV",
         ),
-        pytest.param("0", ["numpy>=1.24", "av>=14", "opencv-python>=4.8"], id="OpenCV from PyPI"),
+        pytest.param("0", ["numpy>=1.24", "av>=14.1", "opencv-python>=4.8"], id="OpenCV from PyPI"),
     ],
 )
 def test_device_needs_numpy_and_some_opencv(

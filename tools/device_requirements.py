@@ -18,8 +18,9 @@ NUMPY = "numpy>=1.24"
 # JetPack 6's, Debian 12's, Ubuntu 24.04's.
 NUMPY_OF_SYSTEM = "numpy>=1.24,<2"
 OPENCV = "opencv-python>=4.8"
-# Reads video files and streams; its wheels bring FFmpeg (docs/adr/0028-video-reader.md).
-PYAV = "av>=14"
+# Reads video files and streams; its wheels bring FFmpeg (docs/adr/0028-video-reader.md). Since 14.1
+# it says how a frame is turned.
+PYAV = "av>=14.1"
 OVERRIDE = "EDGE_SYSTEM_OPENCV"
 
 # Run with -I: pip's build isolation hides the target environment through PYTHONPATH, which -I

@@ -90,6 +90,17 @@ def _labelled(path: Path) -> None:
     assert main(["label", *words, "--quiet"]) == 0
 
 
+def _my_videos(path: Path) -> None:
+    """Write four videos with a table of boxes."""
+    for index in range(4):
+        (path / "videos").mkdir(parents=True, exist_ok=True)
+        write_demo_clip(path / "videos" / f"{index}.mp4", seconds=1.2, seed=index)
+    (path / "classes.txt").write_text("clap\njump\n")
+    for part, videos in (("train", (0, 1, 2)), ("val", (3,))):
+        rows = [f"{v},{t},0.3,0.1,0.7,0.9,{1 + v % 2},0" for v in videos for t in (0.4, 0.8)]
+        (path / f"annotations_{part}.csv").write_text("\n".join(rows) + "\n")
+
+
 def _sources(path: Path) -> None:
     path.write_text("clip,source\nfight/a,1\nfight/b,2\nno_fight/c,3\nno_fight/d,4\n")
 
@@ -126,6 +137,7 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "weights": _weights,
     "nano.pt": _checkpoint,
     "labelled": _labelled,
+    "my-videos": _my_videos,
 }
 
 
