@@ -44,6 +44,7 @@ FILES = {
 }
 SNAPSHOT_QUALITY = 90
 MOST_RESULTS = 1000
+MOST_ACTIONS = 2000
 
 
 class Application:
@@ -178,7 +179,7 @@ class Application:
         """Return the actions of the last hour, or since a time."""
         text = request.query_params.get("since")
         since = None if text is None else float(_whole(request, "since", 0, 2**53))
-        limit = _whole(request, "limit", MOST_RESULTS, 5000, least=1)
+        limit = _whole(request, "limit", 1000, MOST_ACTIONS, least=1)
         found = self._service.timeline.since(since, self._one_camera(request), limit)
         return JSONResponse({"actions": found})
 

@@ -20,6 +20,7 @@ from runtime.results import Event, FrameStatus, KeyframeResult
 from runtime.runner import ClipRunner
 from runtime.serve.config import CameraConfig
 from runtime.serve.hub import Hub
+from runtime.serve.memory import give_back
 from runtime.serve.preview import Encoder
 from runtime.serve.region import Region
 from runtime.sources import Frame, SourceConfig
@@ -283,6 +284,7 @@ class Camera:
         wait_s *= random.uniform(0.8, 1.2)  # cameras of one switch need not come back at once
         self._failures = min(self._failures + 1, 16)
         self._go(online=False)
+        give_back()
         self._state, self._message = "lost", why
         logger.warning("camera %s: %s; opened again in %.0f s", self.name, why, wait_s)
         self._retry_at = time.time() + wait_s

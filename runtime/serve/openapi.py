@@ -214,7 +214,7 @@ _PATHS: Object = {
         "get": _get(
             _json(_object({"actions": _list(_ref("Action"))}), "In order of their last news"),
             404, 422,
-            parameters=(_since("Unix seconds; else an hour ago"), _CAMERA, _limit(1000, 5000)),
+            parameters=(_since("Unix seconds; else an hour ago"), _CAMERA, _limit(1000, 2000)),
             summary="The actions of the last hour",
         )
     },

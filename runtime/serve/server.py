@@ -19,6 +19,7 @@ from runtime.serve.app import Application
 from runtime.serve.config import ConfigFaultsError, ServeConfig
 from runtime.serve.connections import Connections, WebSocketConnection
 from runtime.serve.gate import Gate
+from runtime.serve.memory import tame
 from runtime.serve.metrics import Metrics
 from runtime.serve.server_config import ServerConfig
 from runtime.serve.service import Service
@@ -56,6 +57,7 @@ class Server:
             ConfigError: The port is taken, or something does not fit the model.
             EdgeError: The model or a sink cannot be used.
         """
+        tame()
         self._reread = reread
         self._socket = _listen(config.server)
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from runtime.events import ActionEvent, Phase
 
 SPAN_S = 3600.0
-MOST = 5000
+MOST = 2000
 
 
 class Timeline:

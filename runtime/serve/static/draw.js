@@ -2,6 +2,9 @@
 // clip), so pictures wait until their result is there.
 
 const KEPT_S = 6;
+// Where decisions are dropped, or a file is slower than its own time, results are further apart.
+const LEAST_REACH_S = 0.6;
+const RECENT_MS = 3000;
 
 export function colourOf(index) {
   const hue = ((0.08 + index * 0.618033988749895) % 1) * 360;
@@ -38,6 +41,7 @@ export class View {
     const last = this.results.at(-1);
     if (last && result.keyframe_t < last.keyframe_t) this.results = [];
     this.results.push(result);
+    this.told = performance.now();
     if (this.results.length > 60) this.results.shift();
   }
 
@@ -51,7 +55,11 @@ export class View {
   // Shows the newest picture that is old enough.
   async tick() {
     if (this.busy || this.offset === null) return;
-    const due = performance.now() / 1000 - this.offset - this.delay;
+    let due = performance.now() / 1000 - this.offset - this.delay;
+    const newest = this.results.at(-1);
+    if (newest && performance.now() - this.told < RECENT_MS) {
+      due = Math.min(due, newest.keyframe_t + this.stride);
+    }
     let found = null;
     for (const frame of this.frames) if (frame.t <= due) found = frame;
     if (!found && this.shown < 0) found = this.frames[0];
@@ -69,10 +77,11 @@ export class View {
   }
 
   resultAt(t) {
+    const reach = Math.max(this.stride, LEAST_REACH_S);
     let best = null;
     for (const result of this.results) {
       const away = Math.abs(result.keyframe_t - t);
-      if (away <= this.stride && (!best || away < Math.abs(best.keyframe_t - t))) best = result;
+      if (away <= reach && (!best || away < Math.abs(best.keyframe_t - t))) best = result;
     }
     return best;
   }
