@@ -122,15 +122,17 @@ class Writers:
         assert stdout is not None
         stdin.write(f"{kind} {folder}\n")
         stdin.flush()
-        child, said = 0, list[int]()
+        child, killed, said = 0, False, list[int]()
         while (line := stdout.readline()) != ".\n":
             assert line, "the process that forks writers ended"
             if line.startswith("pid"):
                 child = int(line.split()[1])
             else:
                 said.append(int(line))
-            if child and len(said) == after:
+            # The child may have said some of it before its parent says who it is.
+            if child and not killed and len(said) >= after:
                 os.kill(child, signal.SIGKILL)
+                killed = True
         return said
 
 
