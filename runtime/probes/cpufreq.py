@@ -69,5 +69,10 @@ class CpuFreq:
         ]
         if clocks:
             mean = sum(clocks) / len(clocks)
-            found.insert(0, Reading(kind="clock", name="cpu (/proc/cpuinfo)", value=mean))
+            name, text = "cpu (/proc/cpuinfo)", self._files.text("proc/cpuinfo")[0] or ""
+            if re.search(r"^flags\s*:.*\bhypervisor\b", text, re.MULTILINE):
+                reason = f"a virtual machine is shown {mean:.0f} MHz whatever the clock is"
+                found.insert(0, Reading(kind="clock", name=name, reason=reason))
+            else:
+                found.insert(0, Reading(kind="clock", name=name, value=mean))
         return found

@@ -58,7 +58,14 @@ def test_a_garbled_clock_is_unknown(tree: Tree, text: str) -> None:
     assert found["cpu 0"].reason
 
 
-def test_a_virtual_machine_has_the_clock_of_cpuinfo_and_no_governor(tree: Tree) -> None:
+def test_the_clock_that_a_virtual_machine_is_shown_is_none(tree: Tree) -> None:
+    text = "flags\t\t: fpu hypervisor lahf_lm\ncpu MHz\t\t: 2595.124\n"
+    found = by_name(CpuFreq(tree({"proc/cpuinfo": text})).read(), "clock")
+    assert found["cpu (/proc/cpuinfo)"].value is None
+    assert "virtual machine" in found["cpu (/proc/cpuinfo)"].reason
+
+
+def test_without_cpufreq_there_is_the_clock_of_cpuinfo_and_no_governor(tree: Tree) -> None:
     found = CpuFreq(tree({"proc/cpuinfo": "cpu MHz\t\t: 2600.0\ncpu MHz\t\t: 2400.0\n"})).read()
     assert values(found, "clock") == {"cpu (/proc/cpuinfo)": 2500.0}
     assert by_name(found, "state")["governor"].value is None
