@@ -8,15 +8,11 @@
 #include "runtime/native/errors.h"
 
 namespace edge {
-namespace {
 
-// 2^40 samples at 30 a second are a thousand years of one buffer.
-std::int64_t FirstSerial() {
+std::int64_t ClipBuffer::FirstSerial() {
   static std::atomic<std::int64_t> buffers{0};
-  return buffers.fetch_add(1) << 40;
+  return buffers.fetch_add(1) << kSerialBits;
 }
-
-}  // namespace
 
 ClipBuffer::ClipBuffer(std::shared_ptr<const Preprocess> preprocess, int num_frames)
     : preprocess_(std::move(preprocess)),

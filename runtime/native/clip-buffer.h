@@ -36,8 +36,14 @@ class ClipBuffer {
   // Serial number of the oldest sample; the others follow without a hole. No two samples of a
   // process have the same number, whatever buffer they are in.
   std::int64_t first() const;
+  // Which buffer of the process a sample's number is of.
+  static std::int64_t BufferOf(std::int64_t serial) { return serial >> kSerialBits; }
 
  private:
+  // 2^40 samples at 30 a second are a thousand years of one buffer.
+  static constexpr int kSerialBits = 40;
+
+  static std::int64_t FirstSerial();
   float* Slot(std::int64_t index) { return samples_.data() + index * sample_size_; }
   void Advance(const float* source);
 

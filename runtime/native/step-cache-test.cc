@@ -1,5 +1,7 @@
 #include "runtime/native/step-cache.h"
 
+#include <cstdint>
+
 #include "runtime/native/test.h"
 
 namespace {
@@ -16,6 +18,33 @@ TEST(AStepIsKnownAgainByItsFirstSample) {
   EXPECT(cache.gathered(3)[4] == 4.0F);
   EXPECT(!cache.Take(0, 18));  // the same slot, another step
   EXPECT(!cache.Take(0, -1));
+}
+
+std::int64_t SampleOfBuffer(std::int64_t buffer) { return (buffer << 40) + 10; }
+
+TEST(BuffersLeaveEachOthersStepsAlone) {
+  StepCache cache({2, 3, 4, 4}, {4, 5});
+  cache.gathered(0)[0] = 1.0F;
+  cache.Keep(0, SampleOfBuffer(1));
+  cache.gathered(0)[0] = 2.0F;
+  cache.Keep(0, SampleOfBuffer(2));
+  EXPECT(cache.Take(0, SampleOfBuffer(1)));
+  EXPECT(cache.gathered(0)[0] == 1.0F);
+  EXPECT(cache.Take(0, SampleOfBuffer(2)));
+  EXPECT(cache.gathered(0)[0] == 2.0F);
+  EXPECT(!cache.Take(0, SampleOfBuffer(3)));
+}
+
+TEST(OfTooManyBuffersTheOneLongestUnusedIsForgotten) {
+  StepCache cache({2, 3, 4, 4}, {4, 5});
+  const auto most = static_cast<std::int64_t>(StepCache::kShelves);
+  for (std::int64_t i = 0; i < most; ++i) cache.Keep(0, SampleOfBuffer(i));
+  EXPECT(cache.Take(0, SampleOfBuffer(0)));
+  cache.Keep(0, SampleOfBuffer(most));
+  EXPECT(cache.Take(0, SampleOfBuffer(0)));
+  EXPECT(!cache.Take(0, SampleOfBuffer(1)));
+  EXPECT(cache.Take(0, SampleOfBuffer(2)));
+  EXPECT(cache.Take(0, SampleOfBuffer(most)));
 }
 
 TEST(StepsPayWhereClipsHaveThemInCommon) {

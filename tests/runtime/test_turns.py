@@ -71,7 +71,9 @@ def test_a_failing_turn_is_over() -> None:
 def test_siblings_at_the_same_time_say_what_each_alone_says(make_bundle: Any, images: Path) -> None:
     found: dict[int, list[KeyframeResult]] = {}
     with ClipRunner(make_bundle(), conf=0.0, num_threads=1) as runner:
+        tested = runner.engine.program.stem_runs
         alone = list(runner.stream(images))
+        alone_runs = runner.engine.program.stem_runs - tested
         turns = Turns()
         siblings = [runner.sibling(turns) for _ in range(3)]
 
@@ -83,6 +85,10 @@ def test_siblings_at_the_same_time_say_what_each_alone_says(make_bundle: Any, im
             thread.start()
         for thread in threads:
             thread.join()
+        # Each stream's own steps are computed once, and known again among those of the others.
+        stem_runs = runner.engine.program.stem_runs - tested - alone_runs
+        assert runner.engine.program.shares_steps
+        assert stem_runs == 3 * alone_runs
     assert len(alone) == 4
     for results in found.values():
         assert [r.frame for r in results] == [r.frame for r in alone]
