@@ -33,11 +33,13 @@ _SETTINGS = {
     "libx264": {"preset": "veryfast", "crf": "23", "bf": "0"},
     "mpeg4": {"qscale": "4"},
 }
-# Fragments while it grows, one index when it is finished: FFmpeg's own way of both.
+# Fragments while it grows, one index when it is finished: FFmpeg's own way of both. Without an
+# empty index in front, FFmpeg 5 (OpenCV 4.8) reads three frames of a file that was cut off.
+_FLAGS = "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof"
 _MUXER: dict[str, tuple[str, dict[str, str]]] = {
-    ".mp4": ("mp4", {"movflags": "hybrid_fragmented+frag_keyframe", "flush_packets": "1"}),
-    ".m4v": ("mp4", {"movflags": "hybrid_fragmented+frag_keyframe", "flush_packets": "1"}),
-    ".mov": ("mov", {"movflags": "hybrid_fragmented+frag_keyframe", "flush_packets": "1"}),
+    ".mp4": ("mp4", {"movflags": _FLAGS, "flush_packets": "1"}),
+    ".m4v": ("mp4", {"movflags": _FLAGS, "flush_packets": "1"}),
+    ".mov": ("mov", {"movflags": _FLAGS, "flush_packets": "1"}),
     ".mkv": ("matroska", {"cluster_time_limit": "1000", "flush_packets": "1"}),
 }
 
