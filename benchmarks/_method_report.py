@@ -164,18 +164,19 @@ def scatter(points: Sequence[tuple[str, float, float]], path: Path, *, title: st
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     front = front_of(points)
     axes.step([p[1] for p in front], [p[2] for p in front], where="post", color="#888888",
               linewidth=1.2, label="front", zorder=1)  # fmt: skip
-    for name, ms, value in points:
-        axes.scatter([ms], [value], s=42, zorder=2)
-        axes.annotate(name, (ms, value), xytext=(6, 5), textcoords="offset points", fontsize=8)
+    for (name, ms, value), marker in zip(points, "osD^vPX*<>" * len(points), strict=False):
+        axes.scatter([ms], [value], s=46, marker=marker, zorder=2, label=name.replace("`", ""))
+    axes.set_xlim(0, 1.15 * max(ms for _, ms, _ in points))
+    axes.set_ylim(0, 1.15 * max(max(value for _, _, value in points), 0.01))
     axes.set_xlabel("int8, one result, detector included, ms on one core")
     axes.set_ylabel("frame-mAP@0.5")
-    axes.set_title(title, fontsize=10)
-    axes.margins(x=0.25, y=0.2)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)

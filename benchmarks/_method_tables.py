@@ -328,6 +328,7 @@ def _write(options: TableOptions, rows: Sequence[Row], costs: dict[str, Any]) ->
         scatter(points, options.folder / f"methods-{options.table}.png",
                 title=TITLES[options.table])  # fmt: skip
     words = [f"python -m benchmarks.methods --table {options.table}", f"--steps {options.steps}",
+             f"--batch {options.batch}",
              f"--seeds {options.seeds}"]  # fmt: skip
     return write_report(
         options.folder, f"methods-{options.table}", title=TITLES[options.table],
