@@ -13,9 +13,9 @@ import pytest
 import edge
 
 PACKAGES = (
-    "runtime", "runtime.engines", "runtime.events", "runtime.sinks", "runtime.sources", "edge",
-    "edge.evaluation", "edge.explain", "edge.model", "edge.training", "calibration", "quantize",
-    "export",
+    "runtime", "runtime.engines", "runtime.events", "runtime.serve", "runtime.sinks",
+    "runtime.sources", "edge", "edge.evaluation", "edge.explain", "edge.model", "edge.training",
+    "calibration", "quantize", "export",
 )  # fmt: skip
 EXAMPLES = (
     "edge.evaluation.frames", "edge.evaluation.video", "edge.model.checkpoint",

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 MAX_HEADERS = 16_384
 MAX_WEBSOCKET_MESSAGE = 4096
 TICK_S = 1.0
-STOP_S = 2.0  # for cameras and sinks; connections have half a second before
+STOP_S = 1.5  # for cameras and sinks; connections have a second before
 
 
 class _Uvicorn(uvicorn.Server):
@@ -110,7 +110,7 @@ class Server:
 
     def stop(self) -> None:
         """Ask for the end, from any thread."""
-        self.service.hub.close()  # streams end now, and not when their clients go
+        self.service.ask_to_stop()  # streams end now, and not when their clients go
         self._uvicorn.should_exit = True
 
     async def _main(self) -> None:
@@ -126,7 +126,6 @@ class Server:
         finally:
             tick.cancel()
             notify(stopping=1)
-            self.service.hub.close()
             whole = await asyncio.to_thread(self.service.stop, STOP_S)
             if not whole:
                 self._leave()

@@ -144,11 +144,17 @@ class Service:
         dead = [camera.name for camera in tuple(self.cameras.values()) if not camera.alive]
         return f"the thread of camera {dead[0]} has ended" if dead else None
 
+    def ask_to_stop(self) -> None:
+        """Let clients and sources go, without waiting; `stop` follows."""
+        self.hub.close()
+        for camera in tuple(self.cameras.values()):
+            camera.stop()
+
     def stop(self, timeout_s: float) -> bool:
         """Stop everything; False where a driver did not return in time."""
         deadline = time.monotonic() + timeout_s
         with self._changing:
-            self.hub.close()
+            self.ask_to_stop()
             self.encoder.stop()
             whole = _stop(self.cameras.values(), timeout_s / 2)
             self._close_sinks(self.sinks, max(0.1, deadline - time.monotonic()))

@@ -73,6 +73,9 @@ class Unending:
                 (b"content-type", self.content_type.encode()), (b"x-accel-buffering", b"no"),
             ]  # fmt: skip
             await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if scope["method"] == "HEAD":
+                await _send(send, b"", more=False)
+                return
             await _send(send, self.opening() + b"".join(map(self.encode, self._first)))
             while (messages := await subscriber.next(HEARTBEAT_S)) is not None:
                 # One at a time: each waits until the client has read, and is then the newest.

@@ -126,6 +126,13 @@ def test_pictures_of_all_cameras_come_over_one_connection(serve: Serve) -> None:
         assert run.service.encoder.encoded <= count + 1  # nobody watches
 
 
+def test_the_head_of_a_stream_is_all_of_it(serve: Serve) -> None:
+    with serve() as run:
+        for path in ("/events", "/api/stream"):
+            assert run.ask("HEAD", path) == (200, b"")
+        assert run.service.hub.clients == 0
+
+
 def test_a_snapshot_is_the_newest_frame(serve: Serve) -> None:
     with serve() as run:
         eventually(lambda: running(run))
