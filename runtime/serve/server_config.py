@@ -37,7 +37,7 @@ class ServerConfig:
         32, "largest number of clients that stream events or pictures", least=1, most=1000
     )
     preview_fps: float = option(
-        8.0,
+        5.0,
         "largest number of pictures per second for each camera that is watched",
         above=0,
         most=60,
