@@ -28,6 +28,7 @@ FLAGS = (
     "train", "--model", "pico-scratch", "--data", "synthetic-train:8", "--val-clips", "2",
     "--batch", "4", "--lr0", "2e-4", "--steps", "6", "--log-every", "1", "--save-every", "3",
     "--workers", "0", "--device", "cpu", "--no-tensorboard", "--token-selection", "halves",
+    "--val-every", "6",
 )  # fmt: skip
 LOSSES = ("loss", "actor", "bbox", "giou", "action")
 
