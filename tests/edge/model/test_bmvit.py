@@ -106,7 +106,7 @@ def test_seed_decides_the_weights_and_leaves_the_random_state_alone() -> None:
 def test_variants_take_pixels_as_their_weights_were_trained(variant: str) -> None:
     """With the convention of Kinetics, or, behind a pretrained stem, from -1 to 1."""
     config = variant_config(variant)
-    stem = variant in ("pico", "nano", "tiny")
+    stem = variant in ("pico", "nano", "tiny", "pico-tsm", "nano-tsm")
     assert config.mean == ((0.5,) * 3 if stem else (0.45,) * 3)
     assert config.std == ((0.5,) * 3 if stem else (0.225,) * 3)
     assert config.token_selection == ("centre_mean" if stem else "halves")
