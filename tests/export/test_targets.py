@@ -105,7 +105,7 @@ def test_what_was_not_run_is_judged_by_its_graph_and_marked(
     assert artifact.file == "elsewhere-fp32.pte"
     assert artifact.parity["ran"] is False
     assert artifact.parity["not_run"] == "it is a phone's"
-    assert "(torch)" in artifact_table(spec)[1], "θ is of torch's answers"
+    assert "(no labels, torch)" in artifact_table(spec)[1], "θ is of torch's answers"
     assert "steps_max_abs" not in artifact.parity, "no engine has computed anything in steps"
     golden = np.load(tmp_path / "b" / "golden.npz")
     assert golden["elsewhere-fp32/pred_boxes"].shape == (spec.num_tokens, 4)
