@@ -47,7 +47,7 @@ class RtspCamera:
     @property
     def address(self) -> str:
         """Return where it is."""
-        return f"rtsp://127.0.0.1:{self.port}/main"
+        return f"rtsp://127.0.0.1:{self.port}/test"
 
     def start(self) -> None:
         """Switch it on.
@@ -55,9 +55,9 @@ class RtspCamera:
         Raises:
             BackendUnavailableError: Debian's packages are not there.
         """
-        script = Path(__file__).with_name("rtsp_camera.py")
+        script = Path(__file__).resolve().parents[1] / "tools" / "rtsp_server.py"
         self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(script), str(self.port), str(self._pictures), str(FPS)],
+            [SYSTEM_PYTHON, str(script), str(self.port), "folder", str(self._pictures), str(FPS)],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None

@@ -138,11 +138,7 @@ def load_engine(
             skipped.append(f"{candidate.stem} failed")
             continue
         how = how if candidate is candidates[0] else ""
-        why = (
-            "as asked"
-            if artifact is not None
-            else how or (f"the fastest of the bundle's {candidate.target} programs here")
-        )
+        why = "as asked" if artifact is not None else how or _unmeasured(len(candidates))
         reason = _reason(candidate, program, skipped, why=why, error=error)
         logger.info("%s", reason)
         return LoadedEngine(
@@ -210,6 +206,13 @@ def _measured(
     text = f"measured here: {took:.1f} ms a result, {others}"
     keep_choice(key, chosen, text)
     return chosen, text
+
+
+def _unmeasured(usable: int) -> str:
+    """Say why a program was taken that nothing measured against others."""
+    if usable == 1:
+        return "the bundle's only program that runs here"
+    return f"preferred among the bundle's {usable} programs that run here"
 
 
 def _rank(precision: str) -> int:

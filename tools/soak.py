@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVER = ROOT / "tests" / "runtime" / "sources" / "rtsp_server.py"
+SERVER = ROOT / "tools" / "rtsp_server.py"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 SIZES = (("320", "240"), ("256", "192"))
 RECOVERY_S = 60.0
@@ -43,7 +43,7 @@ class Camera:
     def start(self, size: int) -> None:
         """Serve pictures of one of two sizes, on the same port as before."""
         self._process = subprocess.Popen(
-            ["/usr/bin/python3", str(SERVER), self.port, *SIZES[size]],
+            ["/usr/bin/python3", str(SERVER), self.port, "picture", *SIZES[size]],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None

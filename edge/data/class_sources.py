@@ -78,13 +78,11 @@ def sources_table(names: Sequence[str], parts: Sequence[Part]) -> list[str]:
 
 def _cell(name: str, part: Part, counts: Mapping[str, float]) -> str:
     dataset = part.dataset
-    speaks = (
-        dataset.speaks_of(name)
-        if isinstance(dataset, RemapClasses)
-        else name in dataset.class_names
+    knows = (
+        dataset.knows(name) if isinstance(dataset, RemapClasses) else name in dataset.class_names
     )
     count = counts.get(name)
-    if not speaks:
+    if not knows:
         return SILENT
     if not count:
         return NOBODY

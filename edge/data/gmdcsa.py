@@ -2,7 +2,7 @@
 
     FOLDER/
       Subject_1_ADL.csv, Subject_1_Fall.csv, ...    times of the actions (`timed_actions.py`)
-      Subject_1_ADL_01.mp4, ...                     the videos of which rows of these speak
+      Subject_1_ADL_01.mp4, ...                     the videos that rows of these name
     LABELLED/
       annotations.csv                               written by `edge label --source FOLDER`
 

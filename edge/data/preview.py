@@ -1,7 +1,7 @@
 """Clips with their truth as a contact sheet or a video, to be looked at before anything is trained.
 
 Boxes and labels belong to the keyframe and are drawn there only; people who do none of the actions,
-and those of whom the annotation does not speak, are drawn in grey.
+and those whom the annotation leaves out, are drawn in grey.
 """
 
 from __future__ import annotations

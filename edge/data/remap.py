@@ -61,7 +61,7 @@ class RemapClasses(WrappedDataset):
         if dataset.video_labels is not None:
             self.video_labels = self._joint(dataset.video_labels)
 
-    def speaks_of(self, name: str) -> bool:
+    def knows(self, name: str) -> bool:
         """Tell whether something is known of a joint class here."""
         column = self.class_names.index(name)
         return column in self._columns or column in self._absent or column == self._person

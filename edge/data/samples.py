@@ -27,7 +27,7 @@ class ClipSample:
         inactive_persons: float32 (K, 4), xyxy in [0, 1]: people who do none of the actions. They
             are never targets; reports, which call them bystanders, count how often a model takes
             them for actors.
-        ignored: float32 (I, 4), xyxy in [0, 1]: people of whom the annotation does not speak. They
+        ignored: float32 (I, 4), xyxy in [0, 1]: people whom the annotation leaves out. They
             are neither targets nor background: who finds them is neither right nor wrong.
         clip_id: Stable name, unique within the data set.
         size_wh: Width and height of the original frame, px.

@@ -71,7 +71,7 @@ def read_found(path: Path, *, split: int = 1) -> FoundFile:
 
     Args:
         path: A model's tubes as JSON, or a published `.pkl`, whose true tubes then count as found
-            with score 1: truth against itself shows whether two files speak of the same videos.
+            with score 1: truth against itself shows whether two files are about the same videos.
         split: As `read_truth` takes it.
 
     Raises:

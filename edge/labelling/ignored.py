@@ -1,4 +1,4 @@
-"""People whom a detector sees and an annotation does not speak of: to be ignored.
+"""People whom a detector sees and an annotation leaves out: to be ignored.
 
 JHMDB-21 and UCF101-24 have boxes of those who do the action of the video. Whoever else is in view
 may do the same, or nothing: a model that finds them is neither right nor wrong. What `edge label`
@@ -30,14 +30,14 @@ from runtime.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 KINDS = ("jhmdb", "ucf101-24")
-"""Data sets whose annotation speaks of actors only."""
+"""Data sets whose annotation boxes actors only."""
 # From this overlap on, or with so much of them in an actor's box, somebody is that actor.
 ACTOR_IOU, ACTOR_SHARE = 0.3, 0.7
 # A keyframe so many samples before or behind a track is still of it.
 _REACH = 0.5
 
 
-def speaks_of_actors_only(word: str) -> bool:
+def boxes_actors_only(word: str) -> bool:
     """Tell whether a word names a data set whose other people may be ignored."""
     return word.partition(":")[0] in KINDS
 
@@ -144,7 +144,7 @@ class Ignoring(WrappedDataset):
 
 def ignoring(dataset: ClipDataset, word: str, people: LabelledPeople | None) -> ClipDataset:
     """Return a data set with people to be ignored, where its annotation may miss some."""
-    if people is None or not speaks_of_actors_only(word):
+    if people is None or not boxes_actors_only(word):
         return dataset
     return Ignoring(dataset, people)
 
@@ -157,11 +157,11 @@ def open_labelled(folder: str | None, words: Sequence[str]) -> LabelledPeople | 
         words: Data sets that it is meant for.
 
     Raises:
-        ConfigError: None of them has an annotation that speaks of actors only.
+        ConfigError: None of them has an annotation that boxes actors only.
     """
     if folder is None:
         return None
-    if not any(speaks_of_actors_only(word) for word in words):
+    if not any(boxes_actors_only(word) for word in words):
         raise ConfigError(
             f"--ignore-people is about {' and '.join(f'{kind}:FOLDER' for kind in KINDS)}, whose "
             f"boxes are of actors only; {' '.join(words)} has none of them"

@@ -18,9 +18,9 @@ from edge.data.registry import is_drawn, open_dataset, split_mix
 from edge.data.remap import AddPersonClass, joined, judged
 from edge.labelling.ignored import (
     LabelledPeople,
+    boxes_actors_only,
     ignoring,
     open_labelled,
-    speaks_of_actors_only,
 )
 from edge.training.config import TrainOptions
 from edge.training.features import FeatureClips
@@ -140,7 +140,7 @@ def open_validation(
     else:
         clips = open_dataset(spec, shape, limit=options.validation.val_clips or None)
     people = options.clips.ignore_people
-    if people is not None and speaks_of_actors_only(options.val_data):
+    if people is not None and boxes_actors_only(options.val_data):
         clips = ignoring(clips, options.val_data, LabelledPeople(Path(people)))
     clips, _ = judged(clips, spec, class_names, options.clips.classes)
     unknown = [name for name in clips.class_names if name not in class_names]

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +33,7 @@ class Later(SinkError):  # noqa: N818  (a decision, not an error)
         self.wait_s = wait_s
 
 
-class QueueSink:
+class QueueSink(ABC):
     """Base of the sinks: an `EventSink` whose subclass has to say how a batch is delivered.
 
     A batch that fails is tried again, after waits that double from 0.5 s to `longest_wait_s`, until
@@ -66,10 +67,10 @@ class QueueSink:
         self._faults = 0
         self._thread = threading.Thread(target=self._run, name=f"events-{self.name}", daemon=True)
 
-    def cameras(self, actions: Mapping[str, Sequence[str]]) -> None:
+    def cameras(self, actions: Mapping[str, Sequence[str]]) -> None:  # noqa: B027  (a hook)
         """Learn the names of all cameras and of the actions that each may tell."""
 
-    def camera_state(self, camera: str, *, online: bool) -> None:
+    def camera_state(self, camera: str, *, online: bool) -> None:  # noqa: B027  (a hook)
         """Learn that a camera gives results, or no longer does."""
 
     def send(self, event: ActionEvent) -> None:
@@ -121,6 +122,7 @@ class QueueSink:
             self._woken = True
             self._changed.notify_all()
 
+    @abstractmethod
     def _deliver(self, batch: Sequence[ActionEvent]) -> None:
         """Deliver a batch; on return it is acknowledged. Called with the same list until then.
 
@@ -128,7 +130,6 @@ class QueueSink:
             EdgeError: Not now; it is tried again.
             GiveUp: Never.
         """
-        raise NotImplementedError
 
     def _idle(self) -> bool:
         """Tell whether there is nothing to deliver beside events."""
@@ -138,7 +139,7 @@ class QueueSink:
         """Tell whether `close` need not wait for anything beside events."""
         return True
 
-    def _release(self) -> None:
+    def _release(self) -> None:  # noqa: B027  (a hook)
         """Let go of files and connections; called once, behind the last delivery."""
 
     @property

@@ -17,8 +17,8 @@ using edge::UsableProcessors;
 class Root {
  public:
   Root() {
-    char name[] = "/tmp/edge-processors-XXXXXX";
-    path_ = mkdtemp(name);
+    std::string name = (fs::temp_directory_path() / "edge-processors-XXXXXX").string();
+    path_ = mkdtemp(name.data());
   }
   ~Root() { fs::remove_all(path_); }
 

@@ -1,6 +1,6 @@
 """Limits on connections, beneath HTTP: how many, how slow to ask, how slow to read.
 
-uvicorn speaks HTTP. Its protocol classes are extended by what it does not bound: a client that
+uvicorn implements HTTP. Its protocol classes are extended by what it does not bound: a client that
 connects and asks nothing, one that begins a request and does not end it, one that does not read
 what it asked for. Where there are too many, who has waited longest without a whole request goes.
 """

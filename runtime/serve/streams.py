@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable
 
 from starlette.types import Receive, Scope, Send
@@ -50,7 +51,7 @@ class Streams:
             watch.cancel()
 
 
-class Unending:
+class Unending(ABC):
     """An ASGI response that sends what comes; `head` says what it is."""
 
     content_type = ""
@@ -87,9 +88,9 @@ class Unending:
         """Return what is sent first."""
         return b""
 
+    @abstractmethod
     def encode(self, message: Message) -> bytes:
         """Return a message as it is sent."""
-        raise NotImplementedError
 
     def heartbeat(self) -> bytes:
         """Return what is sent where there is nothing to say, so that a lost client is noticed."""

@@ -38,7 +38,7 @@ def tiny_model() -> BMViT:
         head_channels=16,
         strides=(2,),
         kv_strides=(4, 2),
-        # Neighbours yield, and their boxes are large enough to overlap.
+        # Neighbours suppress each other: their boxes are large enough to overlap.
         suppression_strength=4.0,
         reference_size=(0.8, 0.9),
         reference_spread=1.2,

@@ -36,7 +36,7 @@ def test_the_road_from_checkpoint_to_results(
     assert len(results) > 5
     keys = ["frame", "t", "keyframe", "keyframe_t", "latency_ms", "detections", "trained"]
     assert list(results[0]) == keys
-    assert len(results[0]["detections"]) == 32, "a threshold of 0 lets every token speak"
+    assert len(results[0]["detections"]) == 32, "a threshold of 0 keeps every token"
     assert set(results[0]["detections"][0]) == {"xyxy", "actor", "actions"}
 
 

@@ -115,7 +115,7 @@ def test_program_is_shorter_and_answers_the_same(
     from quantize.ptq import quantize_static
     from quantize.schemes import XNNPACK_INT8
 
-    # Without the arithmetic by which tokens yield: what is shortened is the way to it.
+    # Without the arithmetic of suppression: what is shortened is the way to it.
     model = with_suppression(load_checkpoint(checkpoint).model, 0.0).eval()
     shape = (1, model.config.num_frames, 3, model.config.height, model.config.width)
     random = np.random.default_rng(0)

@@ -86,7 +86,7 @@ def test_clips_that_teach_nothing_are_refused(clips: list[Tensor], words: str) -
 
 
 class Joined(nn.Module):
-    """What lies between 0 and 1 beside what does not, as where tokens yield to each other."""
+    """What lies between 0 and 1 beside what does not, as where tokens suppress each other."""
 
     def forward(self, scores: Tensor) -> Tensor:
         rows = torch.cat([torch.sigmoid(scores), scores * 60.0])

@@ -107,9 +107,9 @@ def test_what_no_word_stands_for_is_unknown_and_everything_else_stays() -> None:
     data = RemapClasses(plain, "davis:nowhere", TABLE)
     assert seen(data[0], TABLE.names) == ["?1??1"]
     assert len(data[0].ignored) == 2
-    assert data.speaks_of("sit")
-    assert data.speaks_of("person")
-    assert not data.speaks_of("golf")
+    assert data.knows("sit")
+    assert data.knows("person")
+    assert not data.knows("golf")
 
 
 def test_bystanders_who_are_taught_as_persons_do_nothing_else() -> None:
@@ -144,8 +144,8 @@ def test_the_joint_classes_are_jhmdbs_and_the_drawn_worlds() -> None:
     assert set(JOINT_CLASSES) == set(JHMDB_CLASSES) | set(drawn.made) | {"fighting", "person"}
     # Whatever the drawn world and JHMDB-21 have of their own, the other one has an opinion on.
     jhmdb = RemapClasses(Said(JHMDB_CLASSES, []), "jhmdb:nowhere:split1", JOINT)
-    assert all(drawn.speaks_of(name) for name in JOINT_CLASSES)
-    assert [n for n in JOINT_CLASSES if not jhmdb.speaks_of(n)] == ["turn left", "turn right"]
+    assert all(drawn.knows(name) for name in JOINT_CLASSES)
+    assert [n for n in JOINT_CLASSES if not jhmdb.knows(n)] == ["turn left", "turn right"]
 
 
 def test_the_drawn_world_says_what_its_people_do_not_do() -> None:

@@ -1,4 +1,4 @@
-"""People whom an annotation does not speak of: from labels of `edge label` to what is counted."""
+"""People whom an annotation leaves out: from labels of `edge label` to what is counted."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from runtime.errors import ConfigError
 
 
 def silent(heads: DetectionHeads) -> DetectionHeads:
-    """Set every weight to zero, so that only biases and references speak."""
+    """Set every weight to zero, so that only biases and references count."""
     with torch.no_grad():
         for name, parameter in heads.named_parameters():
             if name.endswith("weight"):

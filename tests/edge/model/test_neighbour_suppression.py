@@ -1,4 +1,4 @@
-"""Tokens that yield: to whom, how far, and what is taught by it."""
+"""Tokens that neighbours suppress: by which, how far, and what training learns from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge.model.variants import build_model
 torch.set_num_threads(1)
 
 
-def yielded(boxes: torch.Tensor, actor: torch.Tensor, strength: float) -> torch.Tensor:
+def suppressed(boxes: torch.Tensor, actor: torch.Tensor, strength: float) -> torch.Tensor:
     """Return what (B, 1, H, W) logits become, by boxes (B, 4, H, W)."""
     tokens = boxes.permute(0, 2, 3, 1).flatten(1, 2), actor.flatten(1)
     shape = actor.shape[2:]
@@ -36,7 +36,7 @@ def test_a_token_yields_to_a_neighbour_on_the_same_person() -> None:
     actor[0, 0, 1, 1], actor[0, 0, 1, 2] = 1.0, 0.25
     wanted = actor.clone()
     wanted[0, 0, 1, 2] = 0.25 - 4.0 * (1.0 - 0.25)
-    torch.testing.assert_close(yielded(boxes, actor, 4.0), wanted)
+    torch.testing.assert_close(suppressed(boxes, actor, 4.0), wanted)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_it_yields_to_no_other(
     boxes[0, :, 1, 1] = torch.tensor([0.45, 0.4, 0.1, 0.3])
     boxes[0, :, place[0], place[1]] = torch.tensor(box)
     actor[0, 0, 1, 1], actor[0, 0, place[0], place[1]] = 1.0, 0.25
-    assert torch.equal(yielded(boxes, actor, 4.0), actor)
+    assert torch.equal(suppressed(boxes, actor, 4.0), actor)
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def test_by_another_way_of_counting(seed: int, rows: int, columns: int, strength
     generator = torch.Generator().manual_seed(seed)
     boxes = 0.5 + 0.2 * torch.rand(2, 4, rows, columns, generator=generator)
     actor = torch.randn(2, 1, rows, columns, generator=generator)
-    found = yielded(boxes, actor, strength)
+    found = suppressed(boxes, actor, strength)
     for clip in range(2):
         for y in range(rows):
             for x in range(columns):
@@ -90,14 +90,14 @@ def test_by_another_way_of_counting(seed: int, rows: int, columns: int, strength
                 assert float(found[clip, 0, y, x]) == pytest.approx(wanted, abs=1e-3)
 
 
-def test_who_speaks_is_taught_and_boxes_are_not() -> None:
+def test_who_is_the_actor_is_taught_and_boxes_are_not() -> None:
     boxes, actor = apart(2, 2), torch.zeros(1, 1, 2, 2)
     boxes[0, :, 0, 0] = boxes[0, :, 0, 1] = torch.tensor([0.4, 0.4, 0.2, 0.4])
     actor[0, 0, 0, 0] = 1.0
     boxes.requires_grad_(True)
     actor.requires_grad_(True)
-    # The one that yields is the one that should speak.
-    yielded(boxes, actor, 2.0)[0, 0, 0, 1].backward()
+    # The suppressed token is the one that should be the actor.
+    suppressed(boxes, actor, 2.0)[0, 0, 0, 1].backward()
     assert boxes.grad is None
     assert actor.grad is not None
     assert actor.grad.flatten().tolist() == [-2.0, 3.0, 0.0, 0.0]

@@ -1,4 +1,4 @@
-"""Suppression between all tokens: who yields, by how much, and to whom; one graph for engines."""
+"""Suppression between all tokens: which, by how much, and by which; one graph."""
 
 from __future__ import annotations
 

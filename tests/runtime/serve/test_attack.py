@@ -1,4 +1,4 @@
-"""Many at once who mean no good: slow ones, ones without a token, ones that speak nonsense."""
+"""Many hostile clients at once: slow ones, ones without a token, ones that send nonsense."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from runtime.results import Event, KeyframeResult
 from runtime.runner import ClipRunner
 from runtime.sources import Frame, Gap, SourceConfig, open_source
 
-SERVER = Path(__file__).with_name("rtsp_server.py")
+SERVER = Path(__file__).resolve().parents[3] / "tools" / "rtsp_server.py"
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 INSTALL = "tools/install-test-packages.sh"
 CONFIG = SourceConfig(
@@ -45,7 +45,7 @@ class RtspServer:
         return f"rtsp://127.0.0.1:{self.port}/test"
 
     def start(self, size_wh: tuple[int, int] = (320, 240)) -> None:
-        command = [str(SYSTEM_PYTHON), str(SERVER), str(self.port), *map(str, size_wh)]
+        command = [str(SYSTEM_PYTHON), str(SERVER), str(self.port), "picture", *map(str, size_wh)]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
