@@ -68,7 +68,7 @@ class Card {
       const value = camera[input.name];
       input.value = value ?? 0.5;
       // Each action may have a threshold of its own.
-      input.closest("label").querySelector("output").value = value === null ? "its own" : value.toFixed(2);
+      input.closest("label").querySelector("output").value = value === null ? "one for each action" : value.toFixed(2);
     }
   }
 
