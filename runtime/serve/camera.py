@@ -90,7 +90,6 @@ class Camera:
         self._online = False
         self._dropped_frames = self._dropped_clips = 0
         self._latencies: deque[tuple[float, float]] = deque(maxlen=WINDOW)
-        self._pace: tuple[float, float] | None = None
         self._failures = 0
 
     def start(self) -> None:
@@ -203,12 +202,12 @@ class Camera:
         config = SourceConfig(
             # Opened again by this class, which has no limit and counts in minutes.
             reconnect_attempts=0,
-            # A file is kept to its own pace: what is read ahead only grows old.
+            # A file stands for a camera here: what is read ahead only grows old.
+            real_time=True,
             file_queue=1,
             image_fps=self.config.fps or self.runner.spec.clip.fps,
         )
         self.runner.max_age_ms = self.config.max_age_ms
-        self._pace = None
         stream = self.runner.stream(
             self.config.source, config=config, on_frame=self._frame, on_event=self._event,
             every_frame=False, track=self._tracks, opener=self._around.opener(self.name),
@@ -250,23 +249,10 @@ class Camera:
                 source.stop()
         if watched:
             self._around.encoder.offer(self.name, frame)
-        if not status.live:
-            self._keep_pace(frame.t)
-
-    def _keep_pace(self, t: float) -> None:
-        """Wait until a frame of a file is due: a file stands for a camera here."""
-        now = time.monotonic()
-        start = self._pace
-        if start is None or t < start[1]:
-            start = self._pace = (now, t)
-        wait_s = start[0] + (t - start[1]) - now
-        if wait_s > 0:
-            self._stopping.wait(wait_s)
 
     def _event(self, event: Event) -> None:
         if event.kind == "gap":
             self._end_actions()
-            self._pace = None
         if event.kind == "stale":
             self._go(online=False)
         if event.kind not in ("warming_up", "running"):  # the state says as much

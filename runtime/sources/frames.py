@@ -77,6 +77,7 @@ class SourceConfig:
             counted when one more comes. 1 = newest frame only.
         stream_buffer: Live only: drop nothing and let the driver wait, at the price of growing age.
         keep_all: With a sampler: deliver the frames it does not want, too (to draw them).
+        real_time: Play a file at its own rate: each frame arrives when it is due, as from a camera.
         image_fps: Frames per second of a folder of images, and of a file that does not say.
         size_wh: Size asked of a camera, pixels; None leaves the driver's own.
         camera_fps: Rate asked of a camera, frames per second; None leaves the driver's own.
@@ -95,6 +96,7 @@ class SourceConfig:
     live_queue: int = 1
     stream_buffer: bool = False
     keep_all: bool = False
+    real_time: bool = False
     image_fps: float = 30.0
     size_wh: tuple[int, int] | None = None
     camera_fps: float | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ import numpy as np
 from runtime.errors import CameraLostError, CaptureError, EdgeError
 from runtime.sources.frames import Frame, Gap, Image, SourceConfig
 from runtime.sources.mailbox import Mailbox
+from runtime.sources.media_clock import MediaClock, Pace
 from runtime.sources.opencv import Capture, damaged_frames, frame_count, position_s
 from runtime.sources.uri import SourceUri
 
@@ -29,43 +29,8 @@ MAX_BACKLOG_S = 5.0
 # A stream is at its camera's pace when this many frames took this many intervals: cameras that send
 # in pairs or threes pass, and those of up to three times the rate that they announce.
 _PACE_FRAMES, _PACE_WAIT = 5, 1.5
-# Stamps out of order by B-frames go back by fewer intervals.
-_JUMP_INTERVALS = 5
 
 Opener: TypeAlias = Callable[[SourceUri, SourceConfig], Capture]
-
-
-class MediaClock:
-    """Give each frame of a file its media time: the file's own clock, repaired where it is silent.
-
-    Containers without time stamps, and the last frames of some with B-frames, report 0 or a time
-    that is a little older; such a frame comes one interval after the one before it. A clock that
-    goes back further has jumped: what follows was recorded at another time, and keeps the times
-    that the file gives it.
-    """
-
-    def __init__(self, fps: float) -> None:
-        """Set the rate that serves where the container gives no time."""
-        self._interval_s = 1.0 / fps
-        self._last: float | None = None
-
-    def stamp(self, position: float) -> tuple[float, str | None]:
-        """Return the time of the next frame, seconds, and how far the clock jumped, in words.
-
-        Args:
-            position: What the container reports, seconds; NaN where it reports nothing.
-        """
-        usable = math.isfinite(position) and position >= 0
-        last = self._last
-        if last is None:
-            self._last = position if usable else 0.0
-            return self._last, None
-        jump = None
-        # OpenCV says 0 where it knows no time: a new beginning shows in the frame behind it.
-        if usable and 0 < position < last - _JUMP_INTERVALS * self._interval_s:
-            jump = f"the file's clock jumps from {last:.2f} s to {position:.2f} s"
-        self._last = position if usable and (jump or position > last) else last + self._interval_s
-        return self._last, jump
 
 
 class Grabber(threading.Thread):
@@ -98,6 +63,7 @@ class Grabber(threading.Thread):
         self._opener, self._sampler = opener, sampler
         self._capture: Capture | None = capture
         self._clock = MediaClock(fps)
+        self._pace = Pace() if config.real_time and not live else None
         self._interval_s = 1.0 / fps
         self._backlog = 0
         self._expect_backlog()
@@ -179,6 +145,9 @@ class Grabber(threading.Thread):
         else:
             t, jump = self._clock.stamp(position_s(capture))
             self._flush_at(t, jump, damage)
+            if self._pace is not None:
+                self._stopping.wait(self._pace.wait_s(t, arrival))
+                arrival = self.newest_arrival = time.perf_counter()
         sample = self._sampler.offer(t) if self._sampler else None
         if sample is not None:
             if sample.gap:

@@ -130,7 +130,7 @@ def test_the_head_of_a_stream_is_all_of_it(serve: Serve) -> None:
     with serve() as run:
         for path in ("/events", "/api/stream"):
             assert run.ask("HEAD", path) == (200, b"")
-        assert run.service.hub.clients == 0
+        eventually(lambda: run.service.hub.clients == 0)
 
 
 def test_a_snapshot_is_the_newest_frame(serve: Serve) -> None:
@@ -154,9 +154,10 @@ def test_a_threshold_moves_what_is_found_at_once_and_goes_back(serve: Serve) -> 
         number = run.get("/api/results?limit=1000")[1]["next"]
 
         def newer() -> Any:
-            found = run.get(f"/api/results?since={number + 2}")[1]["results"]
+            found = run.get(f"/api/results?since={number}")[1]["results"]
+            # Without the first of each camera: its clip may have been under way.
             return {
-                name: [len(r["detections"]) for r in found if r["camera"] == name]
+                name: [len(r["detections"]) for r in found if r["camera"] == name][1:]
                 for name in ("door", "yard")
             }
 

@@ -30,7 +30,7 @@ from runtime.errors import (
 from runtime.sampler import Sampler
 from runtime.sources import Frame, Gap, SourceConfig, csi_pipeline, open_source, parse_uri
 from runtime.sources import opencv as opencv_module
-from runtime.sources.grabber import MediaClock
+from runtime.sources.media_clock import MediaClock, Pace
 from tests.runtime.fake_camera import FakeCamera, FakeCapture, steady
 
 FAST = SourceConfig(
@@ -220,6 +220,28 @@ def test_a_slow_reader_of_a_file_loses_nothing_and_little_is_read_ahead() -> Non
         assert source.grabbed <= 4
         assert len(frames_of(list(source))) == 50
         assert source.dropped == 0
+
+
+def test_a_file_in_real_time_arrives_as_from_a_camera() -> None:
+    config = SourceConfig(real_time=True, file_queue=1)
+    with open_source(__file__, config, opener=FakeCamera([SIZE] * 12)) as source:
+        frames = frames_of(list(source))
+    arrivals, times = [f.arrival for f in frames], [f.t for f in frames]
+    assert len(arrivals) == 12
+    assert all(
+        later - arrivals[0] >= t - times[0] - 1e-6 for later, t in zip(arrivals, times, strict=True)
+    ), "no frame comes before it is due"
+
+
+def test_the_pace_of_a_file_begins_again_where_its_clock_jumps() -> None:
+    pace = Pace()
+    assert pace.wait_s(7.0, 100.0) == 0.0, "the first frame is due at once"
+    assert pace.wait_s(7.5, 100.1) == pytest.approx(0.4)
+    assert pace.wait_s(8.0, 103.0) == 0.0, "late"
+    assert pace.wait_s(11.5, 104.0) == pytest.approx(0.5), "and no later because of it"
+    assert pace.wait_s(2.0, 105.0) == 0.0, "back"
+    assert pace.wait_s(2.25, 105.0) == pytest.approx(0.25)
+    assert pace.wait_s(900.0, 106.0) == 0.0, "far ahead"
 
 
 @pytest.fixture
