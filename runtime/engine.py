@@ -27,6 +27,7 @@ from runtime.errors import (
     BackendUnavailableError,
     ConfigError,
 )
+from runtime.instructions import int8_sums_overflow
 from runtime.self_test import check_answer, golden_answer
 from runtime.types import Floats, Outputs
 
@@ -227,6 +228,12 @@ def _reason(
     if error is not None:
         tested = f"self-test passed at {error:.0%} of its tolerance"
     text = f"{artifact.stem} ({artifact.target}, {artifact.precision}), {why}: {threads}, {tested}"
+    if (
+        artifact.precision == "int8"
+        and ENGINES[artifact.target].int8_overflows
+        and int8_sums_overflow()
+    ):
+        text += ", in float32 since its int8 sums overflow on this processor"
     if program.shares_steps:
         text += ", overlapping clips share their steps"
     return f"{text}; skipped: {', '.join(skipped)}" if skipped else text

@@ -15,6 +15,7 @@ from runtime.backend_library import VARIABLE, load_backend_library, named_librar
 from runtime.cli import say, version
 from runtime.cli.machine import all_probes, not_here, probe_lines
 from runtime.errors import BackendUnavailableError, EdgeError
+from runtime.instructions import DOT_PRODUCTS, instructions, int8_sums_overflow
 from runtime.options import OptionParser, option
 from runtime.threads import usable_processors
 
@@ -60,12 +61,15 @@ def _processor() -> Finding:
     except OSError:
         return WARN, "not known: this system has no /proc/cpuinfo"
     name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", info, re.MULTILINE)
-    flags = set(re.findall(r"\b(?:avx2|avx512_vnni|avx_vnni|amx_int8|asimddp|i8mm|sve)\b", info))
-    fast = flags & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+    flags = instructions() or frozenset()
+    fast = flags & DOT_PRODUCTS
     text = f"{name.group(1) if name else platform.machine()}; {' '.join(sorted(flags)) or 'plain'}"
     if fast:
         return OK, text
-    return WARN, f"{text}: no int8 dot product instructions, int8 gains less here"
+    slow = f"{text}: no int8 dot product instructions, int8 gains less here"
+    if int8_sums_overflow():
+        slow += ", and ONNX Runtime and OpenVINO compute it in float32 (their int8 overflows here)"
+    return WARN, slow
 
 
 def _memory() -> Finding:

@@ -54,9 +54,12 @@ class EngineKind:
         load_recorded: In place of `load`, for programs made for one machine: given the file, its
             artifact's record to hold against this machine, and the bundle's path as the user has
             it. Raises `ArtifactMismatchError` where they do not fit.
+        int8_overflows: Whether its int8 kernels overflow where `int8_sums_overflow`, so that it
+            computes int8 programs in float32 there.
     """
 
     missing: Callable[[], str | None]
     load: Callable[[Path, int, int], Program]
     device: str
     load_recorded: Callable[[Path, Artifact, Path], Program] | None = None
+    int8_overflows: bool = False

@@ -16,6 +16,7 @@ import numpy as np
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines.base import EngineKind, Program
 from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.instructions import int8_sums_overflow
 from runtime.threads import usable_processors
 from runtime.types import Floats, Outputs
 
@@ -56,6 +57,9 @@ class OnnxProgram:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = self.num_threads
         settings.log_severity_level = 4  # what it finds is said below, in one sentence
+        if int8_sums_overflow():
+            # Each quantized layer then runs in float32 between its rounded inputs and outputs.
+            settings.add_session_config_entry("session.disable_quant_qdq", "1")
         if profile_to is not None:
             settings.enable_profiling = True
             settings.profile_file_prefix = str(profile_to / "onnxruntime")
@@ -126,4 +130,4 @@ def _load(path: Path, num_threads: int, stride: int) -> Program:
     return OnnxProgram(path, num_threads)
 
 
-ONNX = EngineKind(missing=_missing, load=_load, device="cpu")
+ONNX = EngineKind(missing=_missing, load=_load, device="cpu", int8_overflows=True)

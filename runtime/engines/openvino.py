@@ -17,6 +17,7 @@ import numpy as np
 from runtime.bundle_spec import OUTPUTS
 from runtime.engines.base import EngineKind, Program
 from runtime.errors import ArtifactError, ArtifactMismatchError, BackendUnavailableError
+from runtime.instructions import int8_sums_overflow
 from runtime.threads import limited_processors
 from runtime.types import Floats, Outputs
 
@@ -61,6 +62,8 @@ class OpenVinoProgram:
             "INFERENCE_PRECISION_HINT": "f32",
             **({"INFERENCE_NUM_THREADS": num_threads} if num_threads else {}),
             **({"PERF_COUNT": True} if count else {}),
+            # Each quantized layer then runs in float32 between its rounded inputs and outputs.
+            **({"LP_TRANSFORMS_MODE": False} if int8_sums_overflow() else {}),
         }
         try:
             core = openvino.Core()
@@ -153,4 +156,4 @@ def _load(path: Path, num_threads: int, stride: int) -> Program:
     return OpenVinoProgram(path, num_threads)
 
 
-OPENVINO = EngineKind(missing=_missing, load=_load, device="cpu")
+OPENVINO = EngineKind(missing=_missing, load=_load, device="cpu", int8_overflows=True)

@@ -26,6 +26,7 @@ from runtime.bundle import Bundle
 from runtime.bundle_spec import OUTPUTS
 from runtime.engine import load_engine
 from runtime.errors import BackendUnavailableError, ExportError, UnsupportedOpError
+from runtime.instructions import int8_sums_overflow
 from runtime.preprocess import normalize
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed here")
@@ -337,3 +338,10 @@ def test_float16_that_overflows_is_found_though_the_processor_computes_in_float3
 
 def test_the_registry_names_the_extra() -> None:
     assert {TARGETS[name].extra for name in ("onnx-fp32", "onnx-fp16", "onnx-int8")} == {"onnx"}
+
+
+def test_an_int8_program_says_where_it_runs_in_float32(bundled: ExportReport) -> None:
+    with Bundle.load(bundled.out) as bundle:
+        reason = load_engine(bundle, artifact="onnx-int8").reason
+        assert ("int8 sums overflow" in reason) == int8_sums_overflow()
+        assert "overflow" not in load_engine(bundle, artifact="onnx-fp32").reason
