@@ -134,7 +134,10 @@ def variant_network(name: str, *, calib_data: Path | None, count: int, out: Path
     if name.endswith(".pt"):
         model = load_checkpoint(name).model
         clips = load_clips(model.config, calib_data=calib_data, count=count, out=out)
-        return Network(Path(name).stem, model, clips)
+        path = Path(name)
+        # Checkpoints of a folder for each run share their names.
+        shared = path.stem in ("model", "best", "last")
+        return Network(path.absolute().parent.name if shared else path.stem, model, clips)
     model = build_model(name, num_classes=CLASSES, seed=SEED)
     clips = load_clips(model.config, calib_data=calib_data, count=count, out=out)
     settle(model, clips.calibration)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from benchmarks._engines import Floats, Run, engine_named, load
 from runtime.bundle import Bundle
 from runtime.bundle_spec import BUNDLE_FILE
+from runtime.decode import decode
 from runtime.errors import DecodeError
 from runtime.runner import ClipRunner
 
@@ -124,6 +125,57 @@ class Ours:
         ) as runner:
             # The runtime looks whether the file exists; the capture is the one in memory.
             yield from runner.stream(folder / BUNDLE_FILE, opener=lambda uri, config: capture)
+
+
+class Elsewhere:
+    """Our network in another engine, between the runtime's own native preprocess and decode.
+
+    It computes whole clips: no other engine is given what overlapping clips share.
+    """
+
+    def __init__(
+        self, run: Run, frames: Image, *, new_frames: int, num_frames: int, height: int, width: int,
+        mean: Sequence[float], std: Sequence[float],
+    ) -> None:  # fmt: skip
+        """Take the loaded network, decoded frames (F, H, W, 3), and the network's clip."""
+        from runtime import _native
+
+        self._run, self._new_frames = run, new_frames
+        self._size_wh = (frames.shape[2], frames.shape[1])
+        self._source = itertools.cycle(frames)
+        self._clip = _native.ClipBuffer(_native.Preprocess(height, width, mean, std), num_frames)
+        for _ in range(num_frames):
+            self._clip.push(next(self._source))
+        self.threshold = 0.0
+
+    def all_scores(self) -> Iterator[Floats]:
+        """Yield the actor scores of all tokens, clip by clip."""
+        while True:
+            yield decode(*self._network(self._fill()), conf=0.0, size_wh=self._size_wh).actor
+
+    def results(self) -> Iterator[Result]:
+        """Yield results without end."""
+        while True:
+            at = [time.perf_counter()]
+            clip = self._fill()
+            at.append(time.perf_counter())
+            outputs = self._network(clip)
+            at.append(time.perf_counter())
+            found = decode(*outputs, conf=self.threshold, size_wh=self._size_wh)
+            at.append(time.perf_counter())
+            times = [(b - a) * 1e3 for a, b in itertools.pairwise(at)]
+            yield Result(total_ms=(at[-1] - at[0]) * 1e3,
+                         stages_ms=dict(zip(STAGES, times, strict=True)),
+                         candidates=len(found.actor), found=len(found.actor))  # fmt: skip
+
+    def _fill(self) -> Floats:
+        for _ in range(self._new_frames):
+            self._clip.push(next(self._source))
+        return self._clip.clip()
+
+    def _network(self, clip: Floats) -> tuple[Floats, Floats, Floats]:
+        boxes, actor, actions = self._run(clip)
+        return boxes[0], actor[0].reshape(-1), actions[0]
 
 
 class ClipQueue:
@@ -339,11 +391,13 @@ class Pipeline:
         cv2.setNumThreads(threads)
         frames, path = np.load(job["frames"]), Path(job["path"])
         method: Method
-        if job["network"] is None:
+        shape = job["network"]
+        if shape is None:
             method = Ours(path, frames, new_frames=new_frames, threads=threads)
         else:
             run = load(path, engine_named(job["engine"]), threads)
-            method = YOWOv2(run, frames, new_frames=new_frames, **job["network"])
+            kind = YOWOv2 if "strides" in shape else Elsewhere
+            method = kind(run, frames, new_frames=new_frames, **shape)
         self.facts = fix_candidates(method, int(job["candidates"]))
         self._results = method.results()
 

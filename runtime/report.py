@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from runtime.instructions import instructions
 from runtime.options import defaults_of, flag_of, to_flat
 from runtime.outputs import write_atomically
 
@@ -114,5 +115,8 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or "unknown"
-    name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
-    return name.group(1) if name else platform.machine()
+    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
+    name = found.group(1) if found else platform.machine()
+    # Virtual machines often hide the model; what int8 costs is decided by these.
+    known = ", ".join(sorted(instructions() or ()))
+    return f"{name} ({known})" if known else name

@@ -285,10 +285,13 @@ def _clips(frames: npt.NDArray[np.uint8], count: int) -> list[Logits]:
     return clips
 
 
-def test_both_are_measured_from_frames_to_detections(int8_program: Path, tmp_path: Path) -> None:
+def test_all_are_measured_from_frames_to_detections(
+    tiny_checkpoint: Path, int8_program: Path, tmp_path: Path
+) -> None:
     torch = pytest.importorskip("torch")
     from benchmarks._networks import Clips, Network
     from benchmarks._yowov2 import random_yowov2
+    from edge.model.checkpoint import load_checkpoint
 
     frames = decoded_frames((64, 48), 20)
     np.save(tmp_path / "frames.npy", frames)
@@ -299,6 +302,7 @@ def test_both_are_measured_from_frames_to_detections(int8_program: Path, tmp_pat
         Clips(calibration=tuple(clips), held_out=tuple(clips[:1]), videos=tmp_path, origin="drawn"),
     )
     program = artifact(peer, engine_named("torch-fp32"), tmp_path)
+    tiny = Network("tiny", load_checkpoint(tiny_checkpoint).model, peer.clips)
     common = {"kind": "pipeline", "frames": str(tmp_path / "frames.npy"), "new_frames": 2,
               "candidates": 3}  # fmt: skip
     jobs = [
@@ -306,12 +310,15 @@ def test_both_are_measured_from_frames_to_detections(int8_program: Path, tmp_pat
             **common, "engine": "xnnpack-int8", "path": str(int8_program), "network": None}),
         Job(key=(PEER, "torch-fp32"), content={
             **common, "engine": "torch-fp32", "path": str(program), "network": shape_of(peer)}),
+        Job(key=("tiny", "torch-fp32"), content={
+            **common, "engine": "torch-fp32", "path": str(tiny_checkpoint),
+            "network": shape_of(tiny)}),
         Job(key=("broken", "xnnpack-int8"), content={
             **common, "engine": "xnnpack-int8", "path": str(tmp_path / "absent" / "x.pte"),
             "network": None}),
     ]  # fmt: skip
     measured = measure(jobs, threads=1, rounds=2, turn_ms=1.0)
-    for job in jobs[:2]:
+    for job in jobs[:3]:
         taken = measured[job.key]
         assert not taken.failure
         assert len(taken.rounds) == 2
