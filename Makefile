@@ -30,11 +30,7 @@ $(DEV_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime/nativ
 test: $(DEV_VENV)/.installed
 	sh tools/install-test-packages.sh
 	for build in build/cp*; do $(BIN)/ctest --test-dir $$build --output-on-failure || exit 1; done
-	# In three processes: in one, the engines that the first part loads crash the export's tests
-	# (a segmentation fault at tests/export/test_pipeline.py; the cause is not known yet).
-	$(BIN)/pytest tests/benchmarks tests/calibration tests/docs tests/edge
-	$(BIN)/pytest tests/export
-	$(BIN)/pytest tests/quantize tests/runtime tests/fuzz tests/test_*.py
+	sh tools/run_tests.sh $(BIN)/pytest
 
 check: $(DEV_VENV)/.installed
 	$(BIN)/ruff check $(SOURCES)

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Run the tests: run_tests.sh PYTEST. Half of them in the background, whose output follows at the
+# end. In three processes: in one, libraries that the first part loads crash the export's tests (a
+# segmentation fault at tests/export/test_pipeline.py, whose cause is not known yet).
+set -u
+pytest=$1
+# Two processes compute at once already, and threads that spin for each other would slow both.
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+export OMP_NUM_THREADS
+
+log=$(mktemp)
+(
+  status=0
+  "$pytest" tests/export || status=$?
+  "$pytest" tests/quantize tests/runtime tests/fuzz tests/test_*.py || status=$?
+  exit "$status"
+) >"$log" 2>&1 &
+behind=$!
+trap 'kill "$behind" 2>/dev/null; rm -f "$log"' EXIT
+trap 'exit 130' INT TERM
+
+status=0
+"$pytest" tests/benchmarks tests/calibration tests/docs tests/edge || status=$?
+echo "waiting for tests/export, tests/quantize, tests/runtime and tests/fuzz"
+wait "$behind" || status=$?
+cat "$log"
+exit "$status"
