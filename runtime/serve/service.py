@@ -11,6 +11,7 @@ from typing import Any
 from runtime.errors import EdgeError
 from runtime.events import ActionEvent, EventSink, History, open_sinks
 from runtime.events.clips import ClipSink
+from runtime.events.config import EventsConfig
 from runtime.runner import ClipRunner
 from runtime.serve.camera import Camera, Surroundings
 from runtime.serve.config import CameraConfig, ServeConfig
@@ -108,12 +109,13 @@ class Service:
         made = {name: self._camera(name, camera) for name, camera in new.items()}
         if config.events != before.events:
             # A file has one owner: the new sinks can open it when the old ones have let go.
-            self._close_sinks(self.sinks)
+            closed = self.sinks
+            self._close_sinks(closed)
             self.sinks = []
             try:
-                self.sinks = open_sinks(config.events)
+                self.sinks = _successors(closed, config.events)
             except EdgeError:
-                self.sinks = open_sinks(before.events)
+                self.sinks = _successors(closed, before.events)
                 raise
             done.append("events changed")
         stopped = [self.cameras[name] for name in gone]
@@ -202,6 +204,20 @@ class Service:
             [lambda one=sink: one.close(timeout_s) for sink in sinks],  # type: ignore[misc]
             timeout_s + 0.2,
         )
+
+
+def _successors(closed: Iterable[EventSink], config: EventsConfig) -> list[EventSink]:
+    """Open sinks in place of closed ones; clips go on with the packets of sources that stay open.
+
+    Raises:
+        EdgeError: One cannot be opened; none is open then.
+    """
+    opened = open_sinks(config)
+    for after in opened:
+        for before in closed:
+            if isinstance(after, ClipSink) and isinstance(before, ClipSink):
+                after.take_over(before)
+    return opened
 
 
 def _stop(cameras: Iterable[Camera], timeout_s: float) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from runtime.serve.config import CameraConfig
+from runtime.events.clips import ClipSink
+from runtime.events.config import ClipsConfig, EventsConfig, JsonlConfig
+from runtime.serve.config import CameraConfig, EngineConfig, ServeConfig, ServerConfig
+from tests.runtime.events.made import event
 from tests.runtime.serve.conftest import TOKEN, Running, eventually
+from tests.runtime.sources.films import write_film
 
 Serve = Callable[..., Any]
 
@@ -415,3 +420,22 @@ def test_the_end_does_not_wait_for_clients(serve: Serve) -> None:
         run.stop()
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_clips_go_on_when_other_events_are_configured(
+    serve: Serve, make_bundle: Any, tmp_path: Path
+) -> None:
+    film = write_film(tmp_path / "a.mp4", count=1500)  # too long to begin again meanwhile
+    config = ServeConfig(
+        cameras={"door": CameraConfig(source=str(film), conf=0.0)},
+        engine=EngineConfig(model=str(make_bundle()), num_threads=1),
+        server=ServerConfig(port=0),
+        events=EventsConfig(clips=ClipsConfig(folder=str(tmp_path / "clips"))),
+    )
+    with serve(config=config) as run:
+        eventually(lambda: run.service.cameras["door"].results > 0)
+        more = replace(config.events, jsonl=JsonlConfig(path=str(tmp_path / "events.jsonl")))
+        assert run.service.reload(replace(config, events=more)) == ["events changed"]
+        (clips,) = (sink for sink in run.service.sinks if isinstance(sink, ClipSink))
+        clips.send(event(1, camera="door"))
+        assert clips.status()["queued"] == 1
