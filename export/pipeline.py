@@ -62,6 +62,8 @@ class ExportReport:
         rows += [line for artifact in self.artifacts for line in artifact.lines()]
         rows += [f"note: {note}" for note in self.notes]
         then = f"edge run --model {self.out} --source 0"
+        if not any(artifact.entry.parity["ran"] for artifact in self.artifacts):
+            then += "    # on the device: nothing of this bundle runs here"
         return [*rows, "next:", f"  edge info {self.out}", f"  {then}"]
 
 

@@ -19,12 +19,10 @@ class TargetEntry(NamedTuple):
 
     Attributes:
         exporter: Dotted path of its `Exporter`, which is called with name and precision.
-        extra: The optional dependency that it needs.
         label: What it is, in a few words.
     """
 
     exporter: str
-    extra: str
     label: str
 
 
@@ -32,29 +30,29 @@ class TargetEntry(NamedTuple):
 TARGETS: dict[str, TargetEntry] = {
     name: TargetEntry(*row)
     for name, *row in (
-        ("xnnpack-int8", "export.xnnpack.XnnpackExporter", "export",
+        ("xnnpack-int8", "export.xnnpack.XnnpackExporter",
          "ExecuTorch XNNPACK, static int8 (any CPU)"),
-        ("xnnpack-fp32", "export.xnnpack.XnnpackExporter", "export",
+        ("xnnpack-fp32", "export.xnnpack.XnnpackExporter",
          "ExecuTorch XNNPACK, float32 (any CPU)"),
-        ("onnx-fp32", "export.onnx.OnnxExporter", "onnx", "ONNX, float32 (TensorRT, ONNX Runtime)"),
-        ("onnx-fp16", "export.onnx.OnnxExporter", "onnx", "ONNX, float16 (TensorRT)"),
-        ("onnx-int8", "export.onnx.OnnxExporter", "onnx",
+        ("onnx-fp32", "export.onnx.OnnxExporter", "ONNX, float32 (TensorRT, ONNX Runtime)"),
+        ("onnx-fp16", "export.onnx.OnnxExporter", "ONNX, float16 (TensorRT)"),
+        ("onnx-int8", "export.onnx.OnnxExporter",
          "ONNX, static int8 with explicit Q/DQ (TensorRT, ONNX Runtime)"),
-        ("tensorrt-fp16", "export.tensorrt.TensorRTExporter", "tensorrt",
+        ("tensorrt-fp16", "export.tensorrt.TensorRTExporter",
          "TensorRT engine, float16, for the NVIDIA GPU of this machine"),
-        ("tensorrt-int8", "export.tensorrt.TensorRTExporter", "tensorrt",
+        ("tensorrt-int8", "export.tensorrt.TensorRTExporter",
          "TensorRT engine, static int8, for the NVIDIA GPU of this machine"),
-        ("openvino-fp32", "export.openvino.OpenVinoExporter", "openvino",
+        ("openvino-fp32", "export.openvino.OpenVinoExporter",
          "OpenVINO, float32 (processors, x86-64 foremost)"),
-        ("openvino-int8", "export.openvino.OpenVinoExporter", "openvino",
+        ("openvino-int8", "export.openvino.OpenVinoExporter",
          "OpenVINO, static int8 (processors, x86-64 foremost)"),
-        ("vulkan-fp32", "export.vulkan.VulkanExporter", "export",
+        ("vulkan-fp32", "export.vulkan.VulkanExporter",
          "ExecuTorch Vulkan, float32 (GPUs of phones and boards)"),
-        ("vulkan-fp16", "export.vulkan.VulkanExporter", "export",
+        ("vulkan-fp16", "export.vulkan.VulkanExporter",
          "ExecuTorch Vulkan, float16 (GPUs of phones and boards)"),
-        ("vulkan-int8", "export.vulkan.VulkanExporter", "export",
+        ("vulkan-int8", "export.vulkan.VulkanExporter",
          "ExecuTorch Vulkan, static int8 (GPUs of phones and boards)"),
-        ("coreml-fp16", "export.coreml.CoreMLExporter", "coreml",
+        ("coreml-fp16", "export.coreml.CoreMLExporter",
          "ExecuTorch Core ML, float16 (Apple devices)"),
     )
 }  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 
 from edge.model.checkpoint import load_checkpoint
 from export.coreml import CoreMLExporter
-from export.registry import TARGETS, get_target
+from export.registry import get_target
 from runtime.errors import BackendUnavailableError
 from tests.export.conftest import clips_of
 
@@ -59,7 +59,6 @@ def test_coreml_is_short_for_its_only_precision_and_is_not_run_here() -> None:
     target = get_target("coreml")
     assert type(target) is type(get_target("coreml-fp16"))
     assert (target.name, target.engine, target.suffix) == ("coreml-fp16", "coreml", ".pte")
-    assert TARGETS["coreml-fp16"].extra == "coreml"
     assert target.not_run == "Core ML runs on Apple devices only"
     with (
         pytest.raises(BackendUnavailableError, match="cannot be run here"),

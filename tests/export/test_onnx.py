@@ -20,7 +20,7 @@ from export.onnx_graph import (
     unfolded_nodes,
     unsupported_operators,
 )
-from export.registry import TARGETS, get_target
+from export.registry import get_target
 from quantize.graph import float_outputs
 from runtime.bundle import Bundle
 from runtime.bundle_spec import OUTPUTS
@@ -334,10 +334,6 @@ def test_float16_that_overflows_is_found_though_the_processor_computes_in_float3
     ):
         verify(run, [clip], name="x", precision="fp16", truth=float_outputs(model),
                simulate=lowered.simulate)  # fmt: skip
-
-
-def test_the_registry_names_the_extra() -> None:
-    assert {TARGETS[name].extra for name in ("onnx-fp32", "onnx-fp16", "onnx-int8")} == {"onnx"}
 
 
 def test_an_int8_program_says_where_it_runs_in_float32(bundled: ExportReport) -> None:

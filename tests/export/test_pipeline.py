@@ -110,7 +110,18 @@ def test_the_report_names_size_share_error_threshold_and_what_next(exported: Exp
         assert word in text
     assert "detections matched" in text
     assert "untrained" in text
-    assert f"edge run --model {exported.out}" in text
+    assert text.endswith(f"  edge run --model {exported.out} --source 0")
+
+
+def test_the_report_says_where_nothing_runs_here(
+    exported: ExportReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = exported.artifacts
+    for artifact in others:
+        monkeypatch.setitem(artifact.entry.parity, "ran", False)
+    assert "nothing of this bundle" not in exported.lines()[-1]
+    monkeypatch.setitem(first.entry.parity, "ran", False)
+    assert exported.lines()[-1].endswith("# on the device: nothing of this bundle runs here")
 
 
 def test_nothing_else_is_left_beside_the_bundle(exported: ExportReport) -> None:

@@ -59,7 +59,7 @@ def targets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the classes above rows in the registry."""
     for kind in (Elsewhere, Twin, Absent, Unwilling):
         name = kind.__name__
-        row = TargetEntry(f"{__name__}.{name}", "export", "for a test")
+        row = TargetEntry(f"{__name__}.{name}", "for a test")
         monkeypatch.setitem(TARGETS, f"{name.lower()}-fp32", row)
     pytest.importorskip("runtime._native", reason="the native runtime is not built here")
 
