@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from runtime.allocator import keep_freed_memory
 from runtime.errors import ConfigError, EdgeError
 from runtime.options import EXIT_OK, OptionParser
 
@@ -30,6 +31,7 @@ def run_main(
     logging.basicConfig(level=level, format="%(message)s")
     # What is done now is said in any case: a comparison takes minutes.
     logging.getLogger("benchmarks").setLevel(logging.INFO)
+    keep_freed_memory()  # for training and export; what is measured runs in processes of its own
     try:
         print(run(options))
     except ImportError as error:

@@ -1,8 +1,8 @@
 """What `edge serve` gives with four cameras, and what page, MQTT and metrics cost beside them.
 
 `python -m benchmarks.serve --model BUNDLE`: four cameras over RTSP, 640x360 at 15 fps. Phases
-take turns: alone (no viewer, broker or scrape), told (events go to a broker, Prometheus reads its page
-each five seconds), and looked at (that, and a viewer reads all events and pictures as the
+take turns: alone (no viewer, broker or scrape), told (events go to a broker, Prometheus reads its
+page each five seconds), and looked at (that, and a viewer reads all events and pictures as the
 page does). The cost is the difference in processor time, in shares of what one camera takes alone;
 medians over rounds, since other jobs may run beside.
 """

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from runtime import cli as device
+from runtime.allocator import keep_freed_memory
 from runtime.errors import ConfigError
 from runtime.options import EXIT_OK, did_you_mean, guarded
 
@@ -79,6 +80,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         raise ConfigError(
             f"unknown verb {verb!r}.{did_you_mean(verb, VERBS)} Choose from: {', '.join(VERBS)}"
         )
+    if not VERBS[verb][0].startswith("runtime."):
+        keep_freed_memory()
     module = importlib.import_module(VERBS[verb][0])
     return int(module.main(argv[1:]))
 
