@@ -59,7 +59,8 @@ export class Timeline {
       shown.push(...own.sort((a, b) => b.total - a.total).slice(0, LANES));
     }
     this.lanes.replaceChildren(...shown.map((lane) => this.lane(lane, now)));
-    this.list.replaceChildren(...[...this.actions.values()].slice(-LISTED).reverse().map(entry));
+    const newest = [...this.actions.values()].sort((a, b) => b.started - a.started);
+    this.list.replaceChildren(...newest.slice(0, LISTED).map(entry));
   }
 
   lane({ camera, action, total, spans }, now) {
@@ -112,7 +113,7 @@ function entry(action) {
   when.textContent = clock(action.started);
   const what = document.createElement("b");
   what.textContent = action.action;
-  const how = action.ended ? `${action.duration_s.toFixed(1)} s` : "now";
+  const how = action.ended ? `${action.duration_s.toFixed(1)} s` : "continues";
   node.append(when, what, ` ${action.camera}, person ${action.person}, ${action.score.toFixed(2)}, ${how}`);
   return node;
 }

@@ -82,6 +82,8 @@ def test_cameras_are_live_with_boxes_and_actions(
         )
         page.wait_for_selector(".lane .bars i")
         page.wait_for_selector("#list li")
+        starts = page.eval_on_selector_all("#list time", "times => times.map(t => t.dateTime)")
+        assert starts == sorted(starts, reverse=True), "the newest is the first"
         assert page.locator("#link").inner_text() == "live"
 
 
