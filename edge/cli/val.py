@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from edge.data.dataset import ClipDataset
     from runtime.types import ClipSpec
 
-_OF_MODELS = ("data", "artifact", "conf", "frozen", "device", "resume", "shard", "ignore_people",
-              "classes")  # fmt: skip
+_OF_MODELS = ("data", "clips", "artifact", "conf", "frozen", "device", "resume", "shard",
+              "ignore_people", "classes")  # fmt: skip
 _OF_FILES = ("label_map", "excluded", "min_overlap", "first_frame", "split")
 
 
@@ -37,6 +37,9 @@ class ValFlags:
         None, "labelled clips: synthetic-val, synthetic-val:200, ava:FOLDER, ucf101-24:FOLDER, "
         "jhmdb:FOLDER, or your own folder", metavar="DATA",
     )  # fmt: skip
+    clips: int = option(
+        0, "take so many clips only, evenly spread over real videos; 0 = all", least=0
+    )
     ignore_people: str | None = option(
         None, "folder written by `edge label` for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: a"
               " box on a person in it who is not an annotated actor is not a false alarm",
@@ -103,9 +106,11 @@ def _of_model(flags: ValFlags) -> list[str]:
     options = replace(flags.val, spec=data)
 
     def open_clips(spec: ClipSpec) -> ClipDataset:
-        return ignoring(open_dataset(data, spec), data, people)
+        return ignoring(open_dataset(data, spec, limit=flags.clips or None), data, people)
 
     called = data if people is None else f"{data}, others in {flags.ignore_people} ignored"
+    if flags.clips:
+        called += f", at most {flags.clips} clips of it"
     with progress_bar(quiet=flags.common.quiet) as progress:
         if options.shard is not None:
             return compute_share(

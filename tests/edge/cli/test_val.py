@@ -49,6 +49,18 @@ def test_several_processes_count_what_one_counts(
     assert results[0]["model"] == "tiny.pt"
 
 
+def test_fewer_clips_are_said(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["val", "--model", str(checkpoint), "--data", "synthetic-val:17", "--no-plots"]
+    argv += ["--worst", "0", "--num-threads", "1", "--out", str(tmp_path / "out")]
+    assert main([*argv, "--clips", "3"]) == 0
+    assert "at most 3 clips of it: 3 clips" in capsys.readouterr().out
+    # All of them are another run.
+    assert main([*argv, "--resume"]) == 2
+    assert "another" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "sentence"),
     [
