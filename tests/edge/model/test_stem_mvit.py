@@ -66,7 +66,8 @@ def test_clips_of_a_batch_do_not_mix(settled, clips):
     with torch.no_grad():
         together = settled(clips)
         alone = torch.cat([settled(clip[None]) for clip in clips])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    # Batches of one and of two may be computed by other kernels (5e-4 apart with AVX2).
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=2e-3)
 
 
 def test_the_order_of_frames_matters(settled, clips):
