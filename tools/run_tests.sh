@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run the tests: run_tests.sh PYTEST. Half of them in the background, whose output follows at the
+# Run the tests: run_tests.sh PYTEST. A part of them in the background, whose output follows at the
 # end. In three processes: in one, libraries that the first part loads crash the export's tests (a
 # segmentation fault at tests/export/test_pipeline.py, whose cause is not known yet).
 set -u
@@ -12,19 +12,16 @@ export OMP_NUM_THREADS
 kept="env MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2000000000"
 
 log=$(mktemp)
-(
-  status=0
-  $kept "$pytest" tests/export tests/quantize || status=$?
-  "$pytest" tests/runtime tests/fuzz tests/test_*.py || status=$?
-  exit "$status"
-) >"$log" 2>&1 &
+# Nothing that is interrupted by signals: what a shell starts in the background ignores SIGINT.
+$kept "$pytest" tests/export tests/quantize >"$log" 2>&1 &
 behind=$!
 trap 'kill "$behind" 2>/dev/null; rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 
 status=0
 $kept "$pytest" tests/benchmarks tests/calibration tests/docs tests/edge || status=$?
-echo "waiting for tests/export, tests/quantize, tests/runtime and tests/fuzz"
+"$pytest" tests/runtime tests/fuzz tests/test_*.py || status=$?
+echo "waiting for tests/export and tests/quantize"
 wait "$behind" || status=$?
 cat "$log"
 exit "$status"

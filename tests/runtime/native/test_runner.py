@@ -38,9 +38,9 @@ def run(*flags: str | Path, frames: bytes = b"") -> subprocess.CompletedProcess[
     done = subprocess.run(
         [RUNNER, *map(str, flags)], input=frames, capture_output=True, timeout=120, check=False
     )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    # The name of a file may be bytes of any encoding.
+    out, err = (text.decode(errors="surrogateescape") for text in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
 
 def video(count: int) -> np.ndarray:
