@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torchao.quantization.pt2e import FakeQuantizeBase
 
+from runtime.errors import ExportError
+
 _MOMENTUM = 0.01  # share of the newest batch in the range, once a hundred were seen
 
 
@@ -43,8 +45,12 @@ class FakeQuantize(FakeQuantizeBase):  # type: ignore[misc]
         self.enabled, self.observing = True, False
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
-        """Never asked for: the export calibrates anew."""
-        raise NotImplementedError("ranges of training are not converted")
+        """Refuse, as the base class asks for it: the export calibrates anew.
+
+        Raises:
+            ExportError: Always.
+        """
+        raise ExportError("ranges of training are not converted; export the trained weights")
 
 
 class FakeQuantizedPerChannelWeight(FakeQuantize):

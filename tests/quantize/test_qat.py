@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from runtime.errors import ExportError
 from runtime.types import ClipSpec
 
 pytest.importorskip("executorch", reason="executorch is not installed")
@@ -32,7 +33,7 @@ from quantize.qat import OUTPUTS, QatConfig, QatModel, QatWrapper, rounded_place
 from quantize.relu6 import relu6_to_relu
 from quantize.rewrite import rewrite_for_export
 from quantize.schemes import XNNPACK_INT8, build_quantizer
-from runtime.errors import ConfigError, ExportError
+from runtime.errors import ConfigError
 from tests.edge.moving_squares import MovingSquares
 from tests.export.conftest import stem_model
 
@@ -368,3 +369,11 @@ def test_only_compact_variants_are_trained() -> None:
 def test_a_share_of_the_steps_is_between_zero_and_one(value: float) -> None:
     with pytest.raises(ConfigError, match="freeze_ranges"):
         QatConfig(freeze_ranges=value)
+
+
+def test_ranges_of_training_are_refused() -> None:
+    fake = FakeQuantizedActivation(
+        dtype=torch.int8, quant_min=-128, quant_max=127, qscheme=torch.per_tensor_affine, eps=1e-6
+    )
+    with pytest.raises(ExportError, match="export the trained weights"):
+        fake.calculate_qparams()
