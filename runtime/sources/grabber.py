@@ -63,7 +63,7 @@ class Grabber(threading.Thread):
         self._opener, self._sampler = opener, sampler
         self._capture: Capture | None = capture
         self._clock = MediaClock(fps)
-        self._pace = Pace() if config.real_time and not live else None
+        self._pace = Pace(fps) if config.real_time and not live else None
         self._interval_s = 1.0 / fps
         self._backlog = 0
         self._expect_backlog()

@@ -6,8 +6,8 @@ import math
 
 # Stamps out of order by B-frames go back by fewer intervals.
 _JUMP_INTERVALS = 5
-# A longer step forward is a jump of the clock: nobody waits for it.
-_LONGEST_STEP_S = 5.0
+# A step forward that is longer, in seconds and in intervals, is a jump of the clock.
+_LONGEST_STEP_S, _LONGEST_STEP_INTERVALS = 5.0, 2.0
 
 
 class MediaClock:
@@ -46,8 +46,9 @@ class MediaClock:
 class Pace:
     """When each frame of a file is due, if the file stands for a camera."""
 
-    def __init__(self) -> None:
+    def __init__(self, fps: float) -> None:
         """Begin with the first frame that is asked about."""
+        self._longest_s = max(_LONGEST_STEP_S, _LONGEST_STEP_INTERVALS / fps)
         self._last_t = math.inf
         self._origin_s = 0.0
 
@@ -55,11 +56,11 @@ class Pace:
         """Return how long to hold back a frame; 0 where it is late.
 
         Args:
-            t: Media time of the frame, seconds. One that goes back, or more than five seconds
-                forward, is the beginning of another recording.
+            t: Media time of the frame, seconds. One that goes back, or forward by more than
+                five seconds and two intervals, is the beginning of another recording.
             now: The time, seconds of any monotonic clock.
         """
-        if not 0 <= t - self._last_t <= _LONGEST_STEP_S:
+        if not 0 <= t - self._last_t <= self._longest_s:
             self._origin_s = now - t
         self._last_t = t
         return max(0.0, self._origin_s + t - now)

@@ -234,7 +234,7 @@ def test_a_file_in_real_time_arrives_as_from_a_camera() -> None:
 
 
 def test_the_pace_of_a_file_begins_again_where_its_clock_jumps() -> None:
-    pace = Pace()
+    pace = Pace(fps=10.0)
     assert pace.wait_s(7.0, 100.0) == 0.0, "the first frame is due at once"
     assert pace.wait_s(7.5, 100.1) == pytest.approx(0.4)
     assert pace.wait_s(8.0, 103.0) == 0.0, "late"
@@ -242,6 +242,9 @@ def test_the_pace_of_a_file_begins_again_where_its_clock_jumps() -> None:
     assert pace.wait_s(2.0, 105.0) == 0.0, "back"
     assert pace.wait_s(2.25, 105.0) == pytest.approx(0.25)
     assert pace.wait_s(900.0, 106.0) == 0.0, "far ahead"
+    slow = Pace(fps=0.1)
+    assert slow.wait_s(0.0, 0.0) == 0.0
+    assert slow.wait_s(10.0, 1.0) == 9.0, "a picture each ten seconds"
 
 
 @pytest.fixture
