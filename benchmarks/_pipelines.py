@@ -1,4 +1,4 @@
-"""Two ways from decoded frames to detections: the runtime that ships, and YOWOv2's bare loop.
+"""From decoded frames to detections: the runtime that ships, and YOWOv2's bare loop.
 
 YOWOv2's queue and decoding are what its repository does in torch and Pillow, as fast as NumPy and
 OpenCV allow, so that the network decides: only the newest frame is resized, the queue hands out a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,31 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks._engines import Floats, Run, engine_named, load
+from benchmarks._loop import STAGES, Elsewhere, Image, Loop, Outputs, Result
 from runtime.bundle import Bundle
 from runtime.bundle_spec import BUNDLE_FILE
-from runtime.decode import decode
 from runtime.errors import DecodeError
 from runtime.runner import ClipRunner
 
-Image = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
-STAGES = ("preprocess", "network", "decode")
 # Values of YOWOv2's demo: overlap at which the weaker box goes, most candidates of a level.
 NMS_IOU = 0.5
 TOP_K = 40
 # Results from which a threshold is taken.
 _TRIAL_RESULTS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One result: its time and that of each stage, milliseconds, candidates and detections."""
-
-    total_ms: float
-    stages_ms: dict[str, float]
-    candidates: int
-    found: int
 
 
 class Method(Protocol):
@@ -127,57 +115,6 @@ class Ours:
             yield from runner.stream(folder / BUNDLE_FILE, opener=lambda uri, config: capture)
 
 
-class Elsewhere:
-    """Our network in another engine, between the runtime's own native preprocess and decode.
-
-    It computes whole clips: no other engine is given what overlapping clips share.
-    """
-
-    def __init__(
-        self, run: Run, frames: Image, *, new_frames: int, num_frames: int, height: int, width: int,
-        mean: Sequence[float], std: Sequence[float],
-    ) -> None:  # fmt: skip
-        """Take the loaded network, decoded frames (F, H, W, 3), and the network's clip."""
-        from runtime import _native
-
-        self._run, self._new_frames = run, new_frames
-        self._size_wh = (frames.shape[2], frames.shape[1])
-        self._source = itertools.cycle(frames)
-        self._clip = _native.ClipBuffer(_native.Preprocess(height, width, mean, std), num_frames)
-        for _ in range(num_frames):
-            self._clip.push(next(self._source))
-        self.threshold = 0.0
-
-    def all_scores(self) -> Iterator[Floats]:
-        """Yield the actor scores of all tokens, clip by clip."""
-        while True:
-            yield decode(*self._network(self._fill()), conf=0.0, size_wh=self._size_wh).actor
-
-    def results(self) -> Iterator[Result]:
-        """Yield results without end."""
-        while True:
-            at = [time.perf_counter()]
-            clip = self._fill()
-            at.append(time.perf_counter())
-            outputs = self._network(clip)
-            at.append(time.perf_counter())
-            found = decode(*outputs, conf=self.threshold, size_wh=self._size_wh)
-            at.append(time.perf_counter())
-            times = [(b - a) * 1e3 for a, b in itertools.pairwise(at)]
-            yield Result(total_ms=(at[-1] - at[0]) * 1e3,
-                         stages_ms=dict(zip(STAGES, times, strict=True)),
-                         candidates=len(found.actor), found=len(found.actor))  # fmt: skip
-
-    def _fill(self) -> Floats:
-        for _ in range(self._new_frames):
-            self._clip.push(next(self._source))
-        return self._clip.clip()
-
-    def _network(self, clip: Floats) -> tuple[Floats, Floats, Floats]:
-        boxes, actor, actions = self._run(clip)
-        return boxes[0], actor[0].reshape(-1), actions[0]
-
-
 class ClipQueue:
     """The newest frames as YOWOv2 takes them: RGB, 0 to 255, a square."""
 
@@ -201,7 +138,7 @@ class ClipQueue:
         return self._ring[self._next : self._next + self._num_frames][None]
 
 
-class YOWOv2:
+class YOWOv2(Loop):
     """YOWOv2-Nano in an engine: queue, network, cells to boxes."""
 
     def __init__(
@@ -209,9 +146,8 @@ class YOWOv2:
         strides: tuple[int, ...],
     ) -> None:  # fmt: skip
         """Take the loaded network, decoded frames (F, H, W, 3), and the network's shape."""
-        self._run, self._frames, self._new_frames = run, frames, new_frames
-        self._source = itertools.cycle(frames)
-        self._queue, self._grid = ClipQueue(num_frames, size), Grid.of(size, strides)
+        super().__init__(run, frames, ClipQueue(num_frames, size), new_frames=new_frames)
+        self._grid = Grid.of(size, strides)
         self.threshold = 0.5
 
     def all_scores(self) -> Iterator[Floats]:
@@ -220,32 +156,15 @@ class YOWOv2:
             conf, classes, _ = self._network(self._fill())
             yield scores(conf, classes).ravel()
 
-    def results(self) -> Iterator[Result]:
-        """Yield results without end."""
-        size_wh = (self._frames.shape[2], self._frames.shape[1])
-        while True:
-            at = [time.perf_counter()]
-            clip = self._fill()
-            at.append(time.perf_counter())
-            outputs = self._network(clip)
-            at.append(time.perf_counter())
-            boxes = decode_cells(
-                *outputs, grid=self._grid, threshold=self.threshold, size_wh=size_wh
-            )
-            at.append(time.perf_counter())
-            times = [(b - a) * 1e3 for a, b in itertools.pairwise(at)]
-            yield Result(total_ms=(at[-1] - at[0]) * 1e3,
-                         stages_ms=dict(zip(STAGES, times, strict=True)),
-                         candidates=boxes.candidates, found=len(boxes.score))  # fmt: skip
-
-    def _fill(self) -> Floats:
-        for _ in range(self._new_frames):
-            self._queue.push(next(self._source))
-        return self._queue.clip()
-
-    def _network(self, clip: Floats) -> tuple[Floats, Floats, Floats]:
+    def _network(self, clip: Floats) -> Outputs:
         conf, classes, box = self._run(clip)
         return conf[0], classes[0], box[0]
+
+    def _decode(self, outputs: Outputs) -> tuple[int, int]:
+        boxes = decode_cells(
+            *outputs, grid=self._grid, threshold=self.threshold, size_wh=self._size_wh
+        )
+        return boxes.candidates, len(boxes.score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks._engines import artifact, engine_named
 from benchmarks._harness import Job, Measured, measure
+from benchmarks._loop import STAGES
 from benchmarks._pipelines import (
-    STAGES,
     ClipQueue,
     FrameCapture,
     Grid,
