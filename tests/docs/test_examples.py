@@ -46,8 +46,7 @@ def shortened(words: tuple[str, ...]) -> list[str]:
     for pattern, short in SHORT:
         rest = [re.sub(pattern, short, word) for word in rest]
     if verb == "export":
-        # The ranges of two clips of a model of one step are nobody's: what int8 loses is luck.
-        rest = list(dict.fromkeys("onnx" if word == "xnnpack-int8" else word for word in rest))
+        rest = list(dict.fromkeys("onnx-int8" if word == "xnnpack-int8" else word for word in rest))
     if verb == "train":
         lengths = ("--epochs", "--steps", "--val-every")
         rest = [
