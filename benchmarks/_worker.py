@@ -95,7 +95,8 @@ class Steps:
         taken_ms = (self._now() - start) * 1e3
         self._first, self._runs = self._first + self._stride, self._runs + 1
         if self.facts["shares"]:
-            self.facts["stems_per_clip"] = self._engine.stem_runs / self._runs
+            self.facts |= {"clips": self._runs,
+                           "stems_per_clip": self._engine.stem_runs / self._runs}  # fmt: skip
         return taken_ms, {}
 
     def _parity(self, whole: Any, steps: Any) -> dict[str, Any]:

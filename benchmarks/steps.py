@@ -80,7 +80,8 @@ def compare(programs: Programs, options: StepOptions) -> list[dict[str, Any]]:
             "network": name, "whole_ms": whole.median_ms, "whole_p95_ms": whole.p95_ms,
             "steps_ms": steps.median_ms, "steps_p95_ms": steps.p95_ms,
             "ratio": ratio(steps, whole), "to_first": ratio(steps, first),
-            "stems_per_clip": steps.facts["stems_per_clip"], "max_abs": steps.facts["max_abs"],
+            "clips": steps.facts["clips"], "stems_per_clip": steps.facts["stems_per_clip"],
+            "max_abs": steps.facts["max_abs"],
             "clips_compared": steps.facts["clips_compared"],
         })  # fmt: skip
     return rows

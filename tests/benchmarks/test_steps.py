@@ -18,8 +18,9 @@ def test_both_ways_agree_and_are_timed(int8_program: Path) -> None:
     assert again["to_first"] > 0
     assert found["max_abs"] == 0.0
     assert found["clips_compared"] == 25
-    # Two steps a clip, of which one is new; the first clip of a run has two.
-    assert 1.0 <= found["stems_per_clip"] < 1.1
+    # Two steps a clip, of which one is new; the first clip has two. How many clips a turn holds
+    # depends on the machine.
+    assert found["stems_per_clip"] == pytest.approx((found["clips"] + 1) / found["clips"])
     assert 0 < found["whole_ms"] <= found["whole_p95_ms"]
     assert 0 < found["steps_ms"] <= found["steps_p95_ms"]
     assert found["ratio"] > 0
