@@ -22,13 +22,13 @@ LOCKED := $(if $(LOCK),-c $(LOCK))
 
 # The developer's side: torch, ExecuTorch's exporter, and the tools of `make check`.
 $(DEV_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime/native -type f 2>/dev/null)
+	sh tools/install-test-packages.sh
 	$(PYTHON) -m venv $(DEV_VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) "torch==2.13.0"
 	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) -C cmake.define.EDGE_WERROR=ON -C cmake.define.BUILD_TESTING=ON -e ".[dev,docs]"
 	touch $@
 
 test: $(DEV_VENV)/.installed
-	sh tools/install-test-packages.sh
 	for build in build/cp*; do $(BIN)/ctest --test-dir $$build --output-on-failure || exit 1; done
 	sh tools/run_tests.sh $(BIN)/pytest
 
@@ -67,7 +67,6 @@ bundle: $(DEV_VENV)/.installed
 # So many minutes of faults for `edge run` on a camera over RTSP.
 MINUTES ?= 10
 soak: $(DEV_VENV)/.installed
-	sh tools/install-test-packages.sh
 	$(BIN)/python tools/soak.py --minutes $(MINUTES)
 
 # Fuzz each reader of files for so many seconds; finds lie below runs/fuzz. Needs clang for C++.
