@@ -262,14 +262,17 @@ class FFmpegCapture:
 
     def _seconds(self, frame: av.VideoFrame) -> float:
         """Return the frame's own time after the first; NaN where the file gives none."""
-        # AVI has times of decoding only; those of showing are guessed, and wrong with B-frames.
-        stamp = frame.dts if self._container.format.name == "avi" else frame.pts
-        base = frame.time_base or self._base
-        if stamp is None or base is None:
+        if self._container.format.name == "avi":
+            # It has times of decoding only; those of showing are guessed, and wrong with B-frames.
+            # A filter leaves them in the stream's unit.
+            stamp, base = frame.dts, self._base
+        else:
+            stamp, base = frame.pts, frame.time_base or self._base
+        if stamp is None or base is None or self._base is None:
             return math.nan
         if self._first is None:
-            self._first = stamp
-        return float((stamp - self._first) * base)
+            self._first = round(stamp * base / self._base)
+        return float(stamp * base - self._first * self._base)
 
     def _decode(self) -> Iterator[Any]:
         """Yield whole frames, deinterlaced; damaged ones are counted and left out."""
@@ -284,6 +287,7 @@ class FFmpegCapture:
             try:
                 packet = next(packets)
             except (StopIteration, av.EOFError):
+                yield from self._rest_of_filter()
                 return
             torn = bool(self._counts_packets and end and packet.pos and self._torn(end, packet.pos))
             if self.on_packet is not None and packet.size:
@@ -332,7 +336,9 @@ class FFmpegCapture:
         if not frame.interlaced_frame and self._graph is None:
             return [frame]
         key = (frame.width, frame.height, frame.format.name)
+        held = []
         if self._graph is None or self._graph[0] != key:
+            held = self._rest_of_filter()
             if not self.deinterlaced:
                 self.deinterlaced = True
                 logger.warning("%s: it is interlaced; deinterlaced by FFmpeg's %s",
@@ -347,6 +353,20 @@ class FFmpegCapture:
             self._graph = (key, graph)
         graph = self._graph[1]
         graph.push(frame)
+        return held + self._pulled(graph)
+
+    def _rest_of_filter(self) -> list[Any]:
+        """Return the frame that the deinterlacer still holds at the end."""
+        if self._graph is None:
+            return []
+        graph, self._graph = self._graph[1], None
+        graph.push(None)
+        return self._pulled(graph)
+
+    @staticmethod
+    def _pulled(graph: Graph) -> list[Any]:
+        import av
+
         found = []
         while True:
             try:

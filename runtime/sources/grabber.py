@@ -226,10 +226,14 @@ class Grabber(threading.Thread):
             )
         # Matroska and AVI announce an estimate that is often one or two frames too high.
         if announced and announced - self.grabbed - self.damaged > max(2.0, 0.02 * announced):
+            # AVI counts chunks without a picture as well: the last frame tells where it ends.
+            end_s = self._clock.last * (1 + 1 / max(1, self.grabbed - 1))
+            whole = end_s / self._interval_s >= 0.98 * announced - 2
             self.end_note = (
                 f"{self._uri.shown}: ended after {self.grabbed} of {announced} announced frames; "
-                "the file is cut off or damaged"
-            )
+                + ("the others were left out when it was written, or are lost" if whole
+                   else "the file is cut off or damaged")
+            )  # fmt: skip
             logger.warning("%s", self.end_note)
 
     def _reconnect(self) -> None:

@@ -24,6 +24,11 @@ class MediaClock:
         self._interval_s = 1.0 / fps
         self._last: float | None = None
 
+    @property
+    def last(self) -> float:
+        """Return the time of the newest frame, seconds; 0 before the first."""
+        return self._last or 0.0
+
     def stamp(self, position: float) -> tuple[float, str | None]:
         """Return the time of the next frame, seconds, and how far the clock jumped, in words.
 

@@ -40,13 +40,32 @@ def test_interlaced_film_gives_its_own_pictures_and_says_so(
     path = write_film(tmp_path / name, interlaced=True)
     with caplog.at_level(logging.WARNING):
         frames = frames_of(read(path))
-    assert 28 <= len(frames) <= 30
-    for index in (0, 10, 20):
+    assert len(frames) == 30
+    for index in (0, 10, 20, 29):
         assert off(frames[index], index) < 12
-    assert frames[-1].t == pytest.approx(frames[0].t + (len(frames) - 1) / 25, abs=0.01)
+    assert [frame.t for frame in frames] == pytest.approx([i / 25 for i in range(30)], abs=0.01)
     assert [r.getMessage() for r in caplog.records] == [
         f"{path}: it is interlaced; deinterlaced by FFmpeg's bwdif"
     ]
+
+
+def test_interlaced_avi_keeps_its_times(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """AVI has a picture or an empty chunk for each unit of time, here milliseconds."""
+    path = write_film(tmp_path / "i.avi", codec="mpeg4", options={"flags": "+ildct+ilme"})
+    with caplog.at_level(logging.WARNING):
+        frames = frames_of(read(path))
+    assert [frame.t for frame in frames] == pytest.approx([i / 25 for i in range(30)], abs=0.01)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{path}: it is interlaced; deinterlaced by FFmpeg's bwdif",
+        f"{path}: ended after 30 of 1200 announced frames; the others were left out when it was "
+        "written, or are lost",
+    ]
+
+
+def test_interlaced_film_begins_at_its_own_start(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "late.ts", interlaced=True, stamp=lambda i: 1.4 + i / 25)
+    frames = frames_of(read(path))
+    assert [frame.t for frame in frames] == pytest.approx([i / 25 for i in range(30)], abs=0.01)
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
