@@ -162,6 +162,11 @@ class OpenCVEncoder:
         self._writer.release()
 
 
+def needs_opencv(path: Path) -> bool:
+    """Tell whether OpenCV writes such a video, as PyAV is not installed or writes another kind."""
+    return not has_pyav() or path.suffix.lower() not in _MUXER
+
+
 def open_encoder(part: Path, *, fps: float, size_wh: tuple[int, int]) -> Encoder:
     """Open a video for writing, with the first codec that works.
 
@@ -175,7 +180,7 @@ def open_encoder(part: Path, *, fps: float, size_wh: tuple[int, int]) -> Encoder
     """
     suffix = part.suffix.lower()
     kinds: list[type[FragmentEncoder] | type[OpenCVEncoder]] = [OpenCVEncoder]
-    if has_pyav() and suffix in _MUXER:
+    if not needs_opencv(part):
         kinds.insert(0, FragmentEncoder)
     for kind in kinds:
         for codec in CODECS[suffix]:

@@ -6,15 +6,17 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 
-from runtime.errors import ConfigError, SinkError
+from runtime.errors import CaptureError, ConfigError, SinkError
 from runtime.outputs import part_names, why_no_output
 from runtime.parts import Part
-from runtime.sinks.encoder import CODECS, open_encoder
+from runtime.sinks.encoder import CODECS, needs_opencv, open_encoder
 from runtime.sources import Image
-from runtime.sources.names import text_for_opencv
+from runtime.sources.ffmpeg import FFmpegCapture
+from runtime.sources.names import shown_name, text_for_opencv
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +133,7 @@ class VideoFile:
             self._part.discard()
 
     def _playable(self) -> bool:
-        capture = cv2.VideoCapture(text_for_opencv(self.part), cv2.CAP_FFMPEG)
+        capture = _reader(self.part)
         try:
             return bool(capture.isOpened() and capture.grab())
         finally:
@@ -156,7 +158,7 @@ class VideoFile:
 
     def _problem(self) -> str | None:
         """Read the part back; return what is wrong with it."""
-        capture = cv2.VideoCapture(text_for_opencv(self.part), cv2.CAP_FFMPEG)
+        capture = _reader(self.part)
         try:
             if not capture.isOpened():
                 return "it cannot be opened again"
@@ -176,12 +178,21 @@ class VideoFile:
             capture.release()
 
 
+def _reader(part: Path) -> Any:
+    """Open a video with OpenCV, which did not write it; with PyAV where OpenCV cannot."""
+    try:
+        return cv2.VideoCapture(text_for_opencv(part), cv2.CAP_FFMPEG)
+    except CaptureError:
+        return FFmpegCapture(str(part), shown=shown_name(part))
+
+
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a video that cannot be written, before any work is done.
 
     Raises:
         ConfigError: The suffix is not that of a video that can be written, or a link, folder or
             device has the name.
+        CaptureError: OpenCV has to write it, and cannot take its name.
         SinkError: The folder is missing or not writable, or the file is there already.
     """
     if path.suffix.lower() not in CODECS:
@@ -192,6 +203,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     reason = why_no_output(path)
     if reason:
         raise ConfigError(reason)
+    if needs_opencv(path):
+        text_for_opencv(path)
     if path.exists() and not overwrite:
         raise SinkError(f"{path} is there already; name another file or allow overwriting")
     folder = path.parent

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from runtime.decode import Detections
-from runtime.errors import CameraLostError, ConfigError, EdgeError, SinkError
+from runtime.errors import CameraLostError, CaptureError, ConfigError, EdgeError, SinkError
 from runtime.results import FrameStatus, KeyframeResult, Timings
 from runtime.sinks import (
     JsonLinesSink,
@@ -451,6 +451,21 @@ def test_a_run_that_failed_before_its_first_result_leaves_no_video(tmp_path: Pat
 def test_a_video_of_one_frame_is_whole(suffix: str, tmp_path: Path) -> None:
     run(Sinks([video_sink(tmp_path / f"out{suffix}")]), frames=[make_frame(0)])
     assert count_frames(tmp_path / f"out{suffix}")[0] == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_video_may_have_any_name(suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / os.fsdecode(b"\x93\xfa" + suffix.encode())
+    run(Sinks([video_sink(path)]), frames=map(make_frame, range(20)), results=[make_result()])
+    shutil.move(path, tmp_path / f"plain{suffix}")
+    assert count_frames(tmp_path / f"plain{suffix}")[0] == 20
+    assert [p.name for p in tmp_path.iterdir()] == [f"plain{suffix}"]
+
+
+def test_a_name_that_opencv_cannot_take_is_refused_before_the_first_frame(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=r"x93.avi: the name is no UTF-8 text"):
+        video_sink(tmp_path / os.fsdecode(b"\x93.avi"))
 
 
 def test_ctrl_c_between_a_frame_and_its_count_costs_no_video(
