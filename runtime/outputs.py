@@ -17,6 +17,8 @@ from pathlib import Path
 
 def why_no_output(path: Path) -> str | None:
     """Return why nothing may be written under this name, whatever the flags; None where it may."""
+    if str(path) == "-":
+        return "- is no name of a file; `edge run --json` prints JSON Lines to stdout"
     try:
         if path.is_symlink():
             return f"{path} is a link, which would be replaced; name the file that it points to"

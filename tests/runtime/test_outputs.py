@@ -27,6 +27,7 @@ def test_a_device_a_pipe_a_link_and_a_folder_are_not_replaced(tmp_path: Path) ->
         (tmp_path / "pipe", "pipe"),
         (tmp_path / "link", "link"),
         (tmp_path, "folder"),
+        (Path("-"), "--json"),
         (tmp_path / ("x" * 400), "cannot be a file"),
     ):
         assert word in str(why_no_output(path))
