@@ -51,7 +51,7 @@ const char* RunnerOptions::Usage() {
          "  --stride N          frames between two decisions, at the bundle's fps; default: two\n"
          "                      samples of the clip\n"
          "  --threads N         threads of the engine; default 0: one per fast core\n"
-         "  --save-json FILE    write the results to this file; default: stdout\n"
+         "  --save-json FILE    write the results to this file; default, and -: stdout\n"
          "  --overwrite         replace an existing file\n"
          "  --help              show this help\n";
 }
@@ -98,7 +98,7 @@ void RunnerOptions::Set(const std::string& flag, const std::string& value) {
   } else if (flag == "--threads") {
     threads = ToInteger(flag, value);
   } else if (flag == "--save-json") {
-    save_json = value;
+    save_json = value == "-" ? "" : value;
   } else if (flag == "--raw") {
     char rest = '\0';
     raw = true;

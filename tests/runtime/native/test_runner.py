@@ -523,6 +523,18 @@ def test_bad_frames_on_stdin_are_one_sentence_and_exit_1(
     check_failure(run("--model", make_bundle(), *RAW, frames=bytes(size)), words)
 
 
+def test_a_dash_is_stdout(make_bundle: Any, tmp_path: Path) -> None:
+    flags = ("--raw", f"{WIDTH}x{HEIGHT}@30", "--save-json")
+    frames, bundle = video(30).tobytes(), make_bundle()
+    own = run("--model", bundle, *flags, tmp_path / "own.jsonl", frames=frames)
+    done = run("--model", bundle, *flags, "-", frames=frames)
+    assert own.returncode == done.returncode == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = [json.loads(line) for line in (tmp_path / "own.jsonl").read_text().splitlines()]
+    assert len(lines) == len(expected) > 0
+    assert [line["detections"] for line in lines] == [line["detections"] for line in expected]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_full_disk_is_one_sentence_and_exit_1(make_bundle: Any) -> None:
     flags = ("--raw", f"{WIDTH}x{HEIGHT}@30", "--save-json", "/dev/full")
