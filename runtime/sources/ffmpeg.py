@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from runtime.errors import CaptureError
 from runtime.sources.depth import DepthRange, keeps_8_bits
+from runtime.sources.quiet import MAX_PIXELS
 
 if TYPE_CHECKING:
     import av
@@ -89,6 +91,7 @@ class FFmpegCapture:
         Raises:
             OSError: It cannot be opened.
             ValueError: It holds no video that can be decoded.
+            CaptureError: Its frames are too large.
         """
         import av
         from av.video.reformatter import VideoReformatter
@@ -123,6 +126,13 @@ class FFmpegCapture:
                 raise ValueError("it has no video stream")
             self._stream: Any = videos[0]
             self._stream.thread_type = "SLICE" if live else "AUTO"
+            width, height = self._stream.codec_context.width, self._stream.codec_context.height
+            if width * height > MAX_PIXELS:
+                raise CaptureError(
+                    f"{shown}: its frames have {width}x{height} pixels, more than "
+                    f"{MAX_PIXELS / 1e6:.0f} million; make them smaller (ffmpeg -vf scale=1920:-2)"
+                )
+            self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             self._base: Fraction | None = self._stream.time_base
             self._first: int | None = self._stream.start_time
             self._stampless = bool(self._container.format.flags & _NO_STAMPS)

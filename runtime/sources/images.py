@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from runtime.errors import CaptureError
 from runtime.sources.depth import DepthRange
+from runtime.sources.quiet import MAX_PIXELS
 from runtime.sources.uri import image_files
 
 logger = logging.getLogger(__name__)
@@ -43,12 +44,16 @@ def decode_image(data: bytes, path: Path, depth: DepthRange) -> Image:
         depth: Range of the pictures that belong together, where they have more than 8 bits.
 
     Raises:
-        CaptureError: It is no picture.
+        CaptureError: It is no picture, or too large a one.
     """
+    if _pixels_of(data) > MAX_PIXELS:
+        raise _too_large(path)
     try:
         flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
         pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
+    except cv2.error as error:
+        if "MAX_IMAGE_PIXELS" in str(error):
+            raise _too_large(path) from None
         pixels = None
     if pixels is None:
         raise CaptureError(f"{path} cannot be read as an image; replace or remove it")
@@ -57,6 +62,30 @@ def decode_image(data: bytes, path: Path, depth: DepthRange) -> Image:
     if pixels.dtype != np.uint16 or bool((pixels == pixels[..., :1]).all()):
         return depth.to_bgr(pixels[..., 0])
     return np.ascontiguousarray((pixels // 257).astype(np.uint8))
+
+
+def _pixels_of(data: bytes) -> int:
+    """Return the pixels that a PNG or JPEG file announces; 0 of others.
+
+    OpenCV's own limit, which `quiet` sets for all kinds, holds only where cv2 was loaded after it.
+    """
+    if data.startswith(_PNG):
+        return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
+    at = 2
+    while data.startswith(_JPEG) and at + 9 <= len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # begins a frame
+            return int.from_bytes(data[at + 5 : at + 7], "big") * int.from_bytes(
+                data[at + 7 : at + 9], "big"
+            )
+        at += 1 if marker == 0xFF else 2 + length
+    return 0
+
+
+def _too_large(path: Path) -> CaptureError:
+    return CaptureError(
+        f"{path} has more than {MAX_PIXELS / 1e6:.0f} million pixels; make it smaller"
+    )
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -271,3 +271,16 @@ def test_behind_a_torn_place_of_an_avi_no_frame_has_a_wrong_time(
         assert frame.t == pytest.approx(index / 25, abs=0.001)
         assert off(frame, index) < 12
     assert "torn; what follows has no known time and is left out" in caplog.text
+
+
+def test_a_film_of_very_large_frames_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 16384, 8192, "gray"
+        frame = av.VideoFrame(16384, 8192, "gray")
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(CaptureError, match="its frames have 16384x8192 pixels, more than 67 mill"):
+        read(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -77,3 +79,33 @@ def test_a_picture_with_bytes_behind_its_end_is_whole(tmp_path: Path) -> None:
     (file,) = folder_of(tmp_path / "one", ".jpg", count=1)
     file.write_bytes(file.read_bytes() + b"\0" * 100)
     assert read_image(file).shape == (120, 160, 3)
+
+
+def test_a_picture_of_very_many_pixels_is_refused(tmp_path: Path) -> None:
+    """A PNG of 30,000 x 30,000 white pixels: 110 kB in the file, 2.7 GB in memory."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    side = 30_000
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((side // 8 + 1) * side), 9)
+    path = tmp_path / "large.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(CaptureError, match="has more than 67 million pixels"):
+        read_image(path)
+
+
+def test_a_jpeg_that_announces_very_many_pixels_is_refused(tmp_path: Path) -> None:
+    (path,) = folder_of(tmp_path / "one", ".jpg", count=1)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"\xff\xc0") + 5
+    assert data[place : place + 4] == struct.pack(">HH", 120, 160)
+    data[place : place + 4] = struct.pack(">HH", 60_000, 60_000)
+    path.write_bytes(data)
+    with pytest.raises(CaptureError, match="has more than 67 million pixels"):
+        read_image(path)
