@@ -56,6 +56,9 @@ class StdinReader : public FrameReader {
 };
 
 #ifdef EDGE_WITH_OPENCV
+// Of one frame: twice 8K video, as runtime/sources/quiet.py has it.
+constexpr double kMaxPixels = 1 << 26;
+
 class VideoReader : public FrameReader {
  public:
   VideoReader(const std::string& source, double fps) : source_(Redact(source)) {
@@ -65,6 +68,14 @@ class VideoReader : public FrameReader {
     capture_.open(file ? std::filesystem::absolute(source).string() : source, cv::CAP_FFMPEG);
     if (!capture_.isOpened()) {
       throw CaptureError(source_ + " cannot be opened as a video: it is damaged, or no video");
+    }
+    const double width = capture_.get(cv::CAP_PROP_FRAME_WIDTH);
+    const double height = capture_.get(cv::CAP_PROP_FRAME_HEIGHT);
+    if (width * height > kMaxPixels) {
+      throw CaptureError(source_ + ": its frames have " + std::to_string(int(width)) + "x" +
+                         std::to_string(int(height)) +
+                         " pixels, more than 67 million; make them smaller (ffmpeg -vf "
+                         "scale=1920:-2)");
     }
     // Versions differ in what they do unasked (opencv#26795), and 4.6 turns the wrong way.
     turned_by_us_ = capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);

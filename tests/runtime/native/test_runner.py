@@ -330,6 +330,14 @@ def test_any_name_of_a_file_is_read(name: str, make_bundle: Any, tmp_path: Path)
     assert done.stdout.count(b"\n") > 2
 
 
+def test_very_large_frames_are_refused(make_bundle: Any, tmp_path: Path) -> None:
+    films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
+    bundle, path = make_bundle(), films.write_large_film(tmp_path / "large.mov")
+    if without_opencv(bundle, path):
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    check_failure(run("--model", bundle, "--source", path), "16384x8192 pixels, more than 67 mill")
+
+
 def test_help_is_not_an_error() -> None:
     done = run("--help")
     assert done.returncode == 0

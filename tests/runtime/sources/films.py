@@ -54,6 +54,18 @@ def write_film(
     return path
 
 
+def write_large_film(path: Path) -> Path:
+    """Encode one grey frame of 16384x8192: 230 kB."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 16384, 8192, "gray"
+        frame = av.VideoFrame(16384, 8192, "gray")
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
 def turn(plain: Path, turned: Path, degrees: int) -> None:
     """Copy an MP4 file, and have it shown so many degrees clockwise."""
     shutil.copy(plain, turned)

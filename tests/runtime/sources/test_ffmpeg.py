@@ -15,7 +15,7 @@ import pytest
 from runtime.errors import CaptureError
 from runtime.sources import Frame, Gap, open_source
 from runtime.sources.opencv import open_file
-from tests.runtime.sources.films import SIZE_WH, pictures, turn, write_film
+from tests.runtime.sources.films import SIZE_WH, pictures, turn, write_film, write_large_film
 
 
 def read(path: Path | str) -> list[Frame | Gap]:
@@ -274,13 +274,6 @@ def test_behind_a_torn_place_of_an_avi_no_frame_has_a_wrong_time(
 
 
 def test_a_film_of_very_large_frames_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "large.mov"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("png", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 16384, 8192, "gray"
-        frame = av.VideoFrame(16384, 8192, "gray")
-        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    path = write_large_film(tmp_path / "large.mov")
     with pytest.raises(CaptureError, match="its frames have 16384x8192 pixels, more than 67 mill"):
         read(path)
