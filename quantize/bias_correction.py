@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 aten = torch.ops.aten
 # The channels of what each gives.
-_CHANNELS = {aten.conv2d.default: 1, aten.linear.default: -1}
+_CHANNELS: dict[Any, int] = {aten.conv2d.default: 1, aten.linear.default: -1}
 
 
 def channel_means(graph: GraphModule, clips: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -100,9 +100,10 @@ def quantize_with_parts(
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    unrounded = copy.deepcopy(exported)
+    unrounded = cast(GraphModule, copy.deepcopy(exported))
     prepared = prepare_pt2e(exported, build_quantizer(scheme, float_names))
-    seen, kept = 0, []
+    seen = 0
+    kept: list[Tensor] = []
     with torch.no_grad():
         for clip in clips:
             if not bool(torch.isfinite(clip).all()):
