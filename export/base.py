@@ -238,9 +238,17 @@ class Exporter(ABC):
         clips: Sequence[Floats],
         *,
         float_layers: frozenset[str] = frozenset(),
+        keep_means: bool = True,
         progress: Progress | None = None,
     ) -> dict[str, Method]:
-        """Export a model and bring its graphs to the precision; the arguments are those of `lower`.
+        """Export a model and bring its graphs to the precision.
+
+        Args:
+            model: As for `lower`, likewise the rest.
+            clips: Calibration clips.
+            float_layers: Layers that int8 leaves out.
+            keep_means: int8 corrects the biases; not where the weights were trained for int8.
+            progress: Told of each step.
 
         Returns:
             The graph of each method of the program, `forward` first.
@@ -258,7 +266,8 @@ class Exporter(ABC):
             if self.precision == "int8":
                 graphs = self.quantize(
                     [method.graph for method in methods.values()],
-                    model, clips, float_layers=float_layers, progress=progress,
+                    model, clips, float_layers=float_layers, keep_means=keep_means,
+                    progress=progress,
                 )  # fmt: skip
             elif self.precision == "fp16" and self.half is not None:
                 from export import fp16
@@ -317,6 +326,7 @@ class Exporter(ABC):
         clips: Sequence[Floats],
         *,
         float_layers: frozenset[str],
+        keep_means: bool,
         progress: Progress | None,
     ) -> list[GraphModule]:
         """Return the graphs in int8; those behind the first are parts of it."""
@@ -325,7 +335,7 @@ class Exporter(ABC):
 
         return int8_graphs(
             graphs, model, clips, getattr(schemes, self.scheme), float_layers=float_layers,
-            fold_weights=self.fold_weights, progress=progress,
+            fold_weights=self.fold_weights, keep_means=keep_means, progress=progress,
         )  # fmt: skip
 
     @abstractmethod

@@ -141,7 +141,11 @@ class ExportContext:
                 found[weights.how] = (
                     weights,
                     exporter.prepare(
-                        weights.model, self.clips, float_layers=layers, progress=self.progress
+                        weights.model,
+                        self.clips,
+                        float_layers=layers,
+                        keep_means=weights.how == "post-training",
+                        progress=self.progress,
                     ),
                 )
             except (ExportError, CalibrationError) as error:

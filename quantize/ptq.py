@@ -37,6 +37,7 @@ def quantize_static(
     total: int = 0,
     progress: Progress | None = None,
     fold_weights: bool = True,
+    keep_means: bool = True,
 ) -> GraphModule:
     """Quantize an exported module after training.
 
@@ -48,6 +49,8 @@ def quantize_static(
         total: Number of clips, for `progress`.
         progress: Told after each clip.
         fold_weights: Store weights in int8; else as floats in front of a quantize and a dequantize.
+        keep_means: Correct the biases (`bias_correction`); not for weights that were trained for
+            int8, which answer well as rounded, and not as their float means.
 
     Returns:
         The module with explicit quantize and dequantize nodes, ready to be lowered.
@@ -64,6 +67,7 @@ def quantize_static(
         total=total,
         progress=progress,
         fold_weights=fold_weights,
+        keep_means=keep_means,
     )
     return whole
 
@@ -78,6 +82,7 @@ def quantize_with_parts(
     total: int = 0,
     progress: Progress | None = None,
     fold_weights: bool = True,
+    keep_means: bool = True,
 ) -> tuple[GraphModule, list[GraphModule]]:
     """Quantize an exported module and, with the same ranges, the parts that it consists of.
 
@@ -90,6 +95,7 @@ def quantize_with_parts(
         total: Number of clips, for `progress`.
         progress: Told after each clip.
         fold_weights: As for `quantize_static`.
+        keep_means: As for `quantize_static`.
 
     Returns:
         The whole, and its parts.
@@ -110,7 +116,7 @@ def quantize_with_parts(
                 raise CalibrationError(f"calibration clip {seen} holds values that are not finite")
             prepared(clip)
             seen += 1
-            if len(kept) < BIAS_CLIPS:
+            if keep_means and len(kept) < BIAS_CLIPS:
                 kept.append(clip)
             if progress is not None:
                 progress("observing int8 ranges", seen, total)
@@ -126,8 +132,9 @@ def quantize_with_parts(
         return made
 
     whole, made = converted(prepared), [converted(piece) for piece in pieces]
-    corrected = correct_biases(whole, channel_means(unrounded, kept), kept, made)
-    logger.debug("%d biases moved on %d clips", corrected, len(kept))
+    if keep_means:
+        corrected = correct_biases(whole, channel_means(unrounded, kept), kept, made)
+        logger.debug("%d biases moved on %d clips", corrected, len(kept))
     return whole, made
 
 
@@ -139,6 +146,7 @@ def int8_graphs(
     *,
     float_layers: frozenset[str] = frozenset(),
     fold_weights: bool = True,
+    keep_means: bool = True,
     progress: Progress | None = None,
 ) -> list[GraphModule]:
     """Quantize the exported graph of a model, and those of its parts with the same ranges.
@@ -153,6 +161,7 @@ def int8_graphs(
         scheme: What is in int8, and how.
         float_layers: Further layers that stay float32.
         fold_weights: As `quantize_static` takes it.
+        keep_means: Likewise.
         progress: Told after each clip.
     """
     whole, parts = quantize_with_parts(
@@ -164,5 +173,6 @@ def int8_graphs(
         total=len(clips),
         progress=progress,
         fold_weights=fold_weights,
+        keep_means=keep_means,
     )
     return [whole, *parts]
