@@ -187,7 +187,7 @@ def main(argv: list[str]) -> int:
     model = checkpoint.model
     if options.strength is not None:
         model = with_suppression(model, options.strength)
-        note = f"{note}; neighbouring tokens suppress each other by {options.strength:g}"
+        note = f"{note}; tokens suppress each other by {options.strength:g}"
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     save_checkpoint(

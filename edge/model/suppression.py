@@ -2,7 +2,7 @@
 
 Several tokens see the same person. Each compares itself with all others: where another token has a
 higher actor logit and its box overlaps, the own logit is lowered by `strength` times the
-difference. It is arithmetic on an N x N table in the graph, seen in training and run by every
+difference, at most by `MOST_FALL`. It is arithmetic on an N x N table in the graph, seen in training and run by every
 engine, so that decoding stays one threshold on p(actor): no loop over boxes and no sorting.
 
 `neighbour_suppression.py` has the same between the eight neighbours of a token, which is less work
@@ -19,6 +19,10 @@ from edge.model.neighbour_suppression import FIRST_OVERLAP, FULL_OVERLAP
 
 _STEEPNESS = 1 / (FULL_OVERLAP - FIRST_OVERLAP)
 _LEAST_AREA = 1e-6
+# Gradients grow with the strength. Afterwards a higher one parts tokens that are nearly equal.
+MOST_IN_TRAINING = 8.0
+# A logit falls by no more: further down it says nothing, and rounding would be multiplied.
+MOST_FALL = 8.0
 
 
 class PairSuppression(nn.Module):
@@ -39,8 +43,10 @@ class PairSuppression(nn.Module):
         Returns:
             (B, N) logits; those of tokens without a better overlapping one are unchanged.
         """
+        strength = self.strength
         if self.training:
             boxes = boxes.detach()
+            strength = min(strength, MOST_IN_TRAINING)
         batch, tokens = actor.shape
         cx, cy, w, h = (boxes[:, :, i : i + 1] for i in range(4))
         common: Tensor | None = None
@@ -58,7 +64,7 @@ class PairSuppression(nn.Module):
         overlap = common / (area + _across(area) - common + _LEAST_AREA)
         same = (overlap * _STEEPNESS - FIRST_OVERLAP * _STEEPNESS).clamp(0, 1)
         mine = actor.reshape(batch, tokens, 1)
-        fall = same * torch.relu(_across(mine) - mine) * -self.strength
+        fall = same * -(torch.relu(_across(mine) - mine) * strength).clamp(0, MOST_FALL)
         return actor + least_of(fall).reshape(batch, tokens)
 
 

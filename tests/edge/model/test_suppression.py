@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edge.model.heads import HeadConfig
-from edge.model.suppression import PairSuppression, least_of
+from edge.model.suppression import MOST_FALL, MOST_IN_TRAINING, PairSuppression, least_of
 from edge.model.variants import build_model
 from runtime.errors import ConfigError
 
@@ -26,7 +26,7 @@ def reference(boxes: torch.Tensor, actor: torch.Tensor, strength: float) -> torc
                 union = (c - a) * (d - b) + (g - e) * (k - f) - wide * high
                 same = min(1.0, max(0.0, (wide * high / (union + 1e-6) - 0.5) / 0.2))
                 more = max(0.0, float(actor[clip, j] - actor[clip, i]))
-                fall = max(fall, same * more * strength)
+                fall = max(fall, same * min(more * strength, MOST_FALL))
             result[clip, i] -= fall
     return result
 
@@ -46,6 +46,16 @@ def test_tokens_far_apart_in_the_grid_yield_where_their_boxes_agree():
     found = PairSuppression(8.0)(boxes, actor)
     assert found[0, :2].tolist() == [2.0, 1.0]
     assert found[0, 2] == pytest.approx(1.0 - 8.0)
+
+
+def test_training_takes_no_strength_above_its_most():
+    boxes = torch.full((1, 5, 4), 0.5)
+    actor = torch.randn(1, 5, generator=torch.Generator().manual_seed(0))
+    strong = PairSuppression(64.0)
+    most = PairSuppression(MOST_IN_TRAINING).eval()(boxes, actor)
+    assert torch.equal(strong.train()(boxes, actor), most)
+    expected = reference(boxes, actor, 64.0)
+    torch.testing.assert_close(strong.eval()(boxes, actor), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_gradient_reaches_logits_and_not_boxes():
