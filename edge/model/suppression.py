@@ -2,8 +2,9 @@
 
 Several tokens see the same person. Each compares itself with all others: where another token has a
 higher actor logit and its box overlaps, the own logit is lowered by `strength` times the
-difference, at most by `MOST_FALL`. It is arithmetic on an N x N table in the graph, seen in training and run by every
-engine, so that decoding stays one threshold on p(actor): no loop over boxes and no sorting.
+difference, at most by `MOST_FALL`. It is arithmetic on an N x N table in the graph, seen in
+training and run by every engine, so that decoding stays one threshold on p(actor): no loop over
+boxes and no sorting.
 
 `neighbour_suppression.py` has the same between the eight neighbours of a token, which is less work
 and enough where people are small: somebody who fills half of the frame is seen by tokens that lie
