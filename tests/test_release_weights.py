@@ -101,7 +101,7 @@ def test_released_weights_are_written_again_to_yield(tool: ModuleType, tmp_path:
         8.0,
         4.0,
     )
-    assert after.note == f"{before.note}; neighbouring tokens suppress each other by 4"
+    assert after.note == f"{before.note}; tokens suppress each other by 4"
     old, new = before.model.state_dict(), after.model.state_dict()
     assert old.keys() == new.keys()
     assert all(torch.equal(old[name], new[name]) for name in old)
