@@ -22,8 +22,9 @@ _STEEPNESS = 1 / (FULL_OVERLAP - FIRST_OVERLAP)
 _LEAST_AREA = 1e-6
 # Gradients grow with the strength. Afterwards a higher one parts tokens that are nearly equal.
 MOST_IN_TRAINING = 8.0
-# A logit falls by no more: further down it says nothing, and rounding would be multiplied.
-MOST_FALL = 8.0
+# A logit falls by no more: further down it says nothing, and rounding would be multiplied. A whole
+# number: PT2E makes tensors of fractions, and torch's ONNX exporter takes no clamp by a tensor.
+MOST_FALL = 8
 
 
 class PairSuppression(nn.Module):
@@ -65,7 +66,7 @@ class PairSuppression(nn.Module):
         overlap = common / (area + _across(area) - common + _LEAST_AREA)
         same = (overlap * _STEEPNESS - FIRST_OVERLAP * _STEEPNESS).clamp(0, 1)
         mine = actor.reshape(batch, tokens, 1)
-        fall = same * -(torch.relu(_across(mine) - mine) * strength).clamp(0, MOST_FALL)
+        fall = same * (torch.relu(_across(mine) - mine) * -strength).clamp(-MOST_FALL, 0)
         return actor + least_of(fall).reshape(batch, tokens)
 
 
