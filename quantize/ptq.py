@@ -106,7 +106,7 @@ def quantize_with_parts(
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    unrounded = cast(GraphModule, copy.deepcopy(exported))
+    unrounded = cast(GraphModule, copy.deepcopy(exported)) if keep_means else None
     prepared = prepare_pt2e(exported, build_quantizer(scheme, float_names))
     seen = 0
     kept: list[Tensor] = []
@@ -116,7 +116,7 @@ def quantize_with_parts(
                 raise CalibrationError(f"calibration clip {seen} holds values that are not finite")
             prepared(clip)
             seen += 1
-            if keep_means and len(kept) < BIAS_CLIPS:
+            if unrounded is not None and len(kept) < BIAS_CLIPS:
                 kept.append(clip)
             if progress is not None:
                 progress("observing int8 ranges", seen, total)
@@ -132,7 +132,7 @@ def quantize_with_parts(
         return made
 
     whole, made = converted(prepared), [converted(piece) for piece in pieces]
-    if keep_means:
+    if unrounded is not None:
         corrected = correct_biases(whole, channel_means(unrounded, kept), kept, made)
         logger.debug("%d biases moved on %d clips", corrected, len(kept))
     return whole, made

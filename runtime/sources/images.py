@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_MOST_SEGMENTS = 10_000  # before a JPEG's frame; real files have a dozen
 _JPEG_SCAN, _JPEG_END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND"
 
 
@@ -72,7 +73,9 @@ def _pixels_of(data: bytes) -> int:
     if data.startswith(_PNG):
         return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
     at = 2
-    while data.startswith(_JPEG) and at + 9 <= len(data):
+    for _ in range(_MOST_SEGMENTS if data.startswith(_JPEG) else 0):
+        if at + 9 > len(data):
+            break
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # begins a frame
             return int.from_bytes(data[at + 5 : at + 7], "big") * int.from_bytes(
