@@ -78,6 +78,8 @@ def main(argv: Sequence[str]) -> int:
         for name in ("ignore_people", "bystanders", "augment", "flip", "mosaic",
                      "scale_low", "scale_high", "read_scale")
     )  # fmt: skip
+    if flags.changes.distractors is not None:
+        words += f" distractors={flags.changes.distractors} {flags.changes.distracted}"
     job = FeatureJob(
         out=Path(flags.out), clips=flags.clips, cut=flags.stem_cut, shard=shard, shards=shards,
         seed=flags.seed, spec=flags.source.data, data=words, max_gib=flags.max_gib,

@@ -2,7 +2,8 @@
 
     FOLDER/
       NAME.jpg             or .png, also in folders below
-      boxes.csv            image,x1,y1,x2,y2[,score]: the people, in shares of the picture
+      boxes.csv            image,x1,y1,x2,y2[,score]: the people, in shares of the picture;
+                           image,,,, where a person has seen that nobody is there
 
 The table may lie elsewhere (`stills:FOLDER:BOXES.csv`). A score is a detector's; a picture with
 somebody of whom it is not sure gives no clip, since who is not labelled is taught as nobody.
@@ -169,11 +170,11 @@ def open_stills(
         report.refuse_wrong_rows(f"edge data check stills:{root}{beside}")
     stills, unsure, nobody = [], 0, 0
     for name in sorted(found):
-        rows = np.array(found[name], np.float64)
+        rows = np.array(found[name], np.float64).reshape(-1, 5)
         boxes = _people(rows[:, :4], rows[:, 4])
         if boxes is None:
             unsure += 1
-        elif not len(boxes):
+        elif not len(boxes) and len(rows):
             nobody += 1
         else:
             stills.append(Still(name=name, boxes=boxes))
@@ -217,13 +218,19 @@ def _read(table: Path, there: set[str], report: DataReport) -> dict[str, list[li
             came, expected = f"{len(cells)} column{'s' * (len(cells) != 1)}", HEADER
         elif not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             came, expected = f"image {name[:60]!r}", "the name of a picture below the folder"
+        elif not any(cells[1:]):
+            if found.setdefault(name, []):
+                came, expected = "nobody, and people in other rows", "one of the two"
+        elif name in found and not found[name]:
+            came, expected = "a person, and nobody in another row", "one of the two"
         else:
             came, expected = box_fault(cells[1:5]) or _score_fault(cells[5:]) or ("", "")
         if came:
             report.wrong(table, number, came, expected)
         elif name not in there:
+            found.pop(name, None)
             missing.setdefault(name, number)
-        else:
+        elif any(cells[1:]):
             box = np.clip(list(map(float, cells[1:5])), 0.0, 1.0).tolist()
             score = float(cells[5]) if len(cells) > 5 and cells[5] else 1.0
             found.setdefault(name, []).append([*box, score])

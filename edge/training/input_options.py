@@ -135,6 +135,13 @@ class AugmentOptions(Section):
         1.0, "with --augment: factor by which clips are read larger than the model's input",
         least=1, most=4,
     )  # fmt: skip
+    distractors: str | None = option(
+        None, "with --augment: folder of .png cut-outs of things that are no people, such as "
+              "animals; pasted into clips", metavar="DIR",
+    )  # fmt: skip
+    distracted: float = option(
+        0.3, "with --distractors: share of the clips that get one or two", least=0, most=1
+    )
     changes: AugmentConfig = section(AugmentConfig)
 
     def applies_to(self, word: str) -> bool:

@@ -218,3 +218,24 @@ def test_a_window_maps_pixels_as_it_maps_boxes() -> None:
         assert np.abs(seen - through(boxes, np.array(window))[0]).max() <= 1 / 100
     at_edge = show(picture, np.array([window]), np.array([[0, 0, 0.5, 1]], np.float32), 100, 150)
     assert at_edge[0, 0, 0].tolist() == [115, 115, 115]  # nobody is drawn long
+
+
+def test_a_row_without_a_box_says_that_nobody_is_there(stills: Path) -> None:
+    draw(stills / "dog.png", (0, 0, 1, 1))
+    with (stills / "boxes.csv").open("a") as table:
+        table.write("dog.png,,,,\n")
+    clips = open_dataset(f"stills:{stills}", SHAPE)
+    assert len(clips) == 4
+    (index,) = (i for i in range(4) if clips.clip(i).clip_id == "dog.png")
+    assert clips.clip(index).boxes.shape == (0, 4)
+    assert clips.clip(index).labels.shape == (0, 1)
+    assert clips.clip(index).frames_rgb.shape == (5, 96, 120, 3)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_nobody_and_somebody_in_one_picture_is_a_fault(stills: Path, first: bool) -> None:
+    rows = (stills / "boxes.csv").read_text().splitlines()
+    rows.insert(1 if first else len(rows), "one.png,,,,")
+    (stills / "boxes.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(ConfigError, match=r"nobody.*expected one of the two"):
+        open_dataset(f"stills:{stills}", SHAPE)
