@@ -3,11 +3,15 @@
 θ on p(actor) decides who is shown, these decide what is said of them. A probability of 0.5 means
 little here: rare actions are learned with low scores, and int8 moves all of them. So each action of
 each artifact has the threshold of the best F1 among the people whom θ lets through.
+
+Of an action that is labelled for whole videos nobody knows who does it. Its threshold is the one
+that tells the videos apart best by their scores (`edge.evaluation.video_scores`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +21,15 @@ from edge.data.samples import ClipSample
 from edge.evaluation.average_precision import rank
 from edge.evaluation.boxes import best_truth, find_overlaps, first_claims
 from edge.evaluation.operating_point import OperatingPoint, best_f1
+from edge.evaluation.video_scores import Videos, VideoScores, best_threshold
 from runtime.bundle_spec import ActionThreshold
 from runtime.decode import Detections
 
 I8 = npt.NDArray[np.int8]
 
 LEAST_PEOPLE = 10
-"""Found people who do an action, and who do not, below which it gets no threshold of its own."""
+"""Found people who do an action, and who do not, below which it gets no threshold of its own; of
+labels of whole videos, videos."""
 
 LEAST_CONF = 0.1
 """No threshold is below it: the labelled clips show less than a camera does, and where an action's
@@ -59,14 +65,20 @@ class ActionScores:
         self._scores: list[npt.NDArray[np.float32]] = []
         self._states: list[I8] = []
         self._partly_labelled = False
+        self._dataset, self._videos = dataset, VideoScores.of(dataset)
+        self._whole = [i for i in sorted(video_level) if names[i] in class_names]
+        self._whole_of_model = [list(class_names).index(names[i]) for i in self._whole]
 
-    def update(self, sample: ClipSample, found: Detections) -> None:
+    def update(self, sample: ClipSample, found: Detections, index: int | None = None) -> None:
         """Add one clip.
 
         Args:
             sample: The clip; its frames are not kept.
             found: All of the model's tokens with boxes in [0, 1], by falling p(actor).
+            index: Which clip of the data set it is; without it, labels of whole videos are left
+                out.
         """
+        self._add_to_video(found, index)
         people = np.concatenate([sample.boxes, sample.inactive_persons]).astype(np.float64)
         keys = np.zeros(len(found), np.int64)
         overlaps = find_overlaps(
@@ -95,7 +107,20 @@ class ActionScores:
             one = _fit(scores[:, column].astype(np.float64), states[:, column])
             if one is not None:
                 result[name] = one
+        if self._videos is not None:
+            for label in self._whole:
+                one = _fit_videos(self._videos.videos(label))
+                if one is not None:
+                    result[self._dataset.class_names[label]] = one
         return result
+
+    def _add_to_video(self, found: Detections, index: int | None) -> None:
+        place = None if index is None or self._videos is None else self._dataset.where(index)
+        if self._videos is None or place is None:
+            return
+        actions = np.zeros((len(found), len(self._dataset.class_names)), np.float32)
+        actions[:, self._whole] = found.actions[:, self._whole_of_model]
+        self._videos.add(place, replace(found, actions=actions))
 
     def _known(self, sample: ClipSample) -> I8:
         """Return who does what: (M + K, C)."""
@@ -125,6 +150,23 @@ def _fit(score: npt.NDArray[np.float64], state: I8) -> ActionThreshold | None:
     return ActionThreshold(
         conf=conf, f1=best.f1, precision=best.precision, recall=best.recall,
         doing=doing, not_doing=not_doing,
+    )  # fmt: skip
+
+
+def _fit_videos(videos: Videos) -> ActionThreshold | None:
+    """Return the threshold of the highest accuracy; None where there are too few videos."""
+    present = videos.present
+    if min(present.sum(), (~present).sum()) < LEAST_PEOPLE:
+        return None
+    best = best_threshold(videos.score, present)
+    assert best is not None, "both kinds are there"
+    conf = max(best, LEAST_CONF)
+    said = videos.score >= conf
+    right = int((said & present).sum())
+    precision, recall = right / max(1, int(said.sum())), right / int(present.sum())
+    return ActionThreshold(
+        conf=conf, f1=2 * right / (int(said.sum()) + int(present.sum())), precision=precision,
+        recall=recall, doing=int(present.sum()), not_doing=int((~present).sum()),
     )  # fmt: skip
 
 

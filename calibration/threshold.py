@@ -82,7 +82,7 @@ def fit_threshold(
             errors.add(clip.sample.clip_id, clip.reason)
             continue
         sample, found = clip.sample, predict(*clip.outputs)
-        actions.update(sample, found)
+        actions.update(sample, found, index)
         labels = np.ones((len(sample.boxes), 1), np.float32)
         anybody = replace(found, actions=np.zeros((len(found), 1), np.float32))
         metrics.add(sample.boxes, labels, sample.inactive_persons, anybody,

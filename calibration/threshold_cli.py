@@ -16,9 +16,17 @@ class ThresholdOptions:
 
     model: str = option(dataclasses.MISSING, "bundle folder or zip; changed in place",
                         metavar="BUNDLE")  # fmt: skip
-    val_data: str = option(dataclasses.MISSING, "labelled clips that the model was not trained on, "
-                                                "such as synthetic-val or synthetic-val:500",
-                           metavar="DATA")  # fmt: skip
+    val_data: str = option(
+        dataclasses.MISSING, "labelled clips that the model was not trained on, such as "
+                             "synthetic-val:500; A+B joins several", metavar="DATA",
+    )  # fmt: skip
+    clips: int = option(0, "take so many clips of each data set only, evenly spread over real "
+                           "videos; 0 = all", least=0)  # fmt: skip
+    ignore_people: str | None = option(
+        None, "folder written by `edge label` for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: a"
+              " box on a person in it who is not an annotated actor is not a false alarm",
+        metavar="DIR",
+    )  # fmt: skip
     artifact: str | None = option(None, "only this artifact; else every one that runs here")
     num_threads: int = option(0, "threads of the engine; 0 = one for each processor", least=0)
     common: LongJobOptions = section(LongJobOptions)
@@ -31,19 +39,19 @@ def main(argv: Sequence[str]) -> int:
     """Fit, write the bundle, and print the old and the new θ of each artifact."""
     parser = OptionParser(prog="edge calibrate --threshold", description=__doc__)
     options = parser.parse_into(ThresholdOptions, argv)
+    from calibration.labelled_clips import open_labelled_clips
     from calibration.refit import refit_thresholds
     from edge.cli._progress import progress_bar
-    from edge.data.registry import open_dataset
-    from edge.data.remap import judged
     from runtime.bundle import Bundle
 
-    data = options.val_data
     with Bundle.load(options.model) as bundle:
         names = bundle.spec.class_names
     with progress_bar(quiet=options.common.quiet) as progress:
         report = refit_thresholds(
             options.model,
-            lambda shape: judged(open_dataset(data, shape), data, names)[0],
+            lambda shape: open_labelled_clips(
+                options.val_data, shape, names, limit=options.clips, people=options.ignore_people
+            ),
             artifact=options.artifact,
             num_threads=options.num_threads,
             progress=progress,

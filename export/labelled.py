@@ -130,7 +130,7 @@ class LabelledClips:
         run: ClipModel,
         step: str,
         progress: Progress | None,
-        also: Callable[[ClipSample, Detections], None] | None = None,
+        also: Callable[[ClipSample, Detections, int], None] | None = None,
     ) -> ClipMetrics:
         evaluator = Evaluator(clips, self.class_names)
         return evaluator.run(by_engine(run, self.clip), step=step, progress=progress, also=also)

@@ -81,7 +81,8 @@ class ActionThreshold:
 
     Attributes:
         conf: The threshold; a probability equal to it is enough.
-        f1: F1 of the action at `conf`, among people who were found and of whom it is known.
+        f1: F1 of the action at `conf`, among people who were found and of whom it is known; of an
+            action that is labelled for whole videos, among the videos. So are all counts below.
         precision: Share of those it was said of who do it.
         recall: Share of those who do it of whom it was said.
         doing: How many of them do it.

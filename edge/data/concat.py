@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.data.annotations import ClipPlace
 from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.samples import ClipSample
+from edge.data.video_labels import NO_ROW, VideoLabels
 from runtime.errors import ConfigError
 
 
@@ -23,6 +25,8 @@ class ExpandClasses(WrappedDataset):
         super().__init__(dataset)
         self.class_names = tuple(class_names)
         self._columns = np.array([self.class_names.index(name) for name in dataset.class_names])
+        if dataset.video_labels is not None:
+            self.video_labels = self._expanded(dataset.video_labels)
 
     def changed(self, sample: ClipSample) -> ClipSample:
         """Return a clip with the labels in their columns."""
@@ -33,6 +37,15 @@ class ExpandClasses(WrappedDataset):
         label_mask[:, self._columns] = sample.label_mask
         bag_id[:, self._columns] = sample.bag_id
         return replace(sample, labels=labels, label_mask=label_mask, bag_id=bag_id)
+
+    def _expanded(self, labels: VideoLabels) -> VideoLabels:
+        video_level = np.zeros(len(self.class_names), bool)
+        video_level[self._columns] = labels.video_level
+        states = {}
+        for video, state in labels.states.items():
+            states[video] = np.full(len(self.class_names), NO_ROW, np.int8)
+            states[video][self._columns] = state
+        return VideoLabels(video_level=video_level, states=states, sources=labels.sources)
 
 
 class ConcatDataset(ClipDataset):
@@ -64,6 +77,11 @@ class ConcatDataset(ClipDataset):
             for dataset, times in parts
         ]
         self._ends = np.cumsum([len(dataset) * times for dataset, times in self.parts])
+        self.media = {
+            _in_part(part, name): one
+            for part, (dataset, _) in enumerate(self.parts) for name, one in dataset.media.items()
+        }  # fmt: skip
+        self.video_labels = _together([dataset.video_labels for dataset, _ in self.parts])
 
     @property
     def class_counts(self) -> Mapping[str, float]:
@@ -76,12 +94,43 @@ class ConcatDataset(ClipDataset):
 
     def clip(self, index: int, epoch: int = 0) -> ClipSample:
         """Return clip `index` of a pass."""
+        part, index = self._part(index)
+        dataset, times = self.parts[part]
+        repetition, clip = divmod(index, len(dataset))
+        return dataset.clip(clip, epoch * times + repetition)
+
+    def where(self, index: int) -> ClipPlace | None:
+        """Return where clip `index` lies, the video's name with the number of its part."""
+        part, index = self._part(index)
+        dataset, _ = self.parts[part]
+        place = dataset.where(index % len(dataset))
+        return None if place is None else replace(place, video=_in_part(part, place.video))
+
+    def _part(self, index: int) -> tuple[int, int]:
+        """Return which part clip `index` is of, and its number among that part's clips."""
         index = self.checked(index)
         part = int(np.searchsorted(self._ends, index, side="right"))
         dataset, times = self.parts[part]
-        index -= int(self._ends[part]) - len(dataset) * times
-        repetition, clip = divmod(index, len(dataset))
-        return dataset.clip(clip, epoch * times + repetition)
+        return part, index - (int(self._ends[part]) - len(dataset) * times)
+
+
+def _in_part(part: int, video: str) -> str:
+    """Return the name of a video among those of all parts, of which several may have it."""
+    return f"{part}/{video}"
+
+
+def _together(said: Sequence[VideoLabels | None]) -> VideoLabels | None:
+    """Join what the parts say of their videos; None where none of them says anything."""
+    told = [(part, one) for part, one in enumerate(said) if one is not None]
+    if not told:
+        return None
+    return VideoLabels(
+        video_level=np.any([one.video_level for _, one in told], axis=0),
+        states={_in_part(part, video): state
+                for part, one in told for video, state in one.states.items()},
+        sources={_in_part(part, video): f"{part}/{source}"
+                 for part, one in told for video, source in one.sources.items()},
+    )  # fmt: skip
 
 
 def joined_names(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:

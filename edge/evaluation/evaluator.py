@@ -139,7 +139,7 @@ class Evaluator:
         refuse: bool = True,
         step: str = "clips",
         progress: Progress | None = None,
-        also: Callable[[ClipSample, Detections], None] | None = None,
+        also: Callable[[ClipSample, Detections, int], None] | None = None,
     ) -> ClipMetrics:
         """Run a model over the clips; those that cannot be decoded are left out.
 
@@ -150,7 +150,8 @@ class Evaluator:
             refuse: Warn of each clip that cannot be decoded, and refuse more than a tenth of them.
             step: What `progress` calls the job.
             progress: Told after each clip.
-            also: Told of each clip with the model's tokens, by all of the model's classes.
+            also: Told of each clip with the model's tokens, by all of the model's classes, and of
+                its number.
 
         Returns:
             `metrics`.
@@ -169,7 +170,7 @@ class Evaluator:
                 continue
             found = tokens_of(clip)
             if also is not None:
-                also(clip.sample, found)
+                also(clip.sample, found, clip.index)
             if self._columns is not None:
                 found = replace(found, actions=found.actions[:, self._columns])
             self.add(clip.index, clip.sample, found)

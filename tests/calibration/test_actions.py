@@ -7,6 +7,7 @@ import pytest
 
 from calibration.actions import LEAST_CONF, LEAST_PEOPLE, ActionScores
 from calibration.threshold import fit_threshold
+from edge.data.annotations import ClipPlace
 from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
 from edge.data.video_labels import VideoLabels
@@ -148,8 +149,41 @@ def test_bystanders_alone_are_unknown_where_any_clip_is_partly_labelled(partly: 
     assert scores.fit(0.5)["wave"].not_doing == LEAST_PEOPLE + (0 if partly else 3)
 
 
-def test_labels_of_whole_videos_fit_no_threshold() -> None:
+def test_labels_of_whole_videos_say_nothing_of_people() -> None:
     assert list(filled(WeakWave()).fit(0.5)) == ["walk"]
+
+
+class WeakVideos(Clips):
+    """Two keyframes of each video; somebody waves in the first ten, nobody in the last ten."""
+
+    video_labels = VideoLabels(
+        video_level=np.array([False, True]),
+        states={f"v{i}": np.array([-1, int(i < LEAST_PEOPLE)], np.int8)
+                for i in range(2 * LEAST_PEOPLE)},
+    )  # fmt: skip
+
+    def where(self, index: int) -> ClipPlace:
+        return ClipPlace(video=f"v{index // 2}", frame=index % 2, timestamp=float(index % 2))
+
+
+def test_a_label_of_whole_videos_has_the_threshold_that_parts_the_videos() -> None:
+    scores = ActionScores(WeakVideos(), MODEL)
+    for video in range(2 * LEAST_PEOPLE):
+        high = 0.8 if video < LEAST_PEOPLE else 0.4
+        high = {0: 0.3, 19: 0.9}.get(video, high)  # one missed, one false alarm
+        for keyframe, score in enumerate((0.05, high)):
+            scores.update(clip((1, 0)), tokens((LEFT, 0.9, 0.9, score)), 2 * video + keyframe)
+    found = scores.fit(0.5)["wave"]
+    assert found.conf == pytest.approx(0.6)
+    assert (found.doing, found.not_doing) == (LEAST_PEOPLE, LEAST_PEOPLE)
+    assert (found.precision, found.recall, found.f1) == (0.9, 0.9, 0.9)
+
+
+def test_too_few_videos_give_no_threshold() -> None:
+    scores = ActionScores(WeakVideos(), MODEL)
+    for index in range(2 * LEAST_PEOPLE + 2 * (LEAST_PEOPLE - 1)):
+        scores.update(clip((1, 0)), tokens((LEFT, 0.9, 0.9, 0.5)), index)
+    assert "wave" not in scores.fit(0.5)
 
 
 def test_clips_and_a_model_may_know_different_actions() -> None:

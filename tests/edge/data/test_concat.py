@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.data.annotations import ClipPlace
 from edge.data.augment import AugmentConfig, Augmented
 from edge.data.concat import ConcatDataset, ExpandClasses, joined_names
 from edge.data.dataset import ClipDataset
 from edge.data.registry import split_mix
 from edge.data.samples import ClipSample
+from edge.data.video_labels import VideoLabels
 from edge.training.data import class_weights
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
@@ -72,6 +74,34 @@ def test_classes_are_joined_by_name_and_unknown_where_a_part_has_them_not() -> N
         assert np.array_equal(after.labels[:, 1:], before.labels)
         assert not after.labels[:, 0].any()
         assert (codes(after) == [UNKNOWN, KNOWN, KNOWN]).all()
+
+
+class InVideos(MovingSquares):
+    """Squares in videos, about which a label of whole videos says something."""
+
+    video_labels = VideoLabels(
+        video_level=np.array([False, True]), states={"v0": np.array([-1, 1], np.int8)},
+        sources={"v0": "street"},
+    )  # fmt: skip
+
+    def where(self, index: int) -> ClipPlace:
+        return ClipPlace(video=f"v{index}", frame=0, timestamp=0.0)
+
+
+def test_videos_of_one_name_stay_those_of_their_parts() -> None:
+    mixed = ConcatDataset([(Others(SHAPE, 2), 1), (InVideos(SHAPE, 2), 2), (InVideos(SHAPE, 2), 1)])
+    assert mixed.class_names == ("right", "jumps", "left")
+    assert mixed.where(0) is None, "the first part has no videos"
+    places = [place.video for place in map(mixed.where, range(2, 8)) if place is not None]
+    assert places == ["1/v0", "1/v1", "1/v0", "1/v1", "2/v0", "2/v1"]
+    labels = mixed.video_labels
+    assert labels is not None
+    assert mixed.video_level_classes == [0]
+    for video in ("1/v0", "2/v0"):
+        assert labels.state(video).tolist() == [1, -1, -1]
+    assert labels.state("0/v0").tolist() == [-1, -1, -1]
+    assert labels.source("1/v0") != labels.source("2/v0")
+    assert ConcatDataset([(Others(SHAPE, 2), 1)]).video_labels is None
 
 
 def test_a_part_with_all_classes_is_left_as_it_is() -> None:
