@@ -155,8 +155,11 @@ def choose_clips(
     infos, unreadable = _probe_all(find_videos(root), root, clip)
     if not infos:
         seen = "; ".join(f"{name}: {why}" for name, why in list(unreadable.items())[:5])
+        why = f" ({seen})" if seen else ""
+        if not seen and root.is_dir():
+            why = " (pictures and other files are not read here)" if any(root.iterdir()) else ""
         raise CalibrationError(
-            f"no usable video in {root}{f' ({seen})' if seen else ''}; give videos of at least "
+            f"no usable video in {root}{why}; give videos of at least "
             f"{clip.span_s:.1f} s from the camera and place where the model will work"
         )
     plan = plan_clips(infos, clip, count=count, seed=seed)

@@ -44,6 +44,11 @@ def action_table(spec: BundleSpec) -> list[str]:
     A bundle without thresholds of its own takes one line.
     """
     fitted = [artifact for artifact in spec.artifacts if artifact.action_thresholds]
+    if not fitted and any(artifact.threshold is not None for artifact in spec.artifacts):
+        return [
+            f"actions are named from p(action) {DEFAULT_ACTION_CONF} on: of none of them the "
+            "labelled clips show enough people who do it and who do not (10 each)"
+        ]
     if not fitted:
         return [
             f"actions are named from p(action) {DEFAULT_ACTION_CONF} on; a threshold for each is "

@@ -52,8 +52,10 @@ T = TypeVar("T")
 ELSEWHERE = {
     "--lr": ("--lr0",), "--learning-rate": ("--lr0",), "--batch-size": ("--batch",),
     "--num-workers": ("--workers",), "--amp": ("--precision bf16",),
-    "--half": ("--precision bf16", "--targets vulkan-fp16"), "--fp16": ("--targets vulkan-fp16",),
-    "--bf16": ("--precision bf16",), "--int8": ("--targets xnnpack-int8", "--artifact"),
+    "--half": ("--precision fp16", "--precision bf16", "--artifact"),
+    "--fp16": ("--precision fp16", "--precision bf16", "--artifact"),
+    "--bf16": ("--precision bf16", "--artifact"),
+    "--int8": ("--targets xnnpack-int8", "--artifact"),
     "--weights": ("--init", "--model"), "--pretrained": ("--init",), "--ckpt": ("--model",),
     "--img": ("--imgsz",), "--img-size": ("--imgsz",), "--input-size": ("--imgsz",),
     "--conf-thres": ("--conf",), "--threshold": ("--conf",), "--score-thr": ("--conf",),
@@ -62,14 +64,16 @@ ELSEWHERE = {
     "--view-img": ("--show",), "--save-txt": ("--save-json",), "--threads": ("--num-threads",),
     "--gpu": ("--device cuda",), "--format": ("--targets",), "--data-root": ("--data",),
 }  # fmt: skip
+# Flags share their hyphens: `--half` is no misspelt `--help`.
+_LEAST_OF_FLAGS = 0.75
 _ALONE = "alone_"  # before the name of an option whose value stood without its flag
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
+def did_you_mean(word: str, choices: Iterable[str], *, least: float = 0.6) -> str:
     """Return ` Did you mean 'x'?` for the nearest choice, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=least)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
@@ -133,9 +137,14 @@ class OptionParser(argparse.ArgumentParser):
     def _instead(self, name: str) -> str:
         """Return what a flag of another tool is called here, or the nearest flag."""
         for ours in ELSEWHERE.get(name, ()):
-            if ours.split()[0] in self.flags():
+            flag, _, value = ours.partition(" ")
+            action = self._option_string_actions.get(flag)
+            if action is not None and self._takes(action, value):
                 return f" Use {ours!r}"
-        return did_you_mean(name, self.flags())
+        return did_you_mean(name, self.flags(), least=_LEAST_OF_FLAGS)
+
+    def _takes(self, action: argparse.Action, value: str) -> bool:
+        return not value or action.choices is None or value in action.choices
 
     def _settle(self, found: dict[str, Any], spec: dataclasses.Field[Any]) -> None:
         """Take the value that stood alone for the flag's, unless there are both or neither."""

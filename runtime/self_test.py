@@ -3,9 +3,10 @@
 The recorded answer is the artifact's own, so all that may differ is rounding: of another
 processor's kernels, or of another version of the engine. Rounding that goes the other way in one
 place of an int8 network moves every output a little; a wrong engine moves some output far, or all
-of them. So three things are asked: the mean difference is that of rounding, in each class and box
-side as well; no single one is larger than int8 differs from float32; and the tokens above θ are the
-same, but for those at θ.
+of them. So it is asked that the mean difference is that of rounding, in each class and box side as
+well; that rounding goes both ways, so that an output as a whole does not move; that no single value
+is off by more than int8 differs from float32; and that the detections are the same: the tokens
+above θ, but for those at θ, and the places of their boxes.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ ROUNDING = {
 }
 # A column's mean (of a class, of a box side) has fewer values: it may lie further off.
 _COLUMN = 2.0
+# What may be left of an int8 program's mean difference when signs count, as a share of what is
+# allowed without: measured 0.3 at most. float16 that is cut off moves all values one way.
+_SHIFT = {"int8": 0.5}
+# Least overlap of a detection's box with the recorded one: measured 0.96 at least.
+_SAME_PLACE = 0.8
 # A column that is nearer to another's record by this factor has been exchanged with it.
 _NEARER = 2.0
 _MOST_LOGIT = 8.0
@@ -128,13 +134,14 @@ def check_answer(
                 share=math.inf, fault=f"{name} is {mine.shape}, recorded {wanted.shape}"
             )
         shares += _compare(
-            name, bounded(name, mine), wanted, largest[name], _rounding(precision)[index]
-        )
+            name, bounded(name, mine), wanted, largest[name], _rounding(precision)[index],
+            _SHIFT.get(precision, 1.0),
+        )  # fmt: skip
     share, reason = max(shares, key=lambda one: math.inf if math.isnan(one[0]) else one[0])
     if not share <= 1.0:
         return SelfTestResult(share=share, fault=reason)
     allowed = _allowed_mean(recorded[1], largest[OUTPUTS[1]], _rounding(precision)[1])
-    fault = _tokens(found[1], recorded[1], conf, allowed)
+    fault = _tokens(found[1], recorded[1], conf, allowed) or _places(found, recorded, conf)
     if fault is None and all(np.array_equal(a[0], b) for a, b in zip(other, found, strict=True)):
         fault = "the answer to a black clip is the same"
     return SelfTestResult(share=math.inf if fault else share, fault=fault)
@@ -149,7 +156,7 @@ def _allowed_mean(recorded: Floats, largest: float, rounding: float) -> float:
 
 
 def _compare(
-    name: str, found: Floats, recorded: Floats, largest: float, rounding: float
+    name: str, found: Floats, recorded: Floats, largest: float, rounding: float, shift: float
 ) -> list[tuple[float, str]]:
     """Return differences as shares of what is allowed, each with what it is."""
     off = np.abs(found.astype(np.float64) - recorded)
@@ -159,6 +166,14 @@ def _compare(
         (mean / allowed, f"{name} is off by {mean:.3g} on average, {allowed:.3g} is rounding"),
         (most / largest, f"{name} is off by {most:.3g}, {largest:.3g} is allowed"),
     ]
+    signed = found.astype(np.float64) - recorded
+    # A class is rounded by its own weights, and may move a little as a whole; a box side may not.
+    moves = signed.mean(axis=0) if name == "pred_boxes" else np.array([signed.mean()])
+    moved = float(moves[np.argmax(np.abs(moves))])
+    result.append((
+        abs(moved) / (shift * allowed),
+        f"{name} as a whole is off by {moved:+.3g}, {shift * allowed:.3g} is rounding",
+    ))  # fmt: skip
     if off.ndim == 2:
         columns = off.mean(axis=0)
         worst = int(np.argmax(columns))
@@ -179,9 +194,28 @@ def _compare(
     return result
 
 
+def _places(found: Answer, recorded: Answer, conf: float) -> str | None:
+    """Say which detections, of both answers, lie elsewhere than recorded."""
+    theta = _logit(conf)
+    both = (found[1] >= theta) & (recorded[1] >= theta)
+    mine, wanted = found[0][both].astype(np.float64), recorded[0][both].astype(np.float64)
+    low = np.maximum(mine[:, :2] - mine[:, 2:] / 2, wanted[:, :2] - wanted[:, 2:] / 2)
+    high = np.minimum(mine[:, :2] + mine[:, 2:] / 2, wanted[:, :2] + wanted[:, 2:] / 2)
+    shared = np.prod(np.maximum(high - low, 0.0), axis=1)
+    areas = np.prod(mine[:, 2:], axis=1) + np.prod(wanted[:, 2:], axis=1) - shared
+    overlap = shared / np.maximum(areas, 1e-12)
+    if not overlap.size or overlap.min() >= _SAME_PLACE:
+        return None
+    return f"a detection overlaps its recorded box by {overlap.min():.2f}, expected {_SAME_PLACE}"
+
+
+def _logit(conf: float) -> float:
+    return math.log(conf / (1 - conf)) if 0 < conf < 1 else math.copysign(math.inf, conf - 0.5)
+
+
 def _tokens(found: Floats, recorded: Floats, conf: float, allowed: float) -> str | None:
     """Say which tokens are above θ that should not be, or the other way round."""
-    theta = math.log(conf / (1 - conf)) if 0 < conf < 1 else math.copysign(math.inf, conf - 0.5)
+    theta = _logit(conf)
     clear: Any = np.abs(recorded - theta) > _COLUMN * allowed
     wrong = np.flatnonzero(clear & ((found >= theta) != (recorded >= theta)))
     if not wrong.size:

@@ -52,6 +52,9 @@ VIDEO_SUFFIXES = frozenset(
         ".h265",
         ".265",
         ".hevc",
+        ".mjpeg",
+        ".mjpg",
+        ".gif",
     }
 )
 # How far before the first sample a seek aims: decoders land on a keyframe near it, not on it.

@@ -19,7 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data.media import DEFAULT_FPS, Media, MediaFolder, first_folder, open_media, open_named
+from edge.data.media import (
+    DEFAULT_FPS,
+    Media,
+    MediaFolder,
+    first_folder,
+    open_media,
+    open_named,
+    what_is_there,
+)
 from edge.data.problems import DataReport, several
 from edge.data.table import I64, Table, TableRules, read_table, repeated_rows
 from edge.data.video_clips import VideoClips, clips_of_table
@@ -58,7 +66,7 @@ def open_folder(
         raise ConfigError(f"{root} has no folder videos (or frames), expected the videos in it")
     folder = MediaFolder(base)
     if not folder.names:
-        raise ConfigError(f"{base} holds no video and no folder of pictures")
+        raise ConfigError(f"{base} holds no video and no folder of pictures{what_is_there(base)}")
     table = _one_name_each(folder, table, path.name, report)
     class_of = np.full(max(ids), -1, np.int64)
     class_of[np.array(ids) - 1] = np.arange(len(ids))

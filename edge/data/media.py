@@ -25,7 +25,7 @@ from edge.data.clips import (
     read_numbered,
     sample_times,
 )
-from edge.data.problems import DataReport
+from edge.data.problems import DataReport, several
 from runtime.errors import CaptureError
 from runtime.sources.images import read_image
 from runtime.sources.uri import IMAGE_SUFFIXES, image_files
@@ -245,6 +245,16 @@ def _listed(root: Path) -> list[Path]:
         videos = (file for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES)
         found += [here / file for file in sorted(videos)]
     return sorted(found)
+
+
+def what_is_there(root: Path) -> str:
+    """Return a clause that says why a folder has no video: its pictures, or names of its files."""
+    files = sorted(path for path in root.iterdir() if path.is_file())
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
+        return "; the pictures in it may be one video: name the folder above it"
+    if not files:
+        return ""
+    return f"; {several([path.name for path in files], 3)}: no suffix of a video, such as .mp4"
 
 
 def first_folder(root: Path, names: Iterable[str]) -> Path | None:

@@ -13,7 +13,14 @@ from typing import Any
 import cv2
 
 from edge.data.clips import VIDEO_SUFFIXES
-from edge.data.media import Media, MediaFolder, nearest_number, open_all, open_media
+from edge.data.media import (
+    Media,
+    MediaFolder,
+    nearest_number,
+    open_all,
+    open_media,
+    what_is_there,
+)
 from edge.labelling.detectors import Image
 from runtime.errors import CaptureError, ConfigError
 from runtime.sources.images import read_image
@@ -125,13 +132,18 @@ def find_sources(source: Path) -> list[Video]:
         ConfigError: There is none.
     """
     if source.is_file():
+        if source.suffix.lower() not in VIDEO_SUFFIXES:
+            raise ConfigError(
+                f"--source {source} is named {source.suffix or 'without a suffix'}, and a data set "
+                f"knows its videos by {' '.join(sorted(VIDEO_SUFFIXES))}; rename or convert it"
+            )
         return [Video(name=source.stem, file=source.name, path=source)]
     if not source.is_dir():
         raise ConfigError(f"--source {source} is not there, expected a folder of videos or one")
     folder = MediaFolder(source)
     if not folder.names:
-        raise ConfigError(f"--source {source} holds no video ({' '.join(sorted(VIDEO_SUFFIXES))}) "
-                          "and no folder of numbered pictures")  # fmt: skip
+        why = what_is_there(source)
+        raise ConfigError(f"--source {source} holds no video and no folder of pictures{why}")
     known = set(folder.known)
     videos = []
     for file in folder.names:

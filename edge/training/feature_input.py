@@ -109,7 +109,10 @@ def freeze_stem(model: BMViT, before: int) -> None:
     for index, block in enumerate(backbone.stem.blocks):
         block.requires_grad_(index >= before)
     count = len(backbone.stem.blocks)
-    logger.info("the stem's blocks %d to %d of %d learn", min(before, count), count - 1, count)
+    if before >= count:
+        logger.info("the stem is frozen")
+    else:
+        logger.info("the stem's blocks %d to %d of %d learn", before, count - 1, count)
 
 
 def stem_parameters(model: BMViT) -> set[int]:

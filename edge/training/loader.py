@@ -155,7 +155,11 @@ def default_workers(device: torch.device, world_size: int) -> int:
 
 
 def _quiet_worker(_: int) -> None:
-    """Keep a worker to one thread, and let the main process decide what Ctrl-C means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Keep a worker to one thread, and let the main process decide what a signal means.
+
+    Ctrl-C and `timeout` signal the whole group. Workers end when the main process does.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -83,6 +83,13 @@ TEST(ChangedOutputsAreRefused) {
   };
   EXPECT(Refused(add(1, 7.0F)));
   EXPECT(Refused(add(1, 2.0F)));
+  EXPECT(Refused(add(1, 0.4F)));
+  EXPECT(Refused(add(2, -0.3F)));
+  EXPECT(Refused([](Answer* answer) {
+    const auto best = std::max_element((*answer)[1].begin(), (*answer)[1].end());
+    const auto token = static_cast<std::size_t>(best - (*answer)[1].begin());
+    (*answer)[0][4 * token + 2] *= 0.7F;
+  }));
   EXPECT(Refused(add(0, 0.03F)));
   EXPECT(Refused([](Answer* answer) {
     for (float& value : (*answer)[1]) value = -value;

@@ -44,8 +44,11 @@ std::vector<float> ClipOf(const Bundle& bundle, const NpyArray& frames_rgb) {
 // Of runtime/self_test.py, with the reasons there.
 constexpr double kColumn = 2.0;
 constexpr double kNearer = 2.0;
+constexpr double kSamePlace = 0.8;
 constexpr float kMostLogit = 8.0F;
 constexpr double kLeastShare = 0.05;
+
+double Shift(const std::string& precision) { return precision == "int8" ? 0.5 : 1.0; }
 
 std::array<double, 3> Rounding(const std::string& precision) {
   if (precision == "fp32") return {0.005, 0.005, 0.005};
@@ -106,6 +109,23 @@ struct Pair {
   }
 };
 
+// Rounding goes both ways: a box side, or an output of logits as a whole, does not move.
+void CompareShift(const Pair& pair, double allowed, Worst* worst) {
+  const std::size_t parts = pair.name == std::string(kOutputs[0]) ? pair.columns : 1;
+  for (std::size_t part = 0; part < parts; ++part) {
+    double sum = 0.0;
+    double count = 0.0;
+    for (std::size_t i = part; i < pair.found.size(); i += parts) {
+      sum += static_cast<double>(pair.found[i]) - static_cast<double>(pair.recorded[i]);
+      count += 1.0;
+    }
+    const double moved = sum / count;
+    worst->Add(std::abs(moved) / allowed, std::string(pair.name) + " as a whole is off by " +
+                                              Short(moved) + ", " + Short(allowed) +
+                                              " is rounding");
+  }
+}
+
 void CompareColumns(const Pair& pair, double allowed, Worst* worst) {
   for (std::size_t mine = 0; mine < pair.columns; ++mine) {
     const double off = pair.Apart(mine, mine);
@@ -126,7 +146,7 @@ void CompareColumns(const Pair& pair, double allowed, Worst* worst) {
   }
 }
 
-void Compare(const Pair& pair, double largest, double allowed, Worst* worst) {
+void Compare(const Pair& pair, double largest, double allowed, double shift, Worst* worst) {
   double sum = 0.0;
   double most = 0.0;
   for (std::size_t i = 0; i < pair.found.size(); ++i) {
@@ -141,6 +161,7 @@ void Compare(const Pair& pair, double largest, double allowed, Worst* worst) {
                                  " on average, " + Short(allowed) + " is rounding");
   worst->Add(most / largest, name + " of the golden clip is off by " + Short(most) + ", " +
                                  Short(largest) + " is allowed");
+  CompareShift(pair, shift * allowed, worst);
   if (pair.columns > 1) CompareColumns(pair, allowed, worst);
 }
 
@@ -154,6 +175,30 @@ std::size_t Crossed(const std::vector<float>& found, const std::vector<float>& r
     wrong += clear && (found[i] >= theta) != (recorded[i] >= theta) ? 1 : 0;
   }
   return wrong;
+}
+
+// The least overlap of a box (cx, cy, w, h) that is above θ in both answers with its record.
+double LeastOverlap(const Answer& found, const Answer& recorded, double conf) {
+  const double theta = std::log(conf / (1.0 - conf));
+  double least = 1.0;
+  for (std::size_t i = 0; i < found[1].size(); ++i) {
+    if (!(found[1][i] >= theta && recorded[1][i] >= theta)) continue;
+    double shared = 1.0;
+    std::array<double, 2> areas = {1.0, 1.0};
+    for (std::size_t side = 0; side < 2; ++side) {
+      const double mine = found[0][4 * i + side];
+      const double wanted = recorded[0][4 * i + side];
+      const double my_size = found[0][4 * i + 2 + side];
+      const double size = recorded[0][4 * i + 2 + side];
+      const double low = std::max(mine - my_size / 2, wanted - size / 2);
+      const double high = std::min(mine + my_size / 2, wanted + size / 2);
+      shared *= std::max(high - low, 0.0);
+      areas[0] *= my_size;
+      areas[1] *= size;
+    }
+    least = std::min(least, shared / std::max(areas[0] + areas[1] - shared, 1e-12));
+  }
+  return least;
 }
 
 std::vector<float> Floats(const NpyArray& array) {
@@ -180,7 +225,7 @@ SelfTestResult CheckAnswer(const std::function<Answer(const std::vector<float>&)
     }
     const std::vector<float> mine = Bounded(i, found[i]);
     Compare({kOutputs[i], mine, recorded, columns[i]}, record.largest[i],
-            AllowedMean(recorded, record.largest[i], rounding[i]), &worst);
+            AllowedMean(recorded, record.largest[i], rounding[i]), Shift(record.precision), &worst);
   }
   SelfTestResult result = worst.result();
   if (result.share <= 1.0) {
@@ -189,6 +234,9 @@ SelfTestResult CheckAnswer(const std::function<Answer(const std::vector<float>&)
     const std::size_t crossed = Crossed(found[1], record.answer[1], record.conf, allowed);
     if (crossed > 0) {
       result.fault = std::to_string(crossed) + " tokens are on the other side of the threshold";
+    } else if (const double overlap = LeastOverlap(found, record.answer, record.conf);
+               overlap < kSamePlace) {
+      result.fault = "a detection overlaps its recorded box by " + Short(overlap);
     } else if (other == found) {
       result.fault = "the answer to a black clip is the same";
     }

@@ -65,6 +65,10 @@ def stream_options() -> dict[str, str]:
 _LEAST_REDUCTION = 4
 
 
+class NoVideoError(ValueError):
+    """A media file has sound, or the picture of a cover, and no video."""
+
+
 class FFmpegCapture:
     """One open video, with the part of `cv2.VideoCapture`'s interface that the project uses.
 
@@ -123,7 +127,7 @@ class FFmpegCapture:
         try:
             videos = [s for s in self._container.streams.video if not _is_cover(s)]
             if not videos:
-                raise ValueError("it has no video stream")
+                raise NoVideoError("it has no video stream")
             self._stream: Any = videos[0]
             self._stream.thread_type = "SLICE" if live else "AUTO"
             width, height = self._stream.codec_context.width, self._stream.codec_context.height

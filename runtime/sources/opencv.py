@@ -13,7 +13,7 @@ import cv2
 
 from runtime.errors import BackendUnavailableError, CaptureError
 from runtime.sources.diagnose import why_not_a_video
-from runtime.sources.ffmpeg import FFmpegCapture, has_pyav
+from runtime.sources.ffmpeg import FFmpegCapture, NoVideoError, has_pyav
 from runtime.sources.frames import SourceConfig
 from runtime.sources.images import ImageFolder
 from runtime.sources.names import redact, shown_name, text_for_opencv
@@ -180,6 +180,10 @@ def open_file(path: Path) -> Any:
     if has_pyav():
         try:
             return FFmpegCapture(str(path), shown=shown)
+        except NoVideoError as error:
+            raise CaptureError(
+                f"{shown} holds sound and no video; name a file with video"
+            ) from error
         except (OSError, ValueError) as error:
             logger.debug("%s: %s", shown, error)
             raise CaptureError(f"{shown}: cannot be opened: {why_not_a_video(path)}") from error

@@ -43,6 +43,7 @@ def test_the_road_from_checkpoint_to_results(
 @pytest.mark.parametrize(
     ("argv", "code", "sentence"),
     [
+        pytest.param(["--half"], 2, "unknown flag '--half'. Use '--precision fp16'", id="half"),
         pytest.param(
             ["--targets", "xnnpack-int9"], 2, "Did you mean 'xnnpack-int8'", id="unknown target"
         ),

@@ -112,8 +112,10 @@ def test_an_action_without_a_threshold_of_its_own_has_one_half(tmp_path: Path) -
 def test_the_table_of_actions_says_where_data_lacks() -> None:
     data = content()
     assert action_table(BundleSpec.parse(data))[0].startswith(
-        "actions are named from p(action) 0.5"
+        "actions are named from p(action) 0.5 on; a threshold for each is fitted with --val-data"
     )
+    threshold()(data)
+    assert "show enough people who do it" in action_table(BundleSpec.parse(data))[0]
     action(conf=0.25)(data)
     lines = action_table(BundleSpec.parse(data))
     assert lines[0].split() == ["named", "from", "p(action)", "xnnpack-int8"]
@@ -306,7 +308,7 @@ def test_a_zip_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "b.zip"
     pack_bundle(write(tmp_path / "b", content()), path)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ArtifactError, match="neither a bundle folder nor the zip"):
+    with pytest.raises(ArtifactError, match="is a damaged zip or PyTorch file; copy it again"):
         Bundle.load(path)
 
 

@@ -70,6 +70,7 @@ def test_an_alias_is_the_same_flag() -> None:
         pytest.param(
             ["0", "--int8"], "unknown flag '--int8'. Use '--targets xnnpack-int8'", id="elsewhere"
         ),
+        pytest.param(["0", "--half"], r"unknown flag '--half'\. \(try", id="no misspelt --help"),
         pytest.param(["0", "--lr", "1"], "unknown flag '--lr'", id="elsewhere, not here"),
         pytest.param(["--source", "0", "--conf", "seven"], "invalid float", id="no number"),
         pytest.param(["--source", "0", "--conf", "7"], "--conf is 7, expected 0..1", id="range"),

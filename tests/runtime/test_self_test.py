@@ -78,6 +78,11 @@ def half_of_the_tokens(run: Run) -> Run:
     return wrong
 
 
+def smaller_detection(answer: list[Any]) -> list[Any]:
+    answer[0][0, answer[1].argmax(), 2:] *= 0.8
+    return answer
+
+
 def swap_actions(actions: Any) -> Any:
     order = np.arange(actions.shape[2])
     order[[4, 9]] = order[[9, 4]]
@@ -87,6 +92,9 @@ def swap_actions(actions: Any) -> Any:
 WRONG = {
     "actor logits + 7": on_output(1, lambda actor: actor + 7),
     "actor logits + 2": on_output(1, lambda actor: actor + 2),
+    "actor logits + 1": on_output(1, lambda actor: actor + 1),
+    "actor logits - 1": on_output(1, lambda actor: actor - 1),
+    "action logits + 1": on_output(2, lambda actions: actions + 1),
     "actor logits negated": on_output(1, lambda actor: -actor),
     "probabilities in place of logits": on_output(1, lambda actor: 1 / (1 + np.exp(-actor))),
     "actions moved by a class": on_output(2, lambda actions: np.roll(actions, 1, axis=2)),
@@ -95,6 +103,9 @@ WRONG = {
     "boxes as corners": on_output(
         0, lambda b: np.concatenate([b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2], -1)
     ),
+    "boxes moved a little": on_output(0, lambda boxes: boxes + np.float32([0, 0.02, 0, 0])),
+    "boxes too small": on_output(0, lambda boxes: boxes * np.float32([1, 1, 0.9, 0.9])),
+    "a detection too small": lambda run: lambda clip: smaller_detection(parts(run(clip))),
     "boxes moved": on_output(0, lambda boxes: boxes + np.float32([0.03, 0, 0, 0])),
     "one NaN": on_output(0, lambda boxes: np.where(np.arange(4) == 2, np.nan, boxes)),
     "nothing": lambda run: lambda clip: [np.zeros_like(one) for one in parts(run(clip))],

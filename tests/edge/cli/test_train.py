@@ -163,11 +163,15 @@ def test_norms_of_one_s_own_are_those_of_an_accumulated_batch(
     assert losses_of(own)[0] != pytest.approx(losses_of(straight)[0], abs=1e-3)
 
 
-def test_a_stopped_run_says_so_by_its_exit_code(straight: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "stopped"
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group, with a worker"])
+def test_a_stopped_run_says_so_by_its_exit_code(
+    straight: Path, tmp_path: Path, group: bool
+) -> None:
+    folder, workers = tmp_path / "stopped", ["--workers", "1"] if group else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge", *FLAGS, "--out", str(folder)], cwd=REPOSITORY,
-        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "edge", *FLAGS, *workers, "--out", str(folder)], cwd=REPOSITORY,
+        env=ENVIRONMENT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
     )  # fmt: skip
     log = folder / "log.jsonl"
     deadline = time.monotonic() + 60
@@ -175,7 +179,8 @@ def test_a_stopped_run_says_so_by_its_exit_code(straight: Path, tmp_path: Path) 
         if log.exists() and log.read_text().count("\n") >= 2:
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    # `timeout` and systemd signal the group, and with it the makers of clips.
+    (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "SIGTERM: finishing this step and saving" in err

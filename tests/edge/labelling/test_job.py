@@ -454,3 +454,20 @@ def test_rows_are_the_same_whichever_run_wrote_them(run: Run, tmp_path: Path, so
     assert run("--smooth-s", "0", out="fresh") == EXIT_OK
     fresh = (tmp_path / "fresh" / "annotations.csv").read_bytes()
     assert (tmp_path / "out" / "annotations.csv").read_bytes() == fresh
+
+
+def test_what_a_data_set_would_not_take_is_refused_at_once(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "film.xyz").write_bytes(b"0" * 100)
+    assert run(src=tmp_path / "film.xyz") == 2
+    assert "film.xyz is named .xyz, and a data set knows its videos by" in capsys.readouterr().err
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "0001.jpg").write_bytes(b"0")
+    assert run(src=pictures) == 2
+    assert "may be one video: name the folder above it" in capsys.readouterr().err
+    (pictures / "0001.jpg").rename(pictures / "notes.txt")
+    assert run(src=pictures) == 2
+    assert "notes.txt: no suffix of a video, such as .mp4" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

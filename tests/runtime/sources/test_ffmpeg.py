@@ -253,7 +253,7 @@ def test_sound_alone_is_no_film(tmp_path: Path) -> None:
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
         frame.rate = 8000
         container.mux(stream.encode(frame))
-    check_refused(path, "cannot be opened")
+    check_refused(path, "holds sound and no video; name a file with video")
 
 
 def test_behind_a_torn_place_of_an_avi_no_frame_has_a_wrong_time(
