@@ -37,6 +37,7 @@ from runtime._option import (
     to_flat,
 )
 from runtime.errors import ConfigError, EdgeError
+from runtime.secrets import redact
 
 __all__ = [
     "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "CommonOptions",
@@ -357,6 +358,6 @@ def _usable_streams() -> None:
 def _failed(sentence: str, code: int, *, traceback_too: bool) -> int:
     """Say the sentence, last of all, and return the exit code."""
     if traceback_too:
-        traceback.print_exc()
-    sys.stderr.write(f"error: {' '.join(sentence.split())}\n")
+        sys.stderr.write(redact(traceback.format_exc()))
+    sys.stderr.write(f"error: {redact(' '.join(sentence.split()))}\n")
     return code

@@ -53,6 +53,11 @@ class Part:
             raise SinkError(
                 f"{shown_name(path)} is there already; name another file or allow overwriting"
             )
+        if part.exists() and not part.is_file():
+            raise SinkError(
+                f"{shown_name(part)}, the name of the unfinished file, is a folder, a pipe or a "
+                "device; remove it, or name another output"
+            )
         self.path, self.part, self._overwrite = path, part, overwrite
         try:
             self.file = _take(path, part)

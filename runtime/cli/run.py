@@ -19,7 +19,8 @@ from runtime.cli.stopping import stoppable
 from runtime.engines.base import DEVICES
 from runtime.errors import ConfigError
 from runtime.options import OptionParser, option
-from runtime.outputs import why_in_the_way, why_no_output
+from runtime.outputs import part_names, why_in_the_way, why_no_output
+from runtime.secrets import redact
 
 # A day is the longest age that anybody means; no camera is faster than 1000 frames a second.
 UPPER_BOUNDS = {"stride": 1e6, "max_keyframes": math.inf, "fps": 1000.0, "max_age_ms": 86.4e6}
@@ -111,7 +112,9 @@ class RunOptions:
         for path in self.outputs:
             _check_output(path, overwrite=self.overwrite)
         for number, path in enumerate(self.outputs):
-            if why_in_the_way(path, self.outputs[number + 1 :]):
+            later = self.outputs[number + 1 :]
+            parts = [part for other in later for part in part_names(other)]
+            if why_in_the_way(path, [*later, *parts]):
                 raise ConfigError(f"two of the outputs are {path}; name a file for each")
 
     @property
@@ -130,14 +133,16 @@ def _check_output(path: Path, *, overwrite: bool) -> None:
 
 
 def _keep_inputs(options: RunOptions) -> None:
-    """Refuse an output that would take the place of the source; a source must exist for that."""
+    """Refuse an output that would take the place of the source or of the bundle."""
     from runtime.sources.uri import image_files, parse_uri
 
     uri = parse_uri(options.source)
     target = Path(uri.target)
     read = {"file": [target], "images": image_files(target) if uri.kind == "images" else []}
+    model = Path(options.model)
+    bundle = sorted(model.iterdir()) if model.is_dir() else [model]
     for path in options.outputs:
-        reason = why_in_the_way(path, read.get(uri.kind, []))
+        reason = why_in_the_way(path, [*read.get(uri.kind, []), *bundle])
         if reason:
             raise ConfigError(reason)
 
@@ -303,4 +308,4 @@ def logging_to_stderr(*, verbose: bool, quiet: bool) -> Iterator[None]:
 class _Lowercase(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.levelname = record.levelname.lower()
-        return super().format(record)
+        return redact(super().format(record))

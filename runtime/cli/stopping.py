@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from runtime.whole import stop_now
+
 
 class Stop:
     """Which signal ended the run.
@@ -41,6 +43,8 @@ def stoppable() -> Iterator[Stop]:
             return
         if count == 1:
             stop.number = number
+            stop_now()
+            return
         raise KeyboardInterrupt
 
     before: dict[int, Any] = {}

@@ -111,6 +111,6 @@ class Sinks:
         try:
             self.close(ok=stopped)
         except EdgeError as failure:
-            if error is None:
+            if stopped:  # a run that was stopped and lacks a file of its has failed
                 raise
             logger.error("%s", failure)

@@ -17,6 +17,7 @@ from runtime.sinks.encoder import CODECS, needs_opencv, open_encoder
 from runtime.sources import Image
 from runtime.sources.ffmpeg import FFmpegCapture
 from runtime.sources.names import shown_name, text_for_opencv
+from runtime.whole import whole
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +65,18 @@ class VideoFile:
         """
         if self.written % CHECK_EVERY == 0:
             self._check_space()
-        # Ctrl-C may come between the next lines: then the file may hold one frame more,
-        # or lack one that the encoder gave back.
-        self._unsure += 1
-        try:
-            self._writer.write(image_bgr)
-        except OSError as error:
-            raise SinkError(
-                f"{self.path} cannot be written: {error.strerror} after {self.written} frames"
-            ) from error
-        self.written += 1
-        self._unsure -= 1
+        # A program around the runtime may still raise between the next lines: then the file may
+        # hold one frame more, or lack one that the encoder gave back.
+        with whole():
+            self._unsure += 1
+            try:
+                self._writer.write(image_bgr)
+            except OSError as error:
+                raise SinkError(
+                    f"{self.path} cannot be written: {error.strerror} after {self.written} frames"
+                ) from error
+            self.written += 1
+            self._unsure -= 1
 
     def close(self, *, ok: bool) -> Path | None:
         """Finish, read back, and give the file its name.
@@ -169,11 +171,14 @@ class VideoFile:
                 return f"it holds {count} frames of {self.written}"
             if not capture.grab():
                 return "its first frame cannot be read"
-            last = max(0, count - 1 - slack)
-            if last == 0:
-                return None
-            capture.set(cv2.CAP_PROP_POS_FRAMES, last)
-            return None if capture.grab() else "its last frame cannot be read"
+            # A lost frame leaves a hole, behind which a frame's number is one too low.
+            for last in range(count - 1 - slack, count - 2 - slack - self._unsure, -1):
+                if last <= 0:
+                    return None
+                capture.set(cv2.CAP_PROP_POS_FRAMES, last)
+                if capture.grab():
+                    return None
+            return "its last frame cannot be read"
         finally:
             capture.release()
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from runtime.errors import CaptureError
+from runtime.secrets import redact
 
-_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.\-]*://[^\s'\"<>]+", re.IGNORECASE)
-_SECRET = re.compile(
-    r"(?P<key>[?&;,]?[\w\-]*(?:pass|pwd|secret|token|key|auth|sig|credential)[\w\-]*=)[^&;\s'\"]+",
-    re.IGNORECASE,
-)
-HIDDEN = "***"
+__all__ = ["badly_encoded", "redact", "shown_name", "text_for_opencv"]
 
 
 def shown_name(path: Path | str) -> str:
@@ -37,24 +32,6 @@ def text_for_opencv(path: Path) -> str:
             f"{shown_name(path)}: the name is no UTF-8 text, which OpenCV needs; rename it"
         ) from None
     return text
-
-
-def redact(text: str) -> str:
-    """Return a text with the secrets of the addresses in it hidden.
-
-    A password is what lies between `user:` and the last `@`, also where it has characters that
-    should have been percent-encoded; and the value of a parameter whose name says so.
-    """
-    return _ADDRESS.sub(lambda match: _redact_address(match[0]), text)
-
-
-def _redact_address(address: str) -> str:
-    scheme, _, rest = address.partition("://")
-    head, at, tail = rest.rpartition("@")
-    if at:
-        user, colon, _ = head.partition(":")
-        rest = f"{user}:{HIDDEN}@{tail}" if colon else f"{HIDDEN if '/' in user else user}@{tail}"
-    return f"{scheme}://{_SECRET.sub(lambda found: found['key'] + HIDDEN, rest)}"
 
 
 def badly_encoded(address: str) -> bool:

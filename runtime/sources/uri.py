@@ -163,7 +163,7 @@ def _existing(path: Path) -> SourceUri:
         return SourceUri(kind="images", target=str(path), shown=shown)
     if not path.exists():
         pattern = "; for images give their folder" if re.search(r"[*?]|%\d*d", shown) else ""
-        raise CaptureError(f"{shown}: no such file or folder{pattern}")
+        raise CaptureError(f"{redact(shown)}: no such file or folder{pattern}")
     if not path.is_file():
         raise CaptureError(
             f"{shown}: is a pipe or a device that is no camera; give a file, or serve it by rtsp"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from runtime.bundle import DEFAULT_BUNDLE
 from runtime.cli.run import main
-from runtime.errors import ConfigError
+from runtime.errors import ConfigError, SinkError
 from runtime.outputs import atomic_file, why_in_the_way, why_no_output, write_atomically
+from runtime.parts import Part
 from runtime.sinks import JsonLinesSink
 
 
@@ -111,3 +114,29 @@ def test_a_file_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         _fail_midway(tmp_path / "picture.png")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "xnnpack-int8.pte"])
+def test_no_output_takes_the_place_of_a_file_of_the_bundle(tmp_path: Path, name: str) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, bundle)
+    before = (bundle / name).read_bytes()
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    argv = ["--model", str(bundle), "--source", str(tmp_path / "a.mp4"),
+            "--save-json", str(bundle / name), "--overwrite"]  # fmt: skip
+    with pytest.raises(ConfigError, match=rf"would replace .*{name}, which is read"):
+        main(argv)
+    assert (bundle / name).read_bytes() == before
+
+
+def test_an_output_is_not_the_part_of_another(tmp_path: Path) -> None:
+    argv = ["--source", "0", "--save-json", str(tmp_path / "x.jsonl.part"),
+            "--save-events", str(tmp_path / "x.jsonl")]  # fmt: skip
+    with pytest.raises(ConfigError, match="two of the outputs are"):
+        main(argv)
+
+
+def test_a_pipe_with_the_name_of_the_part_is_one_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jsonl.part")
+    with pytest.raises(SinkError, match="the name of the unfinished file, is a folder, a pipe"):
+        Part(tmp_path / "x.jsonl", tmp_path / "x.jsonl.part", overwrite=False)

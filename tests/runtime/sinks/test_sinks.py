@@ -7,8 +7,10 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -19,6 +21,7 @@ import cv2
 import numpy as np
 import pytest
 
+from runtime.cli.stopping import stoppable
 from runtime.decode import Detections
 from runtime.errors import CameraLostError, CaptureError, ConfigError, EdgeError, SinkError
 from runtime.results import FrameStatus, KeyframeResult, Timings
@@ -685,3 +688,49 @@ def test_show_opens_a_window_or_says_that_opencv_has_none() -> None:
         server.wait()
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(("shown False", "refused --show: this OpenCV"))
+
+
+def test_a_stop_while_a_frame_is_encoded_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packet that is lost between the encoder and the file leaves a hole in the film."""
+    stops: list[int] = []
+
+    def opened(*args: Any, **kwargs: Any) -> Any:
+        writer = encoder.open_encoder(*args, **kwargs)
+        encode = writer.write
+
+        def stopped_inside(image: Any) -> None:
+            stops.append(1)
+            if len(stops) == 21:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.05)  # the handler runs here
+            encode(image)
+
+        monkeypatch.setattr(writer, "write", stopped_inside)
+        return writer
+
+    monkeypatch.setattr(video_file, "open_encoder", opened)
+    video = VideoFile(tmp_path / "a.mp4", fps=30.0, size_wh=(96, 64), overwrite=False)
+    picture = np.zeros((64, 96, 3), np.uint8)
+
+    def write_all() -> None:
+        for _ in range(40):
+            video.write(picture)
+
+    with pytest.raises(KeyboardInterrupt), stoppable():
+        write_all()
+    assert video.written == 21
+    assert video.close(ok=True) == tmp_path / "a.mp4"
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 21
+    capture.release()
+
+
+def test_a_stopped_run_whose_film_is_not_whole_has_failed(tmp_path: Path) -> None:
+    class Broken(Sink):
+        def close(self, *, ok: bool = True) -> None:
+            raise SinkError("the film is not whole")
+
+    with pytest.raises(SinkError, match="not whole"), Sinks([Broken()]):
+        raise KeyboardInterrupt

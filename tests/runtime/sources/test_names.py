@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import CaptureError, ConfigError
+from runtime.options import guarded
 from runtime.sources import parse_uri
 from runtime.sources.names import redact, shown_name, text_for_opencv
 
@@ -22,6 +24,17 @@ SECRETS = [
     ("http://h/x?auth_token=s3cret&channel=1", "http://h/x?auth_token=***&channel=1"),
     ("RTSP://me:s3cret@[::1]:554/1", "RTSP://me:***@[::1]:554/1"),
     ("csi://0?password=s3cret", "csi://0?password=***"),
+    ("rtsp://admin:s3 cret@h/x", "rtsp://admin:***@h/x"),
+    ("rtsp://admin:s3cret\"'<x@h/x", "rtsp://admin:***@h/x"),
+    ("rtsp://s3cret@h/x", "rtsp://***@h/x"),
+    ("csi://s3cret@0", "csi://***@0"),
+    ("rtsp:/admin:s3cret@h/x", "rtsp:/admin:***@h/x"),
+    ("admin:s3cret@host/x", "admin:***@host/x"),
+    ("http://h/x?loginuse=a&loginpas=s3cret", "http://h/x?loginuse=a&loginpas=***"),
+    ("http://h/x?pass%77ord=s3cret", "http://h/x?pass%77ord=***"),
+    ("http://h/x?token%3Ds3cret", "http://h/x?token%3D***"),
+    ("http://h/x?access_code=s3cret&a=1", "http://h/x?access_code=***&a=1"),
+    ("rtsp://h/user=admin_password=s3cret_channel=1", "rtsp://h/user=admin_password=***"),
 ]
 
 
@@ -32,14 +45,35 @@ def test_secrets_are_hidden_wherever_the_address_stands(address: str, shown: str
     assert "s3cret" not in _said_of(address)
 
 
+def test_text_without_an_address_stays() -> None:
+    for text in ("12:30:05 clip.mp4: 3 of 4", "a@b.example", "xyxy=[1, 2]", "C:/films/a.mp4"):
+        assert redact(text) == text
+
+
+def test_no_traceback_shows_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(_: Sequence[str]) -> int:
+        try:
+            raise OSError("rtsp://admin:s3cret@h/x: refused")
+        except OSError as error:
+            raise CaptureError("rtsp://h/x?token=s3cret: nobody serves it") from error
+
+    assert guarded(fails, ["--verbose"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "s3cret" not in shown
+
+
 def _said_of(address: str) -> str:
     try:
         return parse_uri(address).shown
-    except ConfigError as error:
+    except (CaptureError, ConfigError) as error:
         return str(error)
 
 
-@pytest.mark.parametrize("address", ["rtsp://cam/1", "rtsp://cam:554/1", "http://h/x?channel=1"])
+@pytest.mark.parametrize(
+    "address",
+    ["rtsp://cam/1", "rtsp://cam:554/1", "http://h/x?channel=1", "http://h/x?encoder=2"],
+)
 def test_what_holds_no_secret_stays(address: str) -> None:
     assert redact(address) == address
     assert parse_uri(address).shown == address
