@@ -22,21 +22,19 @@ import cv2
 import numpy as np
 
 from runtime.errors import CaptureError
-from runtime.sources.depth import DepthRange, keeps_8_bits
+from runtime.sources.deinterlace import Deinterlacer
+from runtime.sources.pixels import PixelConverter
 from runtime.sources.quiet import MAX_PIXELS
 
 if TYPE_CHECKING:
     import av
-    from av.filter import Graph
 
 logger = logging.getLogger(__name__)
 
-# Of an interlaced frame both fields become one whole picture; progressive ones pass unchanged.
-DEINTERLACER = ("bwdif", "mode=send_frame:deint=interlaced")
-# FFmpeg's AVFMT_NOTIMESTAMPS: raw streams, whose times are guessed from the place in the file.
 # More bytes than these between two packets of an AVI file belong to another chunk, or are torn.
 _BETWEEN_PACKETS, _HEADER, _MOST_BETWEEN = 4096, 1024, 1 << 20
 _CHUNK = re.compile(rb"\d\d(wb|tx)|ix\d\d|RIFF|LIST|JUNK|idx1")
+# FFmpeg's AVFMT_NOTIMESTAMPS: raw streams, whose times are guessed from the place in the file.
 _NO_STAMPS, _RAW_FPS = 0x80, 25.0
 # So many packets in a row without a picture are a stream that cannot be decoded.
 _MOST_WITHOUT_A_FRAME = 500
@@ -62,9 +60,6 @@ def stream_options() -> dict[str, str]:
     return {"rtsp_transport": "tcp", **given}
 
 
-_LEAST_REDUCTION = 4
-
-
 class NoVideoError(ValueError):
     """A media file has sound, or the picture of a cover, and no video."""
 
@@ -74,7 +69,6 @@ class FFmpegCapture:
 
     Attributes:
         damaged: Number of frames that could not be decoded whole so far. They are left out.
-        deinterlaced: Whether frames are interlaced and so pass through `DEINTERLACER`.
         on_packet: Called with every packet of the video, as it came, before it is decoded; what it
             needs later it has to copy.
     """
@@ -98,18 +92,18 @@ class FFmpegCapture:
             CaptureError: Its frames are too large.
         """
         import av
-        from av.video.reformatter import VideoReformatter
 
         self._container: Any = None
         self._frames: Iterator[Any] = iter(())
         self._ready: deque[Any] = deque()
         self._frame: Any = None
         self.damaged = 0
-        self.deinterlaced = False
         self.on_packet: Callable[[Any], None] | None = None
         self._shown = shown
         self._file: Any = None
         self._target = target
+        self._deinterlacer = Deinterlacer(shown)
+        self._converter: PixelConverter | None = PixelConverter(shown)
         options = {}
         if "://" in target:
             options = stream_options()
@@ -144,10 +138,6 @@ class FFmpegCapture:
             self._counts_packets = self._stampless or self._container.format.name == "avi"
             self._grabbed = 0
             self._frames = self._decode()
-            self._graph: tuple[tuple[Any, ...], Graph] | None = None
-            self._depth: DepthRange | None = None
-            self._converter: Any = VideoReformatter()
-            self._reducer: Any = VideoReformatter()
         except BaseException:
             self.release()
             raise
@@ -186,9 +176,9 @@ class FFmpegCapture:
     def retrieve(self) -> tuple[bool, Any]:
         """Return the frame last grabbed as uint8 BGR (H, W, 3), turned as the file asks for."""
         frame = self._frame
-        if frame is None:
+        if frame is None or self._converter is None:
             return False, None
-        pixels = self._pixels(frame)
+        pixels = self._converter.to_bgr(frame)
         quarters = round(frame.rotation / 90) % 4
         return True, np.ascontiguousarray(np.rot90(pixels, quarters) if quarters else pixels)
 
@@ -233,7 +223,8 @@ class FFmpegCapture:
         # was forked since, they are gone, and whoever waits for them waits for ever.
         self._frames = iter(())
         self._ready.clear()
-        self._frame = self._graph = self._stream = self._converter = None
+        self._frame = self._stream = self._converter = None
+        self._deinterlacer.forget()
         if container is not None:
             container.close()
         self._close_file()
@@ -255,7 +246,7 @@ class FFmpegCapture:
             return False
         self._ready.clear()
         self._frames = self._decode()
-        self._graph = None
+        self._deinterlacer.forget()
         return True
 
     def _estimate(self) -> float:
@@ -301,7 +292,7 @@ class FFmpegCapture:
             try:
                 packet = next(packets)
             except (StopIteration, av.EOFError):
-                yield from self._rest_of_filter()
+                yield from self._deinterlacer.rest()
                 return
             torn = bool(self._counts_packets and end and packet.pos and self._torn(end, packet.pos))
             if self.on_packet is not None and packet.size:
@@ -324,7 +315,7 @@ class FFmpegCapture:
                 if frame.is_corrupt:
                     self.damaged += 1
                 else:
-                    self._ready.extend(self._deinterlace(frame))
+                    self._ready.extend(self._deinterlacer.push(frame))
             if torn:
                 # Frames are missing, nobody knows how many, and times come from counting them.
                 logger.warning("%s: torn; what follows has no known time and is left out",
@@ -344,83 +335,16 @@ class FFmpegCapture:
             between = file.read(min(start - end - _HEADER, _MOST_BETWEEN))
         return _CHUNK.search(between) is None
 
-    def _deinterlace(self, frame: Any) -> list[Any]:
-        import av
-
-        if not frame.interlaced_frame and self._graph is None:
-            return [frame]
-        key = (frame.width, frame.height, frame.format.name)
-        held = []
-        if self._graph is None or self._graph[0] != key:
-            held = self._rest_of_filter()
-            if not self.deinterlaced:
-                self.deinterlaced = True
-                logger.warning("%s: it is interlaced; deinterlaced by FFmpeg's %s",
-                               self._shown, DEINTERLACER[0])  # fmt: skip
-            graph = av.filter.Graph()
-            graph.link_nodes(
-                graph.add_buffer(width=frame.width, height=frame.height, format=frame.format,
-                                 time_base=frame.time_base),
-                graph.add(*DEINTERLACER),
-                graph.add("buffersink"),
-            ).configure()  # fmt: skip
-            self._graph = (key, graph)
-        graph = self._graph[1]
-        graph.push(frame)
-        return held + self._pulled(graph)
-
-    def _rest_of_filter(self) -> list[Any]:
-        """Return the frame that the deinterlacer still holds at the end."""
-        if self._graph is None:
-            return []
-        graph, self._graph = self._graph[1], None
-        graph.push(None)
-        return self._pulled(graph)
-
-    @staticmethod
-    def _pulled(graph: Graph) -> list[Any]:
-        import av
-
-        found = []
-        while True:
-            try:
-                found.append(graph.pull())
-            except (av.BlockingIOError, av.EOFError):
-                return found
-
     def reduced(self, clip_wh: tuple[int, int]) -> tuple[Any, tuple[int, int]] | None:
-        """Return the frame last taken, reduced to a little more than a clip needs, and its size.
+        """Return the frame last taken, reduced by its decoder, and its own width and height.
 
-        Colour conversion and area averaging in one pass: a frame of 3840x2160 costs less than half
-        of conversion and resize one after the other. The clip differs by about one grey level.
-
-        Args:
-            clip_wh: Width and height of the network's input, pixels.
-
-        Returns:
-            uint8 BGR (H, W, 3), and width and height of the frame; None for a frame that is less
-            than four times as large, or has more than 8 bits.
+        None where it is not reduced (`PixelConverter.reduced`).
         """
         frame = self._frame
-        if frame is None or not keeps_8_bits(frame.format):
+        if frame is None or self._converter is None:
             return None
-        by = min(frame.width // clip_wh[0], frame.height // clip_wh[1])
-        if by < _LEAST_REDUCTION:
-            return None
-        by = 1 << by.bit_length() - 1  # powers of two are the fast ones
-        pixels = self._reducer.reformat(
-            frame, width=frame.width // by, height=frame.height // by, format="bgr24",
-            interpolation="AREA",
-        ).to_ndarray()  # fmt: skip
-        return pixels, (frame.width, frame.height)
-
-    def _pixels(self, frame: Any) -> Any:
-        if keeps_8_bits(frame.format):
-            # One converter for all frames: a frame's own would be set up anew for each.
-            return self._converter.reformat(frame, format="bgr24").to_ndarray()
-        if self._depth is None:
-            self._depth = DepthRange(self._shown)
-        return self._depth.to_bgr(frame.to_ndarray(format="gray16le"))
+        pixels = self._converter.reduced(frame, clip_wh)
+        return None if pixels is None else (pixels, (frame.width, frame.height))
 
 
 def _is_cover(stream: Any) -> bool:
