@@ -191,10 +191,10 @@ class FFmpegCapture:
         if self._container is None:
             return 0.0
         if prop == cv2.CAP_PROP_POS_MSEC:
-            return self._time_ms()
+            seconds = self.time_s()
+            return 0.0 if math.isnan(seconds) else seconds * 1000.0  # as OpenCV says it
         if prop == cv2.CAP_PROP_FPS:
-            rate = self._stream.average_rate or self._stream.guessed_rate
-            return float(rate) if rate else 0.0
+            return self._rate()
         if prop == cv2.CAP_PROP_FRAME_COUNT:
             return float(self._stream.frames or self._estimate())
         if prop == cv2.CAP_PROP_FRAME_WIDTH:
@@ -205,7 +205,7 @@ class FFmpegCapture:
 
     def set(self, prop: int, value: float, /) -> bool:
         """Seek by time (lands on a keyframe before it) or by number (lands on the frame)."""
-        fps = self.get(cv2.CAP_PROP_FPS)
+        fps = self._rate()
         if prop == cv2.CAP_PROP_POS_MSEC:
             return self._seek(value / 1000.0)
         if prop != cv2.CAP_PROP_POS_FRAMES or fps <= 0 or not self._seek(value / fps):
@@ -249,21 +249,26 @@ class FFmpegCapture:
         self._deinterlacer.forget()
         return True
 
+    def _rate(self) -> float:
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate else 0.0
+
     def _estimate(self) -> float:
+        """Return about how many frames the file's length means; 0 if it states none."""
         duration, base = self._stream.duration, self._base
         if duration and base:
-            return round(float(duration * base) * self.get(cv2.CAP_PROP_FPS))
-        whole = self._container.duration
-        return round(whole / _MICROSECONDS * self.get(cv2.CAP_PROP_FPS)) if whole else 0.0
+            return round(float(duration * base) * self._rate())
+        whole = self._container.duration or 0
+        return round(whole / _MICROSECONDS * self._rate())
 
-    def _time_ms(self) -> float:
+    def time_s(self) -> float:
+        """Return the time of the frame last grabbed, seconds; NaN where the file gives none."""
         if self._frame is None:
-            return 0.0
+            return math.nan
         if self._stampless:
-            fps = self.get(cv2.CAP_PROP_FPS) or _RAW_FPS
-            return 1000.0 * (self._grabbed - 1 + self.damaged) / fps
-        seconds = self._seconds(self._frame)
-        return 0.0 if math.isnan(seconds) else seconds * 1000.0  # as OpenCV says it
+            fps = self._rate() or _RAW_FPS
+            return (self._grabbed - 1 + self.damaged) / fps
+        return self._seconds(self._frame)
 
     def _seconds(self, frame: av.VideoFrame) -> float:
         """Return the frame's own time after the first; NaN where the file gives none."""

@@ -138,27 +138,31 @@ class Grabber(threading.Thread):
         arrival = time.perf_counter()
         index, self.grabbed = self.grabbed, self.grabbed + 1
         self.newest_arrival = arrival
-        damage = self._new_damage(capture)
+        reasons = [self._new_damage(capture)]
         if self._live:
             # Whether a live clip misses a frame is for the sampler to say.
-            t = arrival - self._opened_at
+            reasons, t = [], arrival - self._opened_at
         else:
-            t, jump = self._clock.stamp(position_s(capture))
-            self._flush_at(t, jump, damage)
+            t, jump = self._stamp(capture)
+            reasons.insert(0, jump)
             if self._pace is not None:
                 self._stopping.wait(self._pace.wait_s(t, arrival))
                 arrival = self.newest_arrival = time.perf_counter()
-        sample = self._sampler.offer(t) if self._sampler else None
+        sample = self._offer(t, restart=any(reasons))
         if sample is not None:
-            if sample.gap:
-                self.mailbox.put(Gap(reason=sample.gap, t=t))
+            reasons.append(sample.gap)
             if not sample.wanted and not self.keep_all:
+                self._gap_at(t, reasons)
                 return
         small, wh = self._reduced(capture)
         full = small is None or self._config.full_frames
         image = self._retrieve(capture, index) if full or small is None else small
         wh = wh or (image.shape[1], image.shape[0])
-        sample = self._check_size(wh, sample, t)
+        changed = self._changed_size(wh)
+        if changed:
+            reasons.append(changed)
+            sample = self._offer(t, restart=True)
+        self._gap_at(t, reasons)
         self.mailbox.put(
             Frame(
                 image_bgr=image, index=index, t=t, arrival=arrival, sample=sample, clip_bgr=small,
@@ -166,21 +170,37 @@ class Grabber(threading.Thread):
             )
         )  # fmt: skip
 
+    def _stamp(self, capture: Capture) -> tuple[float, str | None]:
+        """Return the media time of a file's frame, seconds, and how far its clock jumped."""
+        known = self._clock.stopped_at is not None
+        t, jump = self._clock.stamp(position_s(capture))
+        if not known and self._clock.stopped_at is not None:
+            logger.warning(
+                "%s: the file's clock stands still at %.2f s; times behind it by %.4g frames per "
+                "second", self._uri.shown, self._clock.stopped_at, 1.0 / self._interval_s,
+            )  # fmt: skip
+        return t, jump
+
+    def _offer(self, t: float, *, restart: bool) -> Sample | None:
+        """Ask the sampler what a frame means for the clip, a new one if frames do not belong."""
+        if self._sampler is None:
+            return None
+        if restart:
+            self._sampler.restart()
+        return self._sampler.offer(t)
+
+    def _gap_at(self, t: float, reasons: list[str | None]) -> None:
+        """Say, once for all reasons, that the next frame does not belong to those before it."""
+        reason = "; ".join(filter(None, reasons))
+        if reason:
+            self.mailbox.put(Gap(reason=reason, t=t))
+
     def _new_damage(self, capture: Capture) -> str | None:
         """Count damaged frames that the reader left out before this one."""
         count = damaged_frames(capture) - self._damaged_here
         self._damaged_here += count
         self.damaged += count
         return f"{count} damaged frame{'s' * (count > 1)} left out" if count else None
-
-    def _flush_at(self, t: float, *reasons: str | None) -> None:
-        """Begin a new clip where frames before and after do not belong together."""
-        reason = "; ".join(filter(None, reasons))
-        if not reason:
-            return
-        if self._sampler:
-            self._sampler.restart()
-        self.mailbox.put(Gap(reason=reason, t=t))
 
     def _reduced(self, capture: Capture) -> tuple[Image | None, tuple[int, int] | None]:
         """Return a large frame reduced by its decoder, and its own size; None for each if not."""
@@ -205,16 +225,11 @@ class Grabber(threading.Thread):
             )
         return pixels
 
-    def _check_size(self, size: tuple[int, int], sample: Sample | None, t: float) -> Sample | None:
+    def _changed_size(self, size: tuple[int, int]) -> str | None:
         before, self._size = self._size, size
         if before is None or before == size:
-            return sample
-        reason = f"frame size changed from {before[0]}x{before[1]} to {size[0]}x{size[1]}"
-        self.mailbox.put(Gap(reason=reason, t=t))
-        if self._sampler is None:
-            return sample
-        self._sampler.restart()
-        return self._sampler.offer(t)
+            return None
+        return f"frame size changed from {before[0]}x{before[1]} to {size[0]}x{size[1]}"
 
     def _end_of_file(self) -> None:
         announced = frame_count(self._capture) if self._capture else None

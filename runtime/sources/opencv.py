@@ -108,8 +108,14 @@ def count_frames(path: Path) -> int:
 
 
 def position_s(capture: Capture) -> float:
-    """Return the media time of the frame last grabbed, seconds."""
-    return capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+    """Return the media time of the frame last grabbed, seconds; NaN where the file gives none.
+
+    OpenCV's readers say 0 there. So of their zeros none is believed: the first frame of a second
+    recording in one file is counted to the first. A reader that can tell has `time_s`.
+    """
+    if hasattr(capture, "time_s"):
+        return float(capture.time_s())
+    return capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0 or math.nan
 
 
 def _checked(capture: Any, message: str) -> Capture:

@@ -32,8 +32,13 @@ def write_film(
     stamp: Callable[[int], float] | None = None, interlaced: bool = False,
     size_wh: tuple[int, int] = SIZE_WH, pixels: str = "yuv420p", format: str | None = None,
     frames: Iterator[Any] | None = None, options: dict[str, str] | None = None,
+    written: Callable[[float], float] | None = None,
 ) -> Path:  # fmt: skip
-    """Encode pictures; `stamp` gives the time of each in seconds."""
+    """Encode pictures.
+
+    `stamp` gives the time of each in seconds; `written` the time that stands in the file (no
+    B-frames), from that of the encoder.
+    """
     settings = {"preset": "ultrafast"} if codec == "libx264" else {}
     if interlaced:
         settings["x264-params"] = "tff=1:interlaced=1"
@@ -49,9 +54,16 @@ def write_film(
                 frame = picture
             frame.time_base = Fraction(1, 1000)
             frame.pts = round((stamp(index) if stamp else index / fps) * 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            container.mux(_written(stream.encode(frame), written))
+        container.mux(_written(stream.encode(), written))
     return path
+
+
+def _written(packets: list[Any], written: Callable[[float], float] | None) -> list[Any]:
+    for packet in packets if written else ():
+        time_s = written(float(packet.pts * packet.time_base))
+        packet.pts = packet.dts = round(time_s / packet.time_base)
+    return packets
 
 
 def write_large_film(path: Path) -> Path:

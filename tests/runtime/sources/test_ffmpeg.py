@@ -15,7 +15,13 @@ import pytest
 from runtime.errors import CaptureError
 from runtime.sources import Frame, Gap, open_source
 from runtime.sources.opencv import open_file
-from tests.runtime.sources.films import SIZE_WH, pictures, turn, write_film, write_large_film
+from tests.runtime.sources.films import (
+    SIZE_WH,
+    pictures,
+    turn,
+    write_film,
+    write_large_film,
+)
 
 
 def read(path: Path | str) -> list[Frame | Gap]:
@@ -115,6 +121,44 @@ def test_two_recordings_behind_each_other_are_not_mixed(tmp_path: Path) -> None:
     assert len(behind) >= 18
     steps = np.diff([frame.t for frame in behind])
     assert np.median(steps) == pytest.approx(1 / 8, abs=0.01)
+
+
+@pytest.mark.parametrize("size_wh", [SIZE_WH, (320, 240)], ids=["same-size", "other-size"])
+def test_the_first_frame_of_a_second_recording_is_behind_the_gap(
+    size_wh: tuple[int, int], tmp_path: Path
+) -> None:
+    plain = {"bf": "0"}
+    one = write_film(tmp_path / "one.ts", count=30, options=plain)
+    grey = (np.full((*size_wh[::-1], 3), 128, np.uint8) for _ in range(10))
+    two = write_film(tmp_path / "two.ts", frames=grey, size_wh=size_wh, options=plain)
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    items = read(both)
+    (gap,) = (item for item in items if isinstance(item, Gap))
+    reasons = ["the file's clock jumps from 1.16 s to 0.00 s"]
+    if size_wh != SIZE_WH:
+        reasons.append("frame size changed from 160x120 to 320x240")
+    assert gap == Gap(reason="; ".join(reasons), t=0.0)
+    behind = frames_of(items[items.index(gap) :])
+    assert [frame.image_bgr.std() < 3 for frame in frames_of(items)] == [False] * 30 + [True] * 10
+    assert [frame.t for frame in behind] == pytest.approx([i / 25 for i in range(10)], abs=0.001)
+
+
+@pytest.mark.parametrize("stop", [0, 12])
+def test_a_clock_that_stands_still_is_repaired_by_the_rate(
+    stop: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_film(tmp_path / "still.mkv", codec="mjpeg", pixels="yuvj420p", count=40,
+                      written=lambda time_s: min(time_s, stop / 25))  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        items = read(path)
+    assert len(items) == 40, "no gap"
+    times = [frame.t for frame in frames_of(items)]
+    assert times == pytest.approx([i / 25 for i in range(40)], abs=0.001)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{path}: the file's clock stands still at {stop / 25:.2f} s; times behind it by 25 frames "
+        "per second"
+    ]
 
 
 def test_a_size_that_changes_is_a_gap(tmp_path: Path) -> None:

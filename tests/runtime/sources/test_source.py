@@ -30,7 +30,7 @@ from runtime.errors import (
 from runtime.sampler import Sampler
 from runtime.sources import Frame, Gap, SourceConfig, csi_pipeline, open_source, parse_uri
 from runtime.sources import opencv as opencv_module
-from runtime.sources.media_clock import MediaClock, Pace
+from runtime.sources.media_clock import Pace
 from tests.runtime.fake_camera import FakeCamera, FakeCapture, steady
 
 FAST = SourceConfig(
@@ -573,37 +573,3 @@ def test_a_driver_that_hangs_does_not_hold_close_for_ever(
 def test_impossible_limits_are_refused(kwargs: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         SourceConfig(**kwargs)
-
-
-@pytest.mark.parametrize(
-    ("positions", "expected"),
-    [
-        pytest.param([0.0, 0.04, 0.08], [0, 0.04, 0.08], id="good"),
-        pytest.param([0.0, 0.0, 0.0], [0, 0.1, 0.2], id="none"),
-        pytest.param([0.04, 0.08, 0.0, 0.16], [0.04, 0.08, 0.18, 0.28], id="zero-near-the-end"),
-        pytest.param([float("nan"), 0.5], [0, 0.5], id="nan-first"),
-        pytest.param([0.0, 1.7, 1.75], [0, 1.7, 1.75], id="jump"),
-    ],
-)
-def test_the_media_clock_always_rises(positions: list[float], expected: list[float]) -> None:
-    clock = MediaClock(fps=10.0)
-    stamped = [clock.stamp(p) for p in positions]
-    assert [t for t, _ in stamped] == pytest.approx(expected)
-    assert [jump for _, jump in stamped] == [None] * len(positions)
-
-
-@pytest.mark.parametrize(
-    ("positions", "expected", "jumps"),
-    [
-        pytest.param([0.0, 0.1, 3000.2, 0.3], [0, 0.1, 3000.2, 0.3], [3], id="one-wrong-stamp"),
-        pytest.param([0.0, 5.0, 5.1, 0.0, 0.1], [0, 5, 5.1, 5.2, 0.1], [4], id="begins-anew"),
-        pytest.param([0.0, 5.0, 5.1, 0.2, 0.3], [0, 5, 5.1, 0.2, 0.3], [3], id="back"),
-    ],
-)
-def test_a_clock_that_jumps_is_not_repaired(
-    positions: list[float], expected: list[float], jumps: list[int]
-) -> None:
-    clock = MediaClock(fps=10.0)
-    stamped = [clock.stamp(p) for p in positions]
-    assert [t for t, _ in stamped] == pytest.approx(expected)
-    assert [index for index, (_, jump) in enumerate(stamped) if jump] == jumps
