@@ -36,6 +36,8 @@ _BETWEEN_PACKETS, _HEADER, _MOST_BETWEEN = 4096, 1024, 1 << 20
 _CHUNK = re.compile(rb"\d\d(wb|tx)|ix\d\d|RIFF|LIST|JUNK|idx1")
 # FFmpeg's AVFMT_NOTIMESTAMPS: raw streams, whose times are guessed from the place in the file.
 _NO_STAMPS, _RAW_FPS = 0x80, 25.0
+# Of these the length is the last frame's time, not the time between the first and the last.
+_LENGTH_FROM_ZERO = ("matroska,webm", "nut")
 # So many packets in a row without a picture are a stream that cannot be decoded.
 _MOST_WITHOUT_A_FRAME = 500
 _MICROSECONDS = 1_000_000
@@ -259,6 +261,9 @@ class FFmpegCapture:
         if duration and base:
             return round(float(duration * base) * self._rate())
         whole = self._container.duration or 0
+        if self._container.format.name in _LENGTH_FROM_ZERO:
+            begin = max(0, self._container.start_time or 0)
+            whole -= begin if begin < whole else 0
         return round(whole / _MICROSECONDS * self._rate())
 
     def time_s(self) -> float:

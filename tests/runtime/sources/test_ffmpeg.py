@@ -161,6 +161,17 @@ def test_a_clock_that_stands_still_is_repaired_by_the_rate(
     ]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".nut", ".ts", ".mp4"])
+def test_a_film_whose_clock_begins_late_is_not_called_cut(
+    suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_film(tmp_path / f"late{suffix}", stamp=lambda index: 40_000 + index / 25)
+    with caplog.at_level(logging.WARNING):
+        times = [frame.t for frame in frames_of(read(path))]
+    assert times == pytest.approx([i / 25 for i in range(30)], abs=0.001)
+    assert not caplog.records
+
+
 def test_a_size_that_changes_is_a_gap(tmp_path: Path) -> None:
     one = write_film(tmp_path / "one.ts", count=20)
     two = write_film(tmp_path / "two.ts", count=20, size_wh=(320, 240),
