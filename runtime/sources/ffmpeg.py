@@ -253,6 +253,8 @@ class FFmpegCapture:
 
     def _rate(self) -> float:
         rate = self._stream.average_rate or self._stream.guessed_rate
+        if self._container.format.name == "dv":
+            rate = self._stream.guessed_rate  # the mean is that of the stamps' unit
         return float(rate) if rate else 0.0
 
     def _estimate(self) -> float:

@@ -172,6 +172,17 @@ def test_a_film_whose_clock_begins_late_is_not_called_cut(
     assert not caplog.records
 
 
+def test_digital_video_of_tape_has_its_rate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_film(tmp_path / "tape.dv", codec="dvvideo", size_wh=(720, 576), count=4)
+    with caplog.at_level(logging.WARNING), open_source(path) as source:
+        times = [frame.t for frame in frames_of(list(source))]
+    assert source.fps == 25
+    assert times == pytest.approx([0, 0.04, 0.08, 0.12])
+    assert not [r for r in caplog.records if "frame rate" in r.getMessage()]
+
+
 def test_a_size_that_changes_is_a_gap(tmp_path: Path) -> None:
     one = write_film(tmp_path / "one.ts", count=20)
     two = write_film(tmp_path / "two.ts", count=20, size_wh=(320, 240),
