@@ -40,6 +40,8 @@ _NO_STAMPS, _RAW_FPS = 0x80, 25.0
 _LENGTH_FROM_ZERO = ("matroska,webm", "nut")
 # So many packets in a row without a picture are a stream that cannot be decoded.
 _MOST_WITHOUT_A_FRAME = 500
+# A film whose first so many JPEG frames are all refused by a strict decoder is read leniently.
+_MOST_REFUSED = 10
 _MICROSECONDS = 1_000_000
 
 
@@ -99,6 +101,7 @@ class FFmpegCapture:
         self._frames: Iterator[Any] = iter(())
         self._ready: deque[Any] = deque()
         self._frame: Any = None
+        self._codec: Any = None
         self.damaged = 0
         self.on_packet: Callable[[Any], None] | None = None
         self._shown = shown
@@ -132,7 +135,11 @@ class FFmpegCapture:
                     f"{shown}: its frames have {width}x{height} pixels, more than "
                     f"{MAX_PIXELS / 1e6:.0f} million; make them smaller (ffmpeg -vf scale=1920:-2)"
                 )
-            self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            self._codec = self._stream.codec_context
+            self._strict = self._codec.name == "mjpeg"
+            # Without it, FFmpeg fills what is missing of a JPEG frame with grey, and says nothing.
+            strict = {"err_detect": "explode"} if self._strict else {}
+            self._codec.options = {"max_pixels": str(MAX_PIXELS), **strict}
             self._base: Fraction | None = self._stream.time_base
             self._first: int | None = self._stream.start_time
             self._stampless = bool(self._container.format.flags & _NO_STAMPS)
@@ -225,7 +232,7 @@ class FFmpegCapture:
         # was forked since, they are gone, and whoever waits for them waits for ever.
         self._frames = iter(())
         self._ready.clear()
-        self._frame = self._stream = self._converter = None
+        self._frame = self._stream = self._codec = self._converter = None
         self._deinterlacer.forget()
         if container is not None:
             container.close()
@@ -296,6 +303,7 @@ class FFmpegCapture:
         import av
 
         packets = self._container.demux(self._stream)
+        early: list[Any] = []  # what came before the first frame, of a strict decoder
         silent = 0
         end = 0  # of the packet before, in the file
         while True:
@@ -313,11 +321,13 @@ class FFmpegCapture:
                 packet = None  # gives what the decoder holds back, and no more
             elif packet.pos and packet.size:
                 end = packet.pos + packet.size
+            if self._strict and self._grabbed == 0 and packet is not None:
+                early.append(packet)
             try:
-                frames = self._stream.codec_context.decode(packet)
+                frames = self._codec.decode(packet)
             except av.InvalidDataError:
                 self.damaged += 1
-                frames = []
+                frames = self._leniently(early)
             except av.EOFError:
                 return
             silent = 0 if frames else silent + 1
@@ -334,6 +344,26 @@ class FFmpegCapture:
                                self._shown)  # fmt: skip
                 yield from self._ready
                 return
+
+    def _leniently(self, packets: list[Any]) -> list[Any]:
+        """Decode a film's first packets again if a strict decoder takes none of them."""
+        import av
+
+        if not self._strict or self._grabbed or self._ready or self.damaged < _MOST_REFUSED:
+            return []
+        logger.warning("%s: its JPEG frames break the standard; damaged ones cannot be told",
+                       self._shown)  # fmt: skip
+        self._strict, self.damaged = False, 0
+        strict, self._codec = self._codec, av.CodecContext.create("mjpeg", "r")
+        self._codec.options = {"max_pixels": str(MAX_PIXELS)}
+        self._codec.extradata, self._codec.thread_type = strict.extradata, strict.thread_type
+        frames = []
+        for packet in packets:
+            try:
+                frames += self._codec.decode(packet)
+            except av.InvalidDataError:
+                self.damaged += 1
+        return frames
 
     def _torn(self, end: int, start: int) -> bool:
         """Tell whether the bytes between two packets are none that a container puts there."""

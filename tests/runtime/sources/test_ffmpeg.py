@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -207,6 +208,49 @@ def test_a_damaged_frame_is_left_out_counted_and_a_gap(tmp_path: Path) -> None:
         assert source.damaged == 3
     assert len(frames_of(items)) == 27
     assert [i.reason for i in items if isinstance(i, Gap)] == ["1 damaged frame left out"] * 3
+
+
+def test_a_jpeg_frame_that_is_cut_but_has_its_end_is_damaged(tmp_path: Path) -> None:
+    path = cut_frames(tmp_path, lambda index: index % 10 == 5)
+    with open_source(path) as source:
+        items = list(source)
+    assert source.damaged == 3
+    frames = frames_of(items)
+    assert [round(frame.t * 25) for frame in frames] == [i for i in range(30) if i % 10 != 5]
+    assert all(off(frame, round(frame.t * 25)) < 12 for frame in frames)
+    gaps = [item for item in items if isinstance(item, Gap)]
+    assert gaps == [Gap(reason="1 damaged frame left out", t=i / 25) for i in (6, 16, 26)]
+
+
+def test_a_film_of_jpeg_frames_that_break_the_standard_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = cut_frames(tmp_path, lambda index: True)
+    with caplog.at_level(logging.WARNING), open_source(path) as source:
+        frames = frames_of(list(source))
+    assert source.damaged == 0
+    assert [frame.t for frame in frames] == pytest.approx([i / 25 for i in range(30)])
+    assert caplog.records[0].getMessage() == (
+        f"{path}: its JPEG frames break the standard; damaged ones cannot be told"
+    )
+
+
+def cut_frames(folder: Path, cut: Callable[[int], bool]) -> Path:
+    """Write a film of JPEG frames; some lack the lower part, and have an end all the same."""
+    plain = write_film(folder / "plain.avi", codec="mjpeg", pixels="yuvj420p")
+    path = folder / "cut.avi"
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for index, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            data = bytes(packet)
+            if cut(index):
+                data = data[: len(data) * 6 // 10] + b"\xff\xd9"
+            copy = av.Packet(data)
+            copy.pts = copy.dts = index
+            copy.time_base, copy.stream = Fraction(1, 25), stream
+            copy.is_keyframe = True
+            target.mux(copy)
+    return path
 
 
 def test_grey_of_16_bits_is_stretched_and_said(
