@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import CaptureError
+from runtime.sources import jpeg
 from runtime.sources.depth import DepthRange
 from runtime.sources.quiet import MAX_PIXELS
 from runtime.sources.uri import image_files
@@ -19,33 +21,58 @@ logger = logging.getLogger(__name__)
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_MOST_SEGMENTS = 10_000  # before a JPEG's frame; real files have a dozen
-_JPEG_SCAN, _JPEG_END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND"
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+_MOST_UNREADABLE = 5  # pictures at a folder's beginning
+_CRITICAL = frozenset(range(ord("A"), ord("Z") + 1))  # begins the name of a chunk that is needed
 
 
 def read_image(path: Path) -> Image:
     """Return a picture as uint8 BGR (H, W, 3).
 
     Raises:
-        CaptureError: It is missing, no picture, or cut off: OpenCV would fill the rest with grey.
+        CaptureError: It is missing, no picture, or not whole: OpenCV would fill the rest with grey.
     """
     data = _bytes_of(path)
-    if not is_whole(data):
-        raise CaptureError(f"{path} is cut off; copy it again or remove it")
-    return decode_image(data, path, DepthRange(str(path)))
+    fault = fault_of(data)
+    if fault:
+        raise CaptureError(f"{path} is {fault}; copy it again or remove it")
+    return _to_bgr(_decoded(data, path), DepthRange(str(path)))
 
 
-def decode_image(data: bytes, path: Path, depth: DepthRange) -> Image:
-    """Decode a picture file to uint8 BGR (H, W, 3).
+def fault_of(data: bytes) -> str | None:
+    """Return what is wrong with a picture file, as far as its bytes tell; None if nothing is known.
 
-    Args:
-        data: The file's bytes.
-        path: Its name, for messages.
-        depth: Range of the pictures that belong together, where they have more than 8 bits.
+    Of JPEG and PNG they tell all; other kinds are refused by OpenCV if they are not whole.
+    """
+    if not data:
+        return "empty (0 bytes)"
+    if data.startswith(jpeg.START):
+        return jpeg.fault_of(data) if jpeg.pixels_of(data) <= MAX_PIXELS else None
+    return _png_fault(data) if data.startswith(_PNG) else None
+
+
+def _png_fault(data: bytes) -> str | None:
+    """Return whether a PNG file is cut off, or damaged by the check sums of its chunks."""
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if stop > len(data):
+            break
+        check = int.from_bytes(data[stop - 4 : stop], "big")
+        if data[at + 4] in _CRITICAL and zlib.crc32(memoryview(data)[at + 4 : stop - 4]) != check:
+            return "damaged"
+        if data[at + 4 : at + 8] == _PNG_END:
+            return None
+        at = stop
+    return "cut off"
+
+
+def _decoded(data: bytes, path: Path) -> Any:
+    """Decode a picture file to BGR (H, W, 3) of its own depth.
 
     Raises:
-        CaptureError: It is no picture, or too large a one.
+        CaptureError: It is too large.
+        _UnreadableError: It is no picture.
     """
     if _pixels_of(data) > MAX_PIXELS:
         raise _too_large(path)
@@ -57,7 +84,12 @@ def decode_image(data: bytes, path: Path, depth: DepthRange) -> Image:
             raise _too_large(path) from None
         pixels = None
     if pixels is None:
-        raise CaptureError(f"{path} cannot be read as an image; replace or remove it")
+        raise _UnreadableError(f"{path} cannot be read as an image; replace or remove it")
+    return pixels
+
+
+def _to_bgr(pixels: Any, depth: DepthRange) -> Image:
+    """Bring a picture to uint8 BGR (H, W, 3); `depth` is that of those that belong together."""
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     if pixels.dtype != np.uint16 or bool((pixels == pixels[..., :1]).all()):
@@ -72,17 +104,7 @@ def _pixels_of(data: bytes) -> int:
     """
     if data.startswith(_PNG):
         return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
-    at = 2
-    for _ in range(_MOST_SEGMENTS if data.startswith(_JPEG) else 0):
-        if at + 9 > len(data):
-            break
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # begins a frame
-            return int.from_bytes(data[at + 5 : at + 7], "big") * int.from_bytes(
-                data[at + 7 : at + 9], "big"
-            )
-        at += 1 if marker == 0xFF else 2 + length
-    return 0
+    return jpeg.pixels_of(data) if data.startswith(jpeg.START) else 0
 
 
 def _too_large(path: Path) -> CaptureError:
@@ -98,19 +120,15 @@ def _bytes_of(path: Path) -> bytes:
         raise CaptureError(f"{path} cannot be read ({error.strerror})") from error
 
 
-def is_whole(data: bytes) -> bool:
-    """Tell whether a JPEG or PNG file has its end; True of other kinds, which OpenCV refuses."""
-    if data.startswith(_JPEG):
-        # Inside of a scan these two bytes do not occur; a thumbnail's end comes before it.
-        return data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN) > 0
-    return not data.startswith(_PNG) or _PNG_END in data[-64:]
+class _UnreadableError(CaptureError):
+    """No picture, or of a kind that OpenCV does not know."""
 
 
 class ImageFolder:
     """Read a folder of images as if it were a video file of constant rate.
 
     Attributes:
-        damaged: Number of pictures that were left out so far, since they are cut off.
+        damaged: Number of pictures that were left out so far, since they are not whole.
     """
 
     def __init__(self, folder: Path, fps: float) -> None:
@@ -119,6 +137,7 @@ class ImageFolder:
         self._fps = fps
         self._next = 0
         self._data = b""
+        self._pixels: Any = None  # of a file that only its decoder can judge
         self._depth = DepthRange(str(folder))
         self.damaged = 0
 
@@ -126,21 +145,37 @@ class ImageFolder:
         """Step to the next whole image; False after the last."""
         while self._next < len(self._files):
             self._next += 1
-            path = self._files[self._next - 1]
-            self._data = _bytes_of(path)
-            if is_whole(self._data):
+            fault = self._take(self._files[self._next - 1])
+            if fault is None:
                 return True
             self.damaged += 1
-            logger.warning("%s: the picture is cut off; left out", path)
+            logger.warning("%s: %s; left out", self._files[self._next - 1], fault)
         return False
+
+    def _take(self, path: Path) -> str | None:
+        """Read a file; return why it is no whole picture."""
+        self._data, self._pixels = _bytes_of(path), None
+        fault = fault_of(self._data)
+        if fault:
+            return f"the picture is {fault}"
+        if not self._data.startswith((jpeg.START, _PNG)):
+            try:
+                self._pixels = _decoded(self._data, path)
+            except _UnreadableError:
+                if self._next - self.damaged == 1 and self._next >= _MOST_UNREADABLE:
+                    raise  # a folder of a kind that OpenCV does not know
+                return "cannot be read as an image"
+        return None
 
     def retrieve(self) -> tuple[bool, Any]:
         """Decode the image.
 
         Raises:
-            CaptureError: The file is no image. It is not skipped: the clip would lack a moment.
+            CaptureError: The file is whole, and of a kind that OpenCV does not know.
         """
-        return True, decode_image(self._data, self._files[self._next - 1], self._depth)
+        if self._pixels is None:
+            self._pixels = _decoded(self._data, self._files[self._next - 1])
+        return True, _to_bgr(self._pixels, self._depth)
 
     def get(self, prop: int, /) -> float:
         """Return position, rate or count."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 from runtime.errors import CaptureError
 from runtime.sources import Frame, Gap, open_source
-from runtime.sources.images import read_image
+from runtime.sources.images import fault_of, read_image
 from tests.runtime.sources.films import pictures
 
 
@@ -45,6 +47,86 @@ def test_a_cut_off_picture_is_named_counted_and_a_gap(
     ]
     with pytest.raises(CaptureError, match="is cut off; copy it again or remove it"):
         read_image(cut[0])
+
+
+def zeroed(data: bytes) -> bytes:
+    """Return a file whose middle third was never written."""
+    third = len(data) // 3
+    return data[:third] + bytes(third) + data[2 * third :]
+
+
+def share(part: float, end: bytes = b"") -> Callable[[bytes], bytes]:
+    return lambda data: data[: int(len(data) * part)] + end
+
+
+@pytest.mark.parametrize(
+    ("suffix", "spoil", "says"),
+    [
+        pytest.param(".jpg", share(0.3, b"\xff\xd9"), "the picture is damaged", id="jpeg-ended"),
+        pytest.param(".jpg", zeroed, "the picture is damaged", id="jpeg-zeroed"),
+        pytest.param(".jpg", share(0), "the picture is empty (0 bytes)", id="jpeg-empty"),
+        pytest.param(".png", zeroed, "the picture is damaged", id="png-zeroed"),
+        pytest.param(".bmp", share(0.5), "cannot be read as an image", id="bmp-cut"),
+        pytest.param(".ppm", share(0.5), "cannot be read as an image", id="ppm-cut"),
+        pytest.param(".webp", share(0.5), "cannot be read as an image", id="webp-cut"),
+        pytest.param(".tif", share(0.5), "cannot be read as an image", id="tiff-cut"),
+        pytest.param(".bmp", share(0, b"text"), "cannot be read as an image", id="text"),
+    ],
+)
+def test_a_picture_that_is_not_whole_is_left_out_whatever_its_kind(
+    suffix: str, spoil: Callable[[bytes], bytes], says: str, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    files = folder_of(tmp_path / "all", suffix)
+    files[3].write_bytes(spoil(files[3].read_bytes()))
+    with caplog.at_level(logging.WARNING), open_source(tmp_path / "all") as source:
+        items = list(source)
+    assert source.damaged == 1
+    assert sum(isinstance(item, Frame) for item in items) == 7
+    assert [i for i in items if isinstance(i, Gap)] == [
+        Gap(reason="1 damaged frame left out", t=4 / 30)
+    ]
+    assert [r.getMessage() for r in caplog.records] == [f"{files[3]}: {says}; left out"]
+    if suffix in (".jpg", ".png"):
+        assert capfd.readouterr().err == "", "libjpeg and libpng say nothing"
+    with pytest.raises(CaptureError, match=r"003\..* (is damaged|is empty|cannot be read)"):
+        read_image(files[3])
+
+
+def test_a_folder_of_a_kind_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    for index in range(40):
+        (tmp_path / f"{index:02d}.tiff").write_text("no image")
+    with (
+        open_source(tmp_path) as source,
+        pytest.raises(CaptureError, match=r"04\.tiff cannot be read as an image"),
+    ):
+        list(source)
+
+
+def _jpeg(picture: Any, *options: int) -> bytes:
+    return bytes(cv2.imencode(".jpg", picture, options)[1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([cv2.IMWRITE_JPEG_PROGRESSIVE, 1], id="progressive"),
+        pytest.param([cv2.IMWRITE_JPEG_OPTIMIZE, 1], id="optimized"),
+        pytest.param([cv2.IMWRITE_JPEG_RST_INTERVAL, 3], id="restarts"),
+        pytest.param([cv2.IMWRITE_JPEG_QUALITY, 100], id="best"),
+        pytest.param([cv2.IMWRITE_JPEG_QUALITY, 5], id="worst"),
+    ],
+)
+def test_whole_jpeg_files_are_not_called_damaged(options: list[int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (119, 161, 3), np.uint8)
+    for picture in (next(pictures(1)), noise, np.full_like(noise, 9), noise[:, :, 0]):
+        assert fault_of(_jpeg(picture, *options)) is None
+
+
+def test_a_fault_in_what_an_application_added_is_none_of_the_picture() -> None:
+    data = _jpeg(next(pictures(1)))
+    added = b"\xff\xe1\x00\x10Exif\0\0" + bytes(range(8)) + b"\xff\xfe\x00\x06\xff\xda\xff\xd9"
+    assert fault_of(data[:2] + added + data[2:]) is None
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
