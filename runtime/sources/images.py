@@ -92,8 +92,10 @@ def _to_bgr(pixels: Any, depth: DepthRange) -> Image:
     """Bring a picture to uint8 BGR (H, W, 3); `depth` is that of those that belong together."""
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
-    if pixels.dtype != np.uint16 or bool((pixels == pixels[..., :1]).all()):
+    if not depth.whole and bool((pixels == pixels[..., :1]).all()):
         return depth.to_bgr(pixels[..., 0])
+    if pixels.dtype != np.uint16 or depth.uses_part(pixels):
+        return depth.to_bgr(pixels)
     return np.ascontiguousarray((pixels // 257).astype(np.uint8))
 
 

@@ -19,16 +19,25 @@ class PixelConverter:
         # One converter for all frames: a frame's own would be set up anew for each.
         self._converter: Any = VideoReformatter()
         self._reducer: Any = VideoReformatter()
-        self._shown = shown
-        self._depth: DepthRange | None = None
+        self._deep: Any = VideoReformatter()
+        self._depth = DepthRange(shown)
 
     def to_bgr(self, frame: Any) -> Any:
         """Return a frame as uint8 BGR (H, W, 3)."""
-        if keeps_8_bits(frame.format):
-            return self._converter.reformat(frame, format="bgr24").to_ndarray()
-        if self._depth is None:
-            self._depth = DepthRange(self._shown)
-        return self._depth.to_bgr(frame.to_ndarray(format="gray16le"))
+        if not self._keeps_8_bits(frame):
+            if len(frame.format.components) == 1:
+                return self._depth.to_bgr(frame.to_ndarray(format="gray16le"))
+            # Luma is said to use all values, so that none is cut off at the ends. Old versions of
+            # PyAV look at the ranges only where they differ; RGB has no other.
+            colours = self._deep.reformat(
+                frame, format="rgb48le", src_color_range="JPEG", dst_color_range="MPEG"
+            ).to_ndarray()[:, :, ::-1]
+            if self._depth.uses_part(colours):
+                return self._depth.to_bgr(colours)
+        return self._converter.reformat(frame, format="bgr24").to_ndarray()
+
+    def _keeps_8_bits(self, frame: Any) -> bool:
+        return self._depth.whole or keeps_8_bits(frame.format)
 
     def reduced(self, frame: Any, clip_wh: tuple[int, int]) -> Any | None:
         """Return a frame, reduced to a little more than a clip needs.
@@ -42,9 +51,9 @@ class PixelConverter:
 
         Returns:
             uint8 BGR (H, W, 3); None for a frame that is less than four times as large, or has
-            more than 8 bits.
+            values that may have to be stretched.
         """
-        if not keeps_8_bits(frame.format):
+        if not self._keeps_8_bits(frame):
             return None
         by = min(frame.width // clip_wh[0], frame.height // clip_wh[1])
         if by < _LEAST_REDUCTION:

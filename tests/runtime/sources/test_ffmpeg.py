@@ -268,6 +268,70 @@ def test_grey_of_16_bits_is_stretched_and_said(
     assert "grey values of more than 8 bits; 7020 to 8979" in caplog.text
 
 
+@pytest.mark.parametrize("pixels", ["ya16be", "rgb48be", "gbrp16le", "yuv420p16le", "rgba64le"])
+def test_measurements_in_a_format_for_colour_are_stretched_and_said(
+    pixels: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_deep(tmp_path / "thermal.nut", pixels, 7000, 9000)
+    with caplog.at_level(logging.WARNING):
+        found = frames_of(read(path))
+    assert len(found) == 3
+    picture = found[0].image_bgr
+    assert (picture.min(), picture.max()) == (0, 255)
+    assert abs(float(picture.mean()) - 127.5) < 4
+    assert np.ptp(picture.astype(int), axis=2).max() <= 6, "grey"
+    (warning,) = (r.getMessage() for r in caplog.records)
+    assert "colour values of more than 8 bits; 70" in warning
+
+
+@pytest.mark.parametrize(
+    ("pixels", "top"), [("rgb48le", 65535), ("gbrp16le", 65535), ("yuv420p10le", 120)]
+)
+def test_a_film_of_more_bits_keeps_its_scale(
+    pixels: str, top: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_deep(tmp_path / "film.nut", pixels, 0, top)
+    with caplog.at_level(logging.WARNING):
+        picture = frames_of(read(path))[0].image_bgr
+    assert not caplog.records
+    if top == 65535:
+        assert abs(float(picture.mean()) - 127.5) < 2
+    else:
+        assert picture.max() < 25
+
+
+def write_deep(path: Path, pixels: str, low: int, high: int) -> Path:
+    """Write three frames without loss whose values rise evenly; colours are neutral."""
+    shape = SIZE_WH[::-1]
+    ramp = np.linspace(low, high, shape[0] * shape[1]).reshape(shape)
+    codec = "ffv1" if pixels.startswith(("gbr", "yuv")) else "rawvideo"
+    if pixels.startswith("ya"):
+        path, codec = path.with_suffix(".mov"), "png"
+    frames = []
+    for _ in range(3):
+        frame = av.VideoFrame(*SIZE_WH, pixels)
+        order = ">u2" if pixels.endswith("be") else "<u2"
+        for plane, part in zip(frame.planes, planes_of(pixels, ramp), strict=True):
+            rows = np.zeros((plane.height, plane.line_size), np.uint8)
+            data = part.astype(order).view(np.uint8).reshape(plane.height, -1)
+            rows[:, : data.shape[1]] = data
+            plane.update(rows)
+        frames.append(frame)
+    return write_film(path, codec=codec, pixels=pixels, frames=iter(frames))
+
+
+def planes_of(pixels: str, ramp: np.ndarray) -> list[np.ndarray]:
+    """Return the values of each plane: grey in a format for colour."""
+    if pixels.startswith("yuv"):
+        middle = 512 if "10" in pixels else 32768
+        return [ramp, *[np.full(ramp[::2, ::2].shape, middle)] * 2]
+    if pixels.startswith("gbrp"):
+        return [ramp] * 3
+    opaque = [np.full(ramp.shape, 65535)]
+    parts = {"ya16be": [ramp, *opaque], "rgba64le": [ramp] * 3 + opaque}.get(pixels, [ramp] * 3)
+    return [np.stack(parts, axis=2)]
+
+
 NAMES = [
     pytest.param(b"caf\xe9.mp4", id="latin-1"),
     pytest.param("кино.mp4".encode(), id="cyrillic"),

@@ -15,6 +15,7 @@ import pytest
 
 from runtime.errors import CaptureError
 from runtime.sources import Frame, Gap, open_source
+from runtime.sources.depth import DepthRange
 from runtime.sources.images import fault_of, read_image
 from tests.runtime.sources.films import pictures
 
@@ -155,6 +156,46 @@ def test_colours_of_16_bits_keep_their_scale(tmp_path: Path) -> None:
     picture = next(pictures(1))
     cv2.imwrite(str(path), picture.astype(np.uint16) * 257)
     np.testing.assert_array_equal(read_image(path), picture)
+
+
+def test_colours_of_10_bits_in_16_are_stretched_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "colour.png"
+    picture = next(pictures(1))
+    cv2.imwrite(str(path), picture.astype(np.uint16) * 4)
+    with caplog.at_level(logging.WARNING):
+        found = read_image(path)
+    low, high = np.percentile(picture, (1, 99))
+    stretched = np.clip((picture - low) * (255 / (high - low)), 0, 255)
+    assert np.abs(found - stretched).max() <= 1
+    assert f"colour.png: colour values of more than 8 bits; {4 * low:.0f} to" in caplog.text
+
+
+def test_a_black_beginning_does_not_change_colours_of_16_bits(tmp_path: Path) -> None:
+    picture = next(pictures(1))
+    depth = DepthRange("film")
+    black = np.zeros_like(picture, np.uint16)
+    assert not depth.uses_part(black)
+    assert not depth.uses_part(picture.astype(np.uint16) * 257)
+    assert not depth.uses_part(black + 5), "decided"
+
+
+def test_all_channels_of_a_float_picture_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "float.tiff"
+    picture = next(pictures(1))
+    cv2.imwrite(str(path), picture.astype(np.float32) / 255)
+    found = read_image(path)
+    for channel in range(3):
+        assert np.corrcoef(found[..., channel].ravel(), picture[..., channel].ravel())[0, 1] > 0.97
+
+
+def test_values_that_are_no_numbers_are_black() -> None:
+    values = np.linspace(20, 30, 100, dtype=np.float32).reshape(10, 10)
+    values[0, :3] = np.nan, np.inf, -np.inf
+    found = DepthRange("thermal").to_8_bits(values)
+    assert [int(v) for v in found[0, :3]] == [0, 255, 0]
+    assert (found.min(), found.max()) == (0, 255)
 
 
 def test_a_picture_with_bytes_behind_its_end_is_whole(tmp_path: Path) -> None:
