@@ -63,7 +63,8 @@ class VideoReader : public FrameReader {
  public:
   VideoReader(const std::string& source, double fps) : source_(Redact(source)) {
     const bool file = source.find("://") == std::string::npos;
-    if (file && !std::ifstream(source)) throw CaptureError("no such file: " + source);
+    if (file && !std::ifstream(source)) throw CaptureError("no such file: " + source_);
+    if (file) source_ = source;  // which has no secrets
     // With its folder in front no part of a name is taken for a protocol.
     capture_.open(file ? std::filesystem::absolute(source).string() : source, cv::CAP_FFMPEG);
     if (!capture_.isOpened()) {

@@ -233,6 +233,18 @@ def test_secrets_of_an_address_are_not_said(make_bundle: Any) -> None:
     assert "127.0.0.1" in done.stderr
 
 
+@pytest.mark.parametrize("address", ["admin:s3cret@h/x", "rtsp:/admin:s3cret@h/x", "x?pw=s3cret"])
+def test_secrets_of_a_mistyped_address_are_not_said(make_bundle: Any, address: str) -> None:
+    done = run("--model", make_bundle(), "--source", address)
+    check_failure_or_no_opencv(done)
+    assert "s3cret" not in done.stderr
+    assert "***" in done.stderr
+
+
+def check_failure_or_no_opencv(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == (2 if "built without OpenCV" in done.stderr else 1)
+
+
 def test_a_file_that_is_there_is_replaced_only_when_told(make_bundle: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("mine", encoding="utf-8")
