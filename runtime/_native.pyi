@@ -1,16 +1,19 @@
 """Types of the native module (runtime/native/module.cc)."""
 
 from collections.abc import Sequence
-from typing import Any
+from os import PathLike
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.types import Outputs
 
+StrOrBytesPath: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
+
 class Engine:
     def __init__(
-        self, path: str, num_threads: int = 0, stride: int = 0, trace: bool = False
+        self, path: StrOrBytesPath, num_threads: int = 0, stride: int = 0, trace: bool = False
     ) -> None: ...
     def __call__(self, clips: npt.NDArray[np.float32], /, first: int = -1) -> Outputs: ...
     @property
@@ -118,4 +121,4 @@ def decode(
     npt.NDArray[np.int64],
 ]: ...
 def info() -> dict[str, Any]: ...
-def usable_processors(root: str = "") -> int: ...
+def usable_processors(root: StrOrBytesPath = "") -> int: ...

@@ -17,7 +17,7 @@ def _xnnpack_missing() -> str | None:
 def _load(path: Path, num_threads: int, stride: int) -> Program:
     from runtime import _native
 
-    return _native.Engine(str(path), num_threads, stride)
+    return _native.Engine(path, num_threads, stride)
 
 
 def _vulkan_missing() -> str | None:

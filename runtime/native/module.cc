@@ -246,6 +246,19 @@ nb::dict Info() {
   return info;
 }
 
+// The bytes of a path (str, bytes or os.PathLike): a name need not be text of any encoding.
+std::string PathBytes(nb::handle path) {
+  const nb::object encoded = nb::module_::import_("os").attr("fsencode")(path);
+  const auto bytes = nb::cast<nb::bytes>(encoded);
+  return {bytes.c_str(), bytes.size()};
+}
+
+void InitEngine(edge::Engine* self, nb::handle path, int num_threads, int stride, bool trace) {
+  const std::string bytes = PathBytes(path);
+  const nb::gil_scoped_release release;
+  new (self) edge::Engine(bytes, num_threads, stride, trace);
+}
+
 nb::tuple ShapeTuple(const edge::Shape& shape) {
   nb::list sizes;
   for (const std::int64_t size : shape) sizes.append(size);
@@ -255,7 +268,11 @@ nb::tuple ShapeTuple(const edge::Shape& shape) {
 // Sets the Python class of runtime/errors.py that has the name of the C++ class.
 void SetError(const char* name, const std::exception& error) {
   const nb::object type = nb::module_::import_("runtime.errors").attr(name);
-  PyErr_SetString(type.ptr(), error.what());
+  // What is no UTF-8, as the name of a file may be, becomes escapes.
+  const std::string text = error.what();
+  PyObject* const shown =
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace");
+  if (shown != nullptr) PyErr_SetObject(type.ptr(), nb::steal(shown).ptr());
 }
 
 void Translate(const std::exception_ptr& pointer, void*) {
@@ -277,8 +294,8 @@ NB_MODULE(_native, module) {
   nb::register_exception_translator(Translate);
 
   nb::class_<edge::Engine>(module, "Engine", "One ExecuTorch program, loaded and ready to run.")
-      .def(nb::init<const std::string&, int, int, bool>(), "path"_a, "num_threads"_a = 0,
-           "stride"_a = 0, "trace"_a = false, nb::call_guard<nb::gil_scoped_release>())
+      .def("__init__", &InitEngine, "path"_a, "num_threads"_a = 0, "stride"_a = 0,
+           "trace"_a = false)
       .def("__call__", &RunEngine, "clips"_a.none(), "first"_a = edge::Engine::kUnknown,
            "Run one clip; returns `runtime.types.Outputs` of new arrays.")
       .def_prop_ro("shares_steps", &edge::Engine::shares_steps)
@@ -365,7 +382,8 @@ NB_MODULE(_native, module) {
              "pred_actions"_a.none(), "conf"_a, "width"_a, "height"_a,
              "Return (xyxy, actor, actions, token).");
   module.def(
-      "usable_processors", &edge::UsableProcessors, "root"_a = "",
+      "usable_processors", [](nb::handle root) { return edge::UsableProcessors(PathBytes(root)); },
+      "root"_a = "",
       "Return how many processors this process may use, by its affinity and control groups.");
   module.def("info", &Info, "Return versions, delegates and threads.");
 }

@@ -129,7 +129,7 @@ def _summed(runs: Iterable[Run]) -> tuple[Operator, ...]:
 def _native(path: Path, clip: Floats, threads: int, stride: int, runs: int) -> list[Run]:
     from runtime import _native
 
-    engine = _native.Engine(str(path), threads, stride, True)
+    engine = _native.Engine(path, threads, stride, True)
     found: list[Run] = []
     for index in range(WARM_UP + runs):
         engine.trace()

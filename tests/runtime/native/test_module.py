@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -163,6 +164,21 @@ def test_engine_agrees_with_torch(tiny_program: Any) -> None:
     for ours, torchs in zip(engine(tiny_program.clip), tiny_program.outputs, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, torchs, atol=1e-5)
+
+
+def test_a_path_is_a_str_bytes_or_path_of_any_bytes(tiny_program: Any, tmp_path: Path) -> None:
+    for name in (b"caf\xe9.pte", "caf\u00e9.pte".encode()):
+        path = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))  # noqa: PTH118
+        shutil.copy(tiny_program.path, path)
+        for given in (path, str(path), os.fsencode(path)):
+            assert _native.Engine(given).input_shape == tiny_program.clip.shape
+    with pytest.raises(TypeError):
+        _native.Engine(3)  # type: ignore[arg-type]
+
+
+def test_an_error_with_a_name_that_is_no_text_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"caf\\xe9\.pte does not load"):
+        _native.Engine(os.fsencode(tmp_path) + b"/caf\xe9.pte")
 
 
 def test_outputs_are_not_overwritten_by_the_next_run(tiny_program: Any) -> None:
