@@ -176,6 +176,10 @@ Bundle ReadFolder(const Json& content, const std::string& folder) {
   bundle.golden_path = folder + "/" + Text(golden, "file");
   bundle.golden_sha256 = Text(golden, "sha256");
   bundle.path = folder + "/" + bundle.artifact;
+  bundle.files = {folder + "/bundle.json", bundle.golden_path};
+  for (const Json& other : At(content, "artifacts")) {
+    bundle.files.push_back(folder + "/" + Text(other, "file"));
+  }
   const std::string expected = Text(artifact, "sha256");
   const std::string found = FileSha256(bundle.path);
   if (found != expected) {
@@ -200,6 +204,7 @@ Bundle Bundle::Load(const std::string& path) {
     Require(artifact, "target", "xnnpack");
     ReadArtifact(artifact, &bundle);
     bundle.path = path;
+    bundle.files = {path};
     return bundle;
   } catch (const std::exception& error) {
     throw ArtifactError("bundle " + path + ": " + error.what());

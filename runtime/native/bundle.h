@@ -24,6 +24,7 @@ struct Bundle {
   std::string artifact;
   std::string precision;
   std::string path;
+  std::vector<std::string> files;  // all that belong to it
   double conf;
   std::vector<double> action_conf;            // from which probability on each class is named
   int own_action_confs;                       // how many of these are the artifact's own

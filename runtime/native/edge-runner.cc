@@ -23,19 +23,27 @@ constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr int kInterrupted = 130;
 
-// The video that is read is never replaced.
-void CheckOutput(const edge::RunnerOptions& options) {
+// A file that is read is never replaced, neither by the results nor by their name until they are
+// whole.
+void CheckOutput(const std::string& output, const std::string& read, const char* what) {
+  if (output.empty()) return;
   std::error_code unknown;
-  if (options.source.empty() || options.save_json.empty()) return;
-  if (std::filesystem::equivalent(options.save_json, options.source, unknown)) {
-    throw edge::ConfigError("--save-json " + options.save_json +
-                            " is the source itself; name another file");
+  const std::string part = edge::ResultFile::PartName(output);
+  if (std::filesystem::equivalent(output, read, unknown)) {
+    throw edge::ConfigError("--save-json " + output + " is " + what + "; name another file");
+  }
+  if (std::filesystem::equivalent(part, read, unknown)) {
+    throw edge::ConfigError("--save-json " + output + " is first written to " + part +
+                            ", which is " + what + "; name another file");
   }
 }
 
 int Run(const edge::RunnerOptions& options) {
-  CheckOutput(options);
+  if (!options.source.empty()) CheckOutput(options.save_json, options.source, "the source itself");
   const edge::Bundle bundle = edge::Bundle::Load(options.model);
+  for (const std::string& file : bundle.files) {
+    CheckOutput(options.save_json, file, "a file of the bundle");
+  }
   edge::Runner runner(bundle, options);
   const std::unique_ptr<edge::FrameReader> reader =
       options.raw ? edge::OpenStdin(options.raw_width, options.raw_height, options.raw_fps)

@@ -56,7 +56,7 @@ ResultFile::ResultFile(const std::string& path, bool overwrite)
   if (!overwrite && fs::exists(path, unknown)) {
     throw ConfigError(path + " exists; add --overwrite to replace it, or name another file");
   }
-  part_ = path + ".part";
+  part_ = PartName(path);
   Take();
 }
 

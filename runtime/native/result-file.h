@@ -8,6 +8,9 @@ namespace edge {
 
 class ResultFile {
  public:
+  // The name of a file until it is whole.
+  static std::string PartName(const std::string& path) { return path + ".part"; }
+
   // Opens `<path>.part`, alone. What a run that was cut off left there is kept as `<path>-N.part`.
   // A device, such as /dev/null, is written itself. An empty path is stdout.
   // Throws ConfigError when the file is there already, unless `overwrite`, when another process

@@ -272,6 +272,29 @@ def test_the_source_is_never_the_output(make_bundle: Any, tmp_path: Path) -> Non
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["bundle.json", "xnnpack-int8.pte", "golden.npz"])
+def test_a_file_of_the_bundle_is_never_the_output(make_bundle: Any, name: str) -> None:
+    bundle = make_bundle()
+    before = (bundle / name).read_bytes()
+    flags = ("--save-json", bundle / name, "--overwrite")
+    done = run("--model", bundle, *RAW, *flags, frames=video(30).tobytes())
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: --save-json {bundle / name} is a file of the bundle; name another file\n"
+    )
+    assert (bundle / name).read_bytes() == before
+
+
+def test_the_source_does_not_have_the_name_of_a_part(make_bundle: Any, tmp_path: Path) -> None:
+    source = tmp_path / "out.jsonl.part"
+    source.write_text("mine", encoding="utf-8")
+    flags = ("--save-json", tmp_path / "out.jsonl")
+    done = run("--model", make_bundle(), "--source", source, *flags)
+    assert done.returncode == 2
+    assert f"is first written to {source}, which is the source itself" in done.stderr
+    assert source.read_text(encoding="utf-8") == "mine"
+
+
 def test_real_video_gives_the_results_of_the_python_runtime(
     make_bundle: Any, shared_data: Path
 ) -> None:
