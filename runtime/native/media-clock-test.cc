@@ -36,6 +36,30 @@ TEST(AClockThatWasSetBackIsAJumpAndKeepsItsTimes) {
   EXPECT(jump.empty());
 }
 
+TEST(AZeroIsATimeWhereTheNextFrameComesBehindIt) {
+  MediaClock clock(0.04);
+  std::string jump;
+  EXPECT(!clock.Doubts(0.0));
+  clock.Stamp(30.0, &jump);
+  EXPECT(clock.Doubts(0.0));
+  EXPECT(!clock.Doubts(0.04));
+  EXPECT(clock.Stamp(0.0, &jump, 0.04) == 0.0);
+  EXPECT(Says(jump, "jumps from 30.00 s to 0.00 s"));
+  EXPECT(!clock.Doubts(0.0));
+  EXPECT(std::abs(clock.Stamp(0.04, &jump) - 0.04) < 1e-9);
+  EXPECT(jump.empty());
+}
+
+TEST(AZeroIsNoTimeWhereTheNextFrameGoesOn) {
+  for (const double following : {0.0, 30.08, std::numeric_limits<double>::quiet_NaN()}) {
+    MediaClock clock(0.04);
+    std::string jump;
+    clock.Stamp(30.0, &jump);
+    EXPECT(std::abs(clock.Stamp(0.0, &jump, following) - 30.04) < 1e-9);
+    EXPECT(jump.empty());
+  }
+}
+
 TEST(TimesThatAreNoneAreRepaired) {
   MediaClock clock(0.5);
   std::string jump;

@@ -85,19 +85,29 @@ class VideoReader : public FrameReader {
   }
 
   bool Read(TimedFrame* frame) override {
-    if (!capture_.read(image_) || image_.empty()) {
+    const bool grabbed = grabbed_ || capture_.grab();
+    grabbed_ = false;
+    if (!grabbed || !capture_.retrieve(image_) || image_.empty()) {
       if (count_ == 0) throw CaptureError(source_ + " gives no frame: it is damaged, or no video");
       return false;
     }
     if (turned_by_us_) Turn();
     if (image_.type() != CV_8UC3) throw CaptureError(source_ + " gives no 8-bit BGR frames");
     frame->frame = {image_.data, image_.cols, image_.rows, static_cast<std::int64_t>(image_.step)};
-    frame->t = clock_->Stamp(capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0, &frame->jump);
+    const double position = PositionS();
+    double following = 0.0;
+    if (clock_->Doubts(position)) {
+      grabbed_ = capture_.grab();
+      if (grabbed_) following = PositionS();
+    }
+    frame->t = clock_->Stamp(position, &frame->jump, following);
     ++count_;
     return true;
   }
 
  private:
+  double PositionS() { return capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0; }
+
   // Turns the picture clockwise by what the file asks for.
   void Turn() {
     // Up to 4.6 the angle is that of the other direction (opencv#22088).
@@ -116,6 +126,7 @@ class VideoReader : public FrameReader {
   }
 
   bool turned_by_us_ = false;
+  bool grabbed_ = false;  // the next frame, but not retrieved
   std::string source_;  // as it may be shown
   std::optional<MediaClock> clock_;
   cv::VideoCapture capture_;
