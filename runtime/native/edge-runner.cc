@@ -55,7 +55,10 @@ int Run(const edge::RunnerOptions& options) {
   }
   std::cerr << runner.Describe() << std::endl;
   edge::TimedFrame frame;
-  while (edge::Stopped() == 0 && reader->Read(&frame)) file.Append(runner.Offer(frame));
+  while (edge::Stopped() == 0 && reader->Read(&frame)) {
+    if (!frame.note.empty()) std::cerr << "warning: " << frame.note << std::endl;
+    file.Append(runner.Offer(frame));
+  }
   const std::string summary = runner.Summary(edge::Stopped() != 0);
   file.Publish();
   std::cerr << summary << std::endl;

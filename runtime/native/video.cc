@@ -10,6 +10,7 @@
 #include "runtime/native/addresses.h"
 #include "runtime/native/errors.h"
 #include "runtime/native/media-clock.h"
+#include "runtime/native/picture-format.h"
 #include "runtime/native/stopping.h"
 
 #ifdef EDGE_WITH_OPENCV
@@ -59,6 +60,67 @@ class StdinReader : public FrameReader {
 // Of one frame: twice 8K video, as runtime/sources/quiet.py has it.
 constexpr double kMaxPixels = 1 << 26;
 
+// Reads the packets of a file beside the reader of its frames, undecoded, for what OpenCV does not
+// tell: a picture of another size or colour format, which it shows wrongly, and interlacing.
+class FormatWatch {
+ public:
+  // width and height: as the reader has them. Does nothing where it does not know the codec.
+  FormatWatch(const std::string& path, int width, int height) : width_(width), height_(height) {
+    packets_.open(path, cv::CAP_FFMPEG);
+    open_ = packets_.isOpened() && packets_.set(cv::CAP_PROP_FORMAT, -1);
+  }
+
+  // Reads some packets more than there were frames; with frames < 0, all. Says in words what came
+  // that the reader shows wrongly, else nothing.
+  std::string Advance(std::int64_t frames) {
+    // A packet is a frame, but for those that are damaged: the change must not come unseen.
+    constexpr std::int64_t kAhead = 16;
+    while (open_ && (frames < 0 || count_ < frames + kAhead)) {
+      if (!packets_.read(packet_) || packet_.empty()) break;
+      // Packets before the first keyframe are no frames.
+      if (count_ == 0 && packets_.get(cv::CAP_PROP_LRF_HAS_KEY_FRAME) == 0) continue;
+      ++count_;
+      bytes_ += packet_.total();
+      const std::string change = Check(FindFormat(packet_.data, packet_.total()));
+      if (!change.empty()) return change;
+    }
+    return "";
+  }
+
+  // Whether a picture was coded as interlaced.
+  bool interlaced() const { return interlaced_; }
+
+ private:
+  std::string Check(const std::optional<PictureFormat>& found) {
+    // So many without a header are of a codec that is not known here.
+    constexpr std::size_t kMostBytes = 1 << 24;
+    if (!found) {
+      if (!first_ && bytes_ > kMostBytes) open_ = false;
+      return "";
+    }
+    if (!first_) {
+      first_ = found;
+      open_ = found->width == width_ && found->height == height_;
+    }
+    if (!open_) return "";
+    interlaced_ = interlaced_ || found->interlaced;
+    if (found->SameLayout(*first_)) return "";
+    open_ = false;
+    return "from about frame " + std::to_string(count_ - 1) + " on its pictures are " +
+           found->ToText() + " (before: " + first_->ToText() + ")";
+  }
+
+  int width_;
+  int height_;
+  cv::VideoCapture packets_;
+  cv::Mat packet_;
+  std::optional<PictureFormat> first_;
+  std::int64_t count_ = 0;
+  std::size_t bytes_ = 0;
+  bool open_ = false;
+  bool interlaced_ = false;
+};
+
 class VideoReader : public FrameReader {
  public:
   VideoReader(const std::string& source, double fps) : source_(Redact(source)) {
@@ -66,7 +128,8 @@ class VideoReader : public FrameReader {
     if (file && !std::ifstream(source)) throw CaptureError("no such file: " + source_);
     if (file) source_ = source;  // which has no secrets
     // With its folder in front no part of a name is taken for a protocol.
-    capture_.open(file ? std::filesystem::absolute(source).string() : source, cv::CAP_FFMPEG);
+    const std::string path = file ? std::filesystem::absolute(source).string() : source;
+    capture_.open(path, cv::CAP_FFMPEG);
     if (!capture_.isOpened()) {
       throw CaptureError(source_ + " cannot be opened as a video: it is damaged, or no video");
     }
@@ -80,15 +143,24 @@ class VideoReader : public FrameReader {
     }
     // Versions differ in what they do unasked (opencv#26795), and 4.6 turns the wrong way.
     turned_by_us_ = capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);
+    RefuseDeepGrey();
+    // A pipe can be read once; a second connection to a camera may be one too many.
+    if (file && std::filesystem::is_regular_file(source)) {
+      watch_.emplace(path, static_cast<int>(width), static_cast<int>(height));
+    } else {
+      NoteStreamHeader();
+    }
     const double stated = capture_.get(cv::CAP_PROP_FPS);
     clock_.emplace(1.0 / (stated > 0 && stated <= 1000 ? stated : fps));
   }
 
   bool Read(TimedFrame* frame) override {
+    if (watch_) RefuseChange(watch_->Advance(count_));
     const bool grabbed = grabbed_ || capture_.grab();
     grabbed_ = false;
     if (!grabbed || !capture_.retrieve(image_) || image_.empty()) {
       if (count_ == 0) throw CaptureError(source_ + " gives no frame: it is damaged, or no video");
+      if (watch_) RefuseChange(watch_->Advance(-1));
       return false;
     }
     if (turned_by_us_) Turn();
@@ -101,11 +173,49 @@ class VideoReader : public FrameReader {
       if (grabbed_) following = PositionS();
     }
     frame->t = clock_->Stamp(position, &frame->jump, following);
+    frame->note = Note();
     ++count_;
     return true;
   }
 
  private:
+  // Measured values of more than 8 bits, as a thermal camera's: OpenCV keeps the upper 8, of which
+  // they use a few.
+  void RefuseDeepGrey() {
+    const auto tag = static_cast<std::int64_t>(capture_.get(cv::CAP_PROP_CODEC_PIXEL_FORMAT));
+    const int bits = DeepGreyBits(static_cast<std::uint32_t>(tag));
+    if (bits == 0) return;
+    throw CaptureError(source_ + ": its pixels are grey values of " + std::to_string(bits) +
+                       " bits, of which OpenCV keeps the upper 8: a thermal picture becomes nearly "
+                       "black; stretch them (ffmpeg -i IN -vf normalize,format=yuv420p OUT.mp4), "
+                       "or use `edge run`, which does");
+  }
+
+  void RefuseChange(const std::string& change) {
+    if (change.empty()) return;
+    throw CaptureError(source_ + ": " + change +
+                       ", which OpenCV shows wrongly; make them alike (ffmpeg -i IN -vf "
+                       "bwdif=send_frame:deint=interlaced,format=yuv420p OUT.mp4), or use `edge "
+                       "run`, which reads them");
+  }
+
+  void NoteStreamHeader() {
+    const int index = static_cast<int>(capture_.get(cv::CAP_PROP_CODEC_EXTRADATA_INDEX));
+    cv::Mat header;
+    if (index <= 0 || !capture_.retrieve(header, index) || header.empty()) return;
+    const std::optional<PictureFormat> format = FindFormat(header.data, header.total());
+    interlaced_ = format && format->interlaced;
+  }
+
+  std::string Note() {
+    if (noted_ || !(interlaced_ || (watch_ && watch_->interlaced()))) return "";
+    noted_ = true;
+    return source_ +
+           ": it is coded as interlaced, and OpenCV does not deinterlace: people who move may be "
+           "missed; convert it (ffmpeg -i IN -vf bwdif=send_frame OUT.mp4), or use `edge run`, "
+           "which deinterlaces";
+  }
+
   double PositionS() { return capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0; }
 
   // Turns the picture clockwise by what the file asks for.
@@ -126,9 +236,12 @@ class VideoReader : public FrameReader {
   }
 
   bool turned_by_us_ = false;
+  bool interlaced_ = false;  // says the header of a stream
+  bool noted_ = false;
   bool grabbed_ = false;  // the next frame, but not retrieved
-  std::string source_;  // as it may be shown
+  std::string source_;    // as it may be shown
   std::optional<MediaClock> clock_;
+  std::optional<FormatWatch> watch_;
   cv::VideoCapture capture_;
   cv::Mat image_;
   cv::Mat turned_;

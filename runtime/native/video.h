@@ -12,6 +12,7 @@ struct TimedFrame {
   Frame frame;         // borrowed until the next Read
   double t;            // media time, seconds
   std::string jump{};  // how far the source's clock jumped before this frame; else empty
+  std::string note{};  // to be said once, of the source; else empty
 };
 
 class FrameReader {

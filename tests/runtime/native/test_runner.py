@@ -366,6 +366,85 @@ def test_any_name_of_a_file_is_read(name: str, make_bundle: Any, tmp_path: Path)
     assert done.stdout.count(b"\n") > 2
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "second", "words"),
+    [
+        pytest.param(
+            "h264.ts", {}, {"size_wh": (240, 160)},
+            "pictures are 240x160 4:2:0 (before: 160x120 4:2:0)", id="size",
+        ),
+        pytest.param(
+            "m.mjpeg", {"codec": "mjpeg", "pixels": "yuvj420p"},
+            {"codec": "mjpeg", "pixels": "yuvj422p"},
+            "pictures are 160x120 4:2:2 (before: 160x120 4:2:0)", id="colour format",
+        ),
+        pytest.param(
+            "h264.ts", {"size_wh": (160, 112)}, {"size_wh": (160, 112), "interlaced": True},
+            "pictures are 160x112 4:2:0, interlaced (before: 160x112 4:2:0)", id="stored size",
+        ),
+    ],
+)  # fmt: skip
+def test_pictures_that_become_others_end_the_run_with_a_sentence(
+    make_bundle: Any, tmp_path: Path, name: str, first: Any, second: Any, words: str
+) -> None:
+    films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
+    bundle, path = make_bundle(), tmp_path / name
+    parts = [
+        films.write_film(tmp_path / f"{i}{path.suffix}", count=40, **settings)
+        for i, settings in enumerate((first, second))
+    ]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    if without_opencv(bundle, path):
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    done = run("--model", bundle, "--source", path)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {path}: from about frame 40 on its {words}, which OpenCV")
+    assert "ffmpeg -i IN " in last
+    assert "`edge run`, which reads them" in last
+    assert 0 < results(done.stdout)[-1]["frame"] < 40
+
+
+@pytest.mark.parametrize("pixels", ["gray16le", "gray10le"])
+def test_deep_grey_values_are_refused_with_a_remedy(
+    make_bundle: Any, tmp_path: Path, pixels: str
+) -> None:
+    films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
+    bundle = make_bundle()
+    path = films.write_film(tmp_path / "grey.mkv", codec="ffv1", pixels=pixels)
+    if without_opencv(bundle, path):
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    done = run("--model", bundle, "--source", path)
+    check_failure(done, f"grey values of {pixels[4:6]} bits, of which OpenCV keeps the upper 8")
+    assert "normalize" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        pytest.param({"interlaced": True}, True, id="H.264"),
+        pytest.param(
+            {"codec": "mpeg2video", "options": {"flags": "+ildct+ilme"}}, True, id="MPEG-2"
+        ),
+        pytest.param({}, False, id="progressive H.264"),
+        pytest.param({"codec": "mpeg2video"}, False, id="progressive MPEG-2"),
+    ],
+)
+@pytest.mark.parametrize("name", ["film.ts", "film.mkv"])
+def test_a_film_that_is_coded_as_interlaced_is_said_to_be(
+    make_bundle: Any, tmp_path: Path, name: str, settings: Any, warned: bool
+) -> None:
+    films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
+    bundle, path = make_bundle(), films.write_film(tmp_path / name, count=40, **settings)
+    if without_opencv(bundle, path):
+        pytest.skip("edge_runner was built without OpenCV's C++ libraries")
+    done = run("--model", bundle, "--source", path)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "coded as interlaced" in line]
+    assert len(said) == warned
+    assert all(line.startswith(f"warning: {path}: ") and "bwdif" in line for line in said)
+
+
 def test_very_large_frames_are_refused(make_bundle: Any, tmp_path: Path) -> None:
     films = pytest.importorskip("tests.runtime.sources.films", reason="PyAV is not installed")
     bundle, path = make_bundle(), films.write_large_film(tmp_path / "large.mov")

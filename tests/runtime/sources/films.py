@@ -46,7 +46,8 @@ def write_film(
         stream = container.add_stream(codec, rate=fps, options={**settings, **(options or {})})
         stream.width, stream.height = size_wh
         stream.pix_fmt = pixels
-        stream.codec_context.time_base = Fraction(1, 1000)
+        # MPEG-2 has a list of rates.
+        stream.codec_context.time_base = Fraction(1, fps if codec == "mpeg2video" else 1000)
         for index, picture in enumerate(frames or pictures(count, size_wh)):
             if isinstance(picture, np.ndarray):
                 frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pixels)
