@@ -588,7 +588,7 @@ def test_a_compressed_golden_clip_is_said(make_bundle: Any) -> None:
     ("changes", "words"),
     [
         pytest.param(
-            {"pred_actor": np.full(4, 9.0, np.float32)}, "pred_actor of the golden clip is off by",
+            {"pred_actor": np.full(4, 9.0, np.float32)}, "pred_actor as a whole is off by",
             id="other answers",
         ),
         pytest.param({"pred_actor": np.full(4, np.nan, np.float32)}, "off by nan", id="NaN"),
