@@ -20,7 +20,8 @@ libraries="$("$PYTHON" -c 'import executorch; print(list(executorch.__path__)[0]
 CXX=clang++ cmake -S tools/fuzz/native -B "$out/build" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   -DEDGE_EXECUTORCH_DIR="$libraries" -DPython_EXECUTABLE="$(command -v "$PYTHON")" >/dev/null
 cmake --build "$out/build" -j2 >/dev/null
-mkdir -p "$out/native/bundle" "$out/native/npz" "$out/native/program" "$out/native/finds"
+mkdir -p "$out/native/bundle" "$out/native/npz" "$out/native/packet" "$out/native/program" \
+  "$out/native/finds"
 cp runtime/models/nano/bundle.json "$out/native/bundle/"
 cp runtime/models/nano/xnnpack-int8.pte "$out/native/program/"
 "$PYTHON" - "$out/native/npz/seed.npz" <<'PYTHON'
@@ -29,7 +30,17 @@ import numpy as np
 np.savez(sys.argv[1], **{"frames_rgb": np.zeros((2, 4, 4, 3), np.uint8),
                          "a/pred_boxes": np.zeros((3, 4), "<f4")})
 PYTHON
-for target in bundle npz program; do
+# The beginnings of packets that the tests hold, one of each codec.
+"$PYTHON" - runtime/native/picture-format-test.cc "$out/native/packet" <<'PYTHON'
+import re
+import sys
+from pathlib import Path
+for name, text in re.findall(r"std::string (k\w+) =\s*((?:\"[0-9a-f]+\"\s*)+);",
+                             Path(sys.argv[1]).read_text()):
+    data = bytes.fromhex("".join(re.findall(r"[0-9a-f]+", text)))
+    (Path(sys.argv[2]) / name).write_bytes(data)
+PYTHON
+for target in bundle npz packet program; do
   echo "== C++ $target, $seconds s"
   LD_LIBRARY_PATH="$libraries/lib" "$out/build/fuzz_$target" "$out/native/$target" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=60000 \
