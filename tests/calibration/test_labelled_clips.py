@@ -10,6 +10,7 @@ import pytest
 
 from calibration.labelled_clips import open_labelled_clips
 from edge.data.joint_classes import JOINT_CLASSES
+from runtime.bundle import DEFAULT_BUNDLE, Bundle
 from runtime.errors import ConfigError
 from runtime.types import ClipSpec
 
@@ -53,3 +54,10 @@ def test_a_model_with_other_classes_joins_by_name(photos: str) -> None:
 def test_ignored_people_are_for_data_that_boxes_actors_only(tmp_path: Path, photos: str) -> None:
     with pytest.raises(ConfigError, match="--ignore-people is about jhmdb"):
         open_labelled_clips(f"{photos}+synthetic-val:2", SHAPE, JOINT_CLASSES, people=str(tmp_path))
+
+
+def test_each_class_of_the_default_bundle_has_a_fitted_threshold() -> None:
+    with Bundle.load(DEFAULT_BUNDLE) as bundle:
+        (artifact,) = bundle.spec.artifacts
+    assert set(artifact.action_thresholds) == set(JOINT_CLASSES)
+    assert artifact.action_thresholds["fighting"].conf > 0.5, "0.5 calls most people fighters"
