@@ -72,7 +72,7 @@ soak: $(DEV_VENV)/.installed
 # Fuzz each reader of files for so many seconds; finds lie below runs/fuzz. Needs clang for C++.
 SECONDS ?= 600
 fuzz: $(DEV_VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris nlohmann-json
 	PYTHON=$(BIN)/python sh tools/fuzz/all.sh $(SECONDS)
 
 clean:
