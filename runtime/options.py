@@ -269,7 +269,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
         raise ConfigError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"--config {path} holds {type(content).__name__}, expected keys: values")
-    return content
+    return {key: _as_argument(value) for key, value in content.items()}
 
 
 def flags_from(content: Mapping[str, Any], kind: type, where: str) -> list[str]:
@@ -301,6 +301,15 @@ def flags_from(content: Mapping[str, Any], kind: type, where: str) -> list[str]:
         else:
             flags += [flag, str(value)]
     return flags
+
+
+def _as_argument(value: Any) -> Any:
+    """Return text as the command line gives it: names of files are bytes, here of UTF-8."""
+    if isinstance(value, str):
+        return os.fsdecode(value.encode("utf-8", "surrogateescape"))
+    if isinstance(value, list):
+        return [_as_argument(one) for one in value]
+    return value
 
 
 def _parse_config(text: str, path: Path) -> Any:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,3 +236,16 @@ def test_a_former_name_is_read_and_not_shown(
 def test_a_value_out_of_range_is_a_usage_error(argv: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_walk(*argv)
+
+
+def test_a_name_in_a_config_file_is_that_of_the_command_line(tmp_path: Path) -> None:
+    """Also where the locale says that names are ASCII."""
+    (tmp_path / "caf\u00e9.mp4").write_bytes(b"text, no video")
+    (tmp_path / "run.json").write_text('{"source": "caf\u00e9.mp4"}', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime", "run", "--config", "run.json"], cwd=tmp_path,
+        capture_output=True, check=False,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert b"it holds text, not a video" in done.stderr
