@@ -190,7 +190,8 @@ def _run(options: RunOptions) -> None:
             with sinks:
                 _stream(options, runner, config, sinks)
         finally:  # also where the run was stopped, or failed
-            if not options.quiet:
+            # Of a source that gave no frame there is nothing to sum up, only an error to see.
+            if not options.quiet and runner.progress[0]:
                 for line in runner.summary():
                     sys.stderr.write(line + "\n")
 

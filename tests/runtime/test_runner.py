@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle
+from runtime.cli import main
 from runtime.errors import CameraLostError, CaptureError, ConfigError
 from runtime.preprocess import preprocess_reference
 from runtime.profiling import rss_mb
@@ -459,3 +460,13 @@ def test_results_without_torch(bundle: Path, images: Path) -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.stdout.strip() == "4"
+
+
+def test_a_source_without_a_frame_has_no_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"text, no video")
+    assert main(["run", "--source", str(tmp_path / "a.mp4")]) == 1
+    said = capsys.readouterr().err
+    assert "Speed:" not in said
+    assert said.rstrip().endswith("it holds text, not a video")
