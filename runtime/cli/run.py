@@ -17,7 +17,7 @@ from runtime.backend_library import use_backend_library
 from runtime.bundle import DEFAULT_BUNDLE
 from runtime.cli.stopping import stoppable
 from runtime.engines.base import DEVICES
-from runtime.errors import ConfigError
+from runtime.errors import CaptureError, ConfigError
 from runtime.options import OptionParser, option
 from runtime.outputs import part_names, why_in_the_way, why_no_output
 from runtime.secrets import redact
@@ -185,13 +185,16 @@ def _run(options: RunOptions) -> None:
             stream_buffer=options.stream_buffer,
             reconnect_attempts=options.max_reconnects,
         )
-        sinks = Sinks(_sinks(options, runner))
+        sinks, nothing = Sinks(_sinks(options, runner)), False
         try:
             with sinks:
                 _stream(options, runner, config, sinks)
+        except CaptureError:
+            # Of a source that could not be read there is nothing to sum up.
+            nothing = not runner.profile.stages["capture"].count
+            raise
         finally:  # also where the run was stopped, or failed
-            # Of a source that gave no frame there is nothing to sum up, only an error to see.
-            if not options.quiet and runner.progress[0]:
+            if not options.quiet and not nothing:
                 for line in runner.summary():
                     sys.stderr.write(line + "\n")
 
