@@ -33,8 +33,8 @@ COMMANDS = (
 )
 # Thirteen keyframes: of fewer, chance decides how many have a value that rounds the other way.
 NUM_FRAMES, FPS = 120, 28
-# Few enough to be quick, many enough that most of what the network says is compared.
-CONF = 0.002
+# Every token is compared, also those that the suppression has silenced.
+CONF = 0.0
 # Of the picture's sides. JSON has two digits of a pixel, so 0.01 of 256 is the least that can show.
 # A clip in four has an int8 value that rounds the other way, and differs by more (docs/devices.md);
 # in float32 every clip is the same, which says that it is the rounding and nothing else.
@@ -119,10 +119,10 @@ def check_same(
 ) -> int:
     """Compare results of the same frames; return how many detections were equal.
 
-    Half of the clips must be equal in all that is above a threshold of 0.002. Where one float
-    rounds to the next int8 step on one processor and not on the other, more than a last digit
-    moves: there, who is above the bundle's own threshold on one of the two must be found on the
-    other as well, with nearly the same score; a score at the threshold may be on its other side.
+    Half of the clips must be equal in all tokens. Where one float rounds to the next int8 step on
+    one processor and not on the other, more than a last digit moves: there, who is above the
+    bundle's own threshold on one of the two must be found on the other as well, with nearly the
+    same score; a score at the threshold may be on its other side.
     """
     when = ("frame", "t", "keyframe", "keyframe_t")
     assert [[one[key] for key in when] for one in found] == [
