@@ -78,18 +78,44 @@ int Rank(const std::string& precision) {
   return static_cast<int>(std::find(kOrder.begin(), kOrder.end(), precision) - kOrder.begin());
 }
 
-const Json& Choose(const Json& artifacts) {
-  const Json* best = nullptr;
-  for (const Json& artifact : artifacts) {
-    if (Text(artifact, "target") != "xnnpack") continue;
-    if (best == nullptr || Rank(Text(artifact, "precision")) < Rank(Text(*best, "precision"))) {
-      best = &artifact;
+// Targets whose programs are ExecuTorch's, the preferred one first (runtime/engines/__init__.py).
+struct Target {
+  const char* name;
+  const char* device;
+  const char* backend;
+};
+constexpr Target kTargets[] = {{"xnnpack", "cpu", "XnnpackBackend"},
+                               {"vulkan", "vulkan", "VulkanBackend"}};
+
+// Why programs of a target cannot run; empty where they can.
+std::string Missing(const Target& target, const std::string& device) {
+  if (device != "auto" && device != target.device) {
+    return std::string("it runs on ") + target.device + ", not on " + device + " as asked";
+  }
+  const std::vector<std::string> found = RegisteredBackends();
+  if (std::find(found.begin(), found.end(), target.backend) != found.end()) return "";
+  return std::string("no ") + target.backend + " is loaded (--backend-library " +
+         "libexecutorch_backend_" + target.name + ".so, or EDGE_BACKEND_LIBRARY)";
+}
+
+const Json& Choose(const Json& artifacts, const std::string& device) {
+  std::string skipped;
+  for (const Target& target : kTargets) {
+    const std::string missing = Missing(target, device);
+    const Json* best = nullptr;
+    for (const Json& artifact : artifacts) {
+      if (Text(artifact, "target") != target.name) continue;
+      if (!missing.empty()) {
+        skipped += "; " + Text(artifact, "file") + ": " + missing;
+      } else if (best == nullptr ||
+                 Rank(Text(artifact, "precision")) < Rank(Text(*best, "precision"))) {
+        best = &artifact;
+      }
     }
+    if (best != nullptr) return *best;
   }
-  if (best == nullptr) {
-    throw ArtifactError("it holds no program for xnnpack; export one with `edge export`");
-  }
-  return *best;
+  throw ArtifactError("it holds no program that runs here" + skipped +
+                      "; export one for xnnpack with `edge export`");
 }
 
 void CheckVersion(const Json& content) {
@@ -159,10 +185,10 @@ void ReadArtifact(const Json& artifact, Bundle* bundle) {
   }
 }
 
-Bundle ReadFolder(const Json& content, const std::string& folder) {
+Bundle ReadFolder(const Json& content, const std::string& folder, const std::string& device) {
   Bundle bundle = ReadModel(content);
   CheckSeal(content);
-  const Json& artifact = Choose(At(content, "artifacts"));
+  const Json& artifact = Choose(At(content, "artifacts"), device);
   ReadArtifact(artifact, &bundle);
   const Json& tolerance = At(artifact, "self_test_tolerance");
   bundle.self_test_tolerance = {Number(tolerance, "pred_boxes"), Number(tolerance, "pred_actor"),
@@ -192,16 +218,16 @@ Bundle ReadFolder(const Json& content, const std::string& folder) {
 
 }  // namespace
 
-Bundle Bundle::Load(const std::string& path) {
+Bundle Bundle::Load(const std::string& path, const std::string& device) {
   const bool alone = path.size() > 4 && path.compare(path.size() - 4, 4, ".pte") == 0;
   const std::string text =
       alone ? ProgramText(path, "bundle_json") : ReadFile(path + "/bundle.json");
   try {
     const Json content = ParseJson(text);
-    if (!alone) return ReadFolder(content, path);
+    if (!alone) return ReadFolder(content, path, device);
     Bundle bundle = ReadModel(content);
     const Json& artifact = At(content, "artifact");
-    Require(artifact, "target", "xnnpack");
+    Choose(Json::array({artifact}), device);  // throws where it cannot run
     ReadArtifact(artifact, &bundle);
     bundle.path = path;
     bundle.files = {path};

@@ -20,7 +20,7 @@ struct Bundle {
   std::array<double, 3> mean;
   std::array<double, 3> std;
   int num_tokens;
-  // The artifact that was chosen: the fastest precision for XNNPACK.
+  // The artifact that was chosen: the fastest precision for XNNPACK, else for Vulkan.
   std::string artifact;
   std::string precision;
   std::string path;
@@ -33,8 +33,9 @@ struct Bundle {
   std::string golden_sha256;
 
   // Reads bundle.json in a folder, checks its seal and the artifact's SHA-256; or what a program
-  // (.pte) says of itself. Throws ArtifactError.
-  static Bundle Load(const std::string& path);
+  // (.pte) says of itself. `device`: auto, cpu or vulkan, where the program is to run.
+  // Throws ArtifactError, also where no backend for it is registered.
+  static Bundle Load(const std::string& path, const std::string& device = "auto");
 };
 
 }  // namespace edge

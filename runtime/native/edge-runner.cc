@@ -8,6 +8,7 @@
 #include <memory>
 #include <system_error>
 
+#include "runtime/native/backend-library.h"
 #include "runtime/native/bundle.h"
 #include "runtime/native/errors.h"
 #include "runtime/native/result-file.h"
@@ -40,7 +41,9 @@ void CheckOutput(const std::string& output, const std::string& read, const char*
 
 int Run(const edge::RunnerOptions& options) {
   if (!options.source.empty()) CheckOutput(options.save_json, options.source, "the source itself");
-  const edge::Bundle bundle = edge::Bundle::Load(options.model);
+  const char* const named = std::getenv(edge::kBackendLibraryVariable);
+  edge::LoadBackendLibraries(options.backend_library.value_or(named == nullptr ? "" : named));
+  const edge::Bundle bundle = edge::Bundle::Load(options.model, options.device);
   for (const std::string& file : bundle.files) {
     CheckOutput(options.save_json, file, "a file of the bundle");
   }

@@ -41,7 +41,7 @@ const char* RunnerOptions::Usage() {
          "\n"
          "Detects people and their actions in a video, without Python. Results are JSON Lines.\n"
          "\n"
-         "  --model BUNDLE      bundle folder, or one XNNPACK program (.pte) of it\n"
+         "  --model BUNDLE      bundle folder, or one ExecuTorch program (.pte) of it\n"
          "  --source FILE       video file or stream (only where built with OpenCV)\n"
          "  --raw WxH@FPS       raw BGR24 frames on stdin, as in --raw 640x480@29.97; without\n"
          "                      @FPS each frame has its time in seconds, a double, before it\n"
@@ -51,6 +51,12 @@ const char* RunnerOptions::Usage() {
          "  --stride N          frames between two decisions, at the bundle's fps; default: two\n"
          "                      samples of the clip\n"
          "  --threads N         threads of the engine; default 0: one per fast core\n"
+         "  --device D          where to run: cpu, vulkan, or auto: the first for which the "
+         "bundle\n"
+         "                      has a program\n"
+         "  --backend-library FILES\n"
+         "                      backends of ExecuTorch (.so) to load beside the built-in one,\n"
+         "                      divided by a colon; default: those of EDGE_BACKEND_LIBRARY\n"
          "  --save-json FILE    write the results to this file; default, and -: stdout\n"
          "  --overwrite         replace an existing file\n"
          "  --help              show this help\n";
@@ -97,6 +103,10 @@ void RunnerOptions::Set(const std::string& flag, const std::string& value) {
     stride = ToInteger(flag, value);
   } else if (flag == "--threads") {
     threads = ToInteger(flag, value);
+  } else if (flag == "--device") {
+    device = value;
+  } else if (flag == "--backend-library") {
+    backend_library = value;
   } else if (flag == "--save-json") {
     save_json = value == "-" ? "" : value;
   } else if (flag == "--raw") {
@@ -126,6 +136,9 @@ void RunnerOptions::Validate() const {
     throw ConfigError("--raw wants sides of 1 to 65536 pixels and a rate above 0, at most 1000");
   }
   if (stride && *stride < 1) throw ConfigError("--stride must be at least 1");
+  if (device != "auto" && device != "cpu" && device != "vulkan") {
+    throw ConfigError("--device is '" + device + "', expected auto, cpu or vulkan");
+  }
   if (threads < 0 || threads > 256) throw ConfigError("--threads must be in 0..256");
 }
 

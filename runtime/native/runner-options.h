@@ -13,8 +13,10 @@ struct RunnerOptions {
   std::optional<double> action_conf;  // none: the artifact's own for each class
   std::optional<int> stride;          // frames at the bundle's fps; none: two samples
   int threads = 0;
-  std::string save_json;   // empty: stdout
-  bool overwrite = false;  // replace a file that save_json names
+  std::string device = "auto";                 // or cpu, vulkan: which programs come into question
+  std::optional<std::string> backend_library;  // divided by ':'; none: of the environment
+  std::string save_json;                       // empty: stdout
+  bool overwrite = false;                      // replace a file that save_json names
   bool help = false;
   // Raw BGR24 frames on stdin, instead of source; with raw_fps 0 each has its time before it.
   bool raw = false;

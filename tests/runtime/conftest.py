@@ -48,6 +48,12 @@ def whole_program(tmp_path_factory: pytest.TempPathFactory) -> TinyProgram:
     return _export(tmp_path_factory.mktemp("program"), "whole")
 
 
+@pytest.fixture(scope="session")
+def plug_in_program(tmp_path_factory: pytest.TempPathFactory) -> TinyProgram:
+    """Export it with its ReLUs left to a backend that is not built in."""
+    return _export(tmp_path_factory.mktemp("program"), "plug-in")
+
+
 def _export(folder: Path, *options: str) -> TinyProgram:
     for package in ("torch", "executorch"):
         if importlib.util.find_spec(package) is None:

@@ -1,5 +1,6 @@
 """Export a tiny network with the outputs of a real one: argv is the .pte and the .npz to write,
-and "whole" for a program without the methods of overlapping clips.
+"whole" for a program without the methods of overlapping clips, and "plug-in" for one whose ReLUs
+are left to the backend of tests/runtime/native/relu_backend.cc.
 
 Run as a program of its own, so that torch stays out of the test process.
 """
@@ -9,13 +10,14 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 FRAMES, STEP, SIZE, TOKENS, CLASSES = 4, 2, 32, 4, 3
 
 
-def main(program: Path, record: Path, in_steps: bool) -> None:
+def main(program: Path, record: Path, in_steps: bool, plug_in: bool) -> None:
     warnings.simplefilter("ignore")
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -65,7 +67,9 @@ def main(program: Path, record: Path, in_steps: bool) -> None:
         methods["trunk"] = (trunk, torch.randn(FRAMES // STEP, 16, SIZE // 16, SIZE // 16))
     lowered = to_edge_transform_and_lower(
         {name: torch.export.export(part, (example,)) for name, (part, example) in methods.items()},
-        partitioner={name: [XnnpackPartitioner()] for name in methods},
+        partitioner={
+            name: [relu_partitioner() if plug_in else XnnpackPartitioner()] for name in methods
+        },
     )
     program.write_bytes(lowered.to_executorch().buffer)
     with torch.no_grad():
@@ -73,5 +77,28 @@ def main(program: Path, record: Path, in_steps: bool) -> None:
     np.savez(record, clip=clip.numpy(), pred_boxes=boxes, pred_actor=actor, pred_actions=actions)
 
 
+def relu_partitioner() -> Any:
+    """Return what hands each ReLU to a backend that is called VulkanBackend."""
+    from executorch.exir.backend.backend_details import BackendDetails, PreprocessResult
+    from executorch.exir.backend.partitioner import DelegationSpec, Partitioner, PartitionResult
+
+    class VulkanBackend(BackendDetails):
+        @staticmethod
+        def preprocess(edge_program: Any, compile_specs: Any) -> PreprocessResult:
+            return PreprocessResult(processed_bytes=b"relu")
+
+    class ReluPartitioner(Partitioner):
+        def partition(self, exported_program: Any) -> PartitionResult:
+            tags = {}
+            for node in exported_program.graph.nodes:
+                if "aten.relu" in str(node.target):
+                    node.meta["delegation_tag"] = tag = f"relu_{len(tags)}"
+                    tags[tag] = DelegationSpec(VulkanBackend.__name__, [])
+            return PartitionResult(tagged_exported_program=exported_program, partition_tags=tags)
+
+    return ReluPartitioner()
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), "whole" not in sys.argv[3:])
+    options = sys.argv[3:]
+    main(Path(sys.argv[1]), Path(sys.argv[2]), "whole" not in options, "plug-in" in options)
