@@ -2,7 +2,9 @@
 
 The graph is the one that every target gets. int8 is explicit: QuantizeLinear and DequantizeLinear
 as the PT2E flow put them, weights by output channel, activations without zero points, which is the
-only form that TensorRT 10 and 11 both take.
+only form that TensorRT 10 and 11 both take. In a strongly typed network the type of a scale is that
+of the floats beside it: both are float32 here, attention included. float16 for both may be faster
+on a GPU; ONNX Runtime 1.32 then fuses what it has in float32 only, and does not load the graph.
 """
 
 from __future__ import annotations

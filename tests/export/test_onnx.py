@@ -165,6 +165,28 @@ def test_int8_is_explicit_symmetric_and_by_channel_for_every_layer_but_the_last_
     assert len(scales) == 32
 
 
+def test_scales_have_the_type_of_the_floats_beside_them(bundled: ExportReport) -> None:
+    model = onnx.load(str(bundled.out / "onnx-int8.onnx"))
+    del model.graph.value_info[:]  # types are to follow from the nodes alone
+    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    graph = model.graph
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    seen = set()
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            floats = node.input[0] if node.op_type == "QuantizeLinear" else node.output[0]
+            assert types[node.input[1]] == types[floats], node.name
+            seen.add(node.op_type)
+        elif node.op_type in ("MatMul", "Softmax"):
+            assert {types[value] for value in node.input} == {onnx.TensorProto.FLOAT}
+            seen.add(node.op_type)
+    assert seen == {"QuantizeLinear", "DequantizeLinear", "MatMul", "Softmax"}
+
+
 def test_fp16_keeps_softmax_and_boxes_in_float32(bundled: ExportReport) -> None:
     model = onnx.load(str(bundled.out / "onnx-fp16.onnx"))
     types = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
@@ -280,6 +302,9 @@ def _break(model) -> None:
         pytest.param(_break, ExportError, "checker refuses", id="checker"),
         pytest.param(lambda m: _set(m, 2, np.int8(3)), ExportError, "zero point", id="affine"),
         pytest.param(lambda m: _set(m, 1, np.float32(0)), ExportError, "positive", id="scale"),
+        pytest.param(
+            lambda m: _set(m, 1, np.float16(0.1)), ExportError, "checker refuses", id="half scale"
+        ),
     ],
 )
 def test_a_graph_that_tensorrt_would_refuse_is_an_error(
