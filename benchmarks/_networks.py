@@ -129,7 +129,7 @@ def load_clips(
 def variant_network(name: str, *, calib_data: Path | None, count: int, out: Path) -> Network:
     """Return a variant with random weights, or the network of a checkpoint (`.pt`)."""
     from edge.model.checkpoint import load_checkpoint
-    from edge.model.variants import build_model
+    from edge.model.variants import build_model, with_suppression
 
     if name.endswith(".pt"):
         model = load_checkpoint(name).model
@@ -139,6 +139,10 @@ def variant_network(name: str, *, calib_data: Path | None, count: int, out: Path
         shared = path.stem in ("model", "best", "last")
         return Network(path.absolute().parent.name if shared else path.stem, model, clips)
     model = build_model(name, num_classes=CLASSES, seed=SEED)
+    if model.config.heads.suppression_strength:
+        # Random boxes overlap everywhere: at a trained network's strength, one int8 step more or
+        # less decides which of two tokens stays, and the export refuses such a program.
+        model = with_suppression(model, 1.0)
     clips = load_clips(model.config, calib_data=calib_data, count=count, out=out)
     settle(model, clips.calibration)
     return Network(name, model, clips)
