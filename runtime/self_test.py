@@ -23,6 +23,7 @@ from runtime.archives import UNREADABLE
 from runtime.bundle_spec import OUTPUTS
 from runtime.errors import ArtifactError, ArtifactMismatchError
 from runtime.preprocess import normalize
+from runtime.tubes import iou_matrix
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -199,15 +200,15 @@ def _places(found: Answer, recorded: Answer, conf: float) -> str | None:
     """Say which detections, of both answers, lie elsewhere than recorded."""
     theta = _logit(conf)
     both = (found[1] >= theta) & (recorded[1] >= theta)
-    mine, wanted = found[0][both].astype(np.float64), recorded[0][both].astype(np.float64)
-    low = np.maximum(mine[:, :2] - mine[:, 2:] / 2, wanted[:, :2] - wanted[:, 2:] / 2)
-    high = np.minimum(mine[:, :2] + mine[:, 2:] / 2, wanted[:, :2] + wanted[:, 2:] / 2)
-    shared = np.prod(np.maximum(high - low, 0.0), axis=1)
-    areas = np.prod(mine[:, 2:], axis=1) + np.prod(wanted[:, 2:], axis=1) - shared
-    overlap = shared / np.maximum(areas, 1e-12)
+    overlap = iou_matrix(_corners(found[0][both]), _corners(recorded[0][both])).diagonal()
     if not overlap.size or overlap.min() >= _SAME_PLACE:
         return None
     return f"a detection overlaps its recorded box by {overlap.min():.2f}, expected {_SAME_PLACE}"
+
+
+def _corners(cxcywh: Floats) -> npt.NDArray[np.float64]:
+    centre, half = cxcywh[:, :2].astype(np.float64), cxcywh[:, 2:].astype(np.float64) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
 
 
 def _logit(conf: float) -> float:

@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
                      "scale_low", "scale_high", "read_scale")
     )  # fmt: skip
     if flags.changes.distractors is not None:
-        words += f" distractors={flags.changes.distractors} {flags.changes.distracted}"
+        words += f" distractors={flags.changes.distractors} {flags.changes.distractor_share}"
     job = FeatureJob(
         out=Path(flags.out), clips=flags.clips, cut=flags.stem_cut, shard=shard, shards=shards,
         seed=flags.seed, spec=flags.source.data, data=words, max_gib=flags.max_gib,

@@ -10,7 +10,7 @@ import numpy as np
 from edge.data.annotations import ClipPlace
 from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.samples import ClipSample
-from edge.data.video_labels import NO_ROW, VideoLabels
+from edge.data.video_labels import VideoLabels
 from runtime.errors import ConfigError
 
 
@@ -26,7 +26,8 @@ class ExpandClasses(WrappedDataset):
         self.class_names = tuple(class_names)
         self._columns = np.array([self.class_names.index(name) for name in dataset.class_names])
         if dataset.video_labels is not None:
-            self.video_labels = self._expanded(dataset.video_labels)
+            columns = {int(new): [own] for own, new in enumerate(self._columns)}
+            self.video_labels = dataset.video_labels.mapped(columns, len(self.class_names))
 
     def changed(self, sample: ClipSample) -> ClipSample:
         """Return a clip with the labels in their columns."""
@@ -37,15 +38,6 @@ class ExpandClasses(WrappedDataset):
         label_mask[:, self._columns] = sample.label_mask
         bag_id[:, self._columns] = sample.bag_id
         return replace(sample, labels=labels, label_mask=label_mask, bag_id=bag_id)
-
-    def _expanded(self, labels: VideoLabels) -> VideoLabels:
-        video_level = np.zeros(len(self.class_names), bool)
-        video_level[self._columns] = labels.video_level
-        states = {}
-        for video, state in labels.states.items():
-            states[video] = np.full(len(self.class_names), NO_ROW, np.int8)
-            states[video][self._columns] = state
-        return VideoLabels(video_level=video_level, states=states, sources=labels.sources)
 
 
 class ConcatDataset(ClipDataset):

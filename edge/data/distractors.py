@@ -31,18 +31,16 @@ _TRIES = 8
 _MOST_AT_ONCE = 2
 
 
-class Distracted(WrappedDataset):
+class WithDistractors(WrappedDataset):
     """A data set with cut-outs in some of its clips, anew in each pass over it."""
 
-    def __init__(
-        self, dataset: ClipDataset, folder: Path, *, probability: float, seed: int = 0
-    ) -> None:
+    def __init__(self, dataset: ClipDataset, folder: Path, *, share: float, seed: int = 0) -> None:
         """Find the cut-outs.
 
         Args:
             dataset: The clips.
             folder: PNG files with transparency, also in folders below.
-            probability: Share of the clips that get one or two.
+            share: How many of all clips get one or two, in [0, 1].
             seed: Of all choices.
 
         Raises:
@@ -50,7 +48,7 @@ class Distracted(WrappedDataset):
         """
         super().__init__(dataset)
         self.changes_by_epoch = True
-        self.probability, self.seed = probability, seed
+        self.share, self.seed = share, seed
         self._paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".png")
         if not self._paths:
             raise ConfigError(
@@ -62,7 +60,7 @@ class Distracted(WrappedDataset):
         """Return clip `index` of a pass, perhaps with a cut-out or two."""
         sample = self.dataset.clip(index, epoch)
         random = np.random.default_rng([self.seed, 7, epoch, self.checked(index)])
-        if random.random() >= self.probability:
+        if random.random() >= self.share:
             return sample
         frames = sample.frames_rgb.copy()
         for _ in range(int(random.integers(1, _MOST_AT_ONCE + 1))):

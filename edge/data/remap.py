@@ -13,7 +13,6 @@ from edge.data.class_tables import PERSON, ClassTable, joins_line, joins_of
 from edge.data.dataset import ClipDataset, WrappedDataset
 from edge.data.joint_classes import JOINT_CLASSES, class_table
 from edge.data.samples import ClipSample
-from edge.data.video_labels import VideoLabels
 from runtime.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class RemapClasses(WrappedDataset):
             for one, others in source.unknown.items() if one in self.class_names
         ]  # fmt: skip
         if dataset.video_labels is not None:
-            self.video_labels = self._joint(dataset.video_labels)
+            self.video_labels = dataset.video_labels.mapped(self._columns, len(self.class_names))
 
     def knows(self, name: str) -> bool:
         """Tell whether something is known of a joint class here."""
@@ -111,20 +110,6 @@ class RemapClasses(WrappedDataset):
         first = {column: ids[own[0]] for column, own in self._columns.items()}
         rest = iter(range(max(ids) + 1, max(ids) + 1 + len(self.class_names)))
         return tuple(first[i] if i in first else next(rest) for i in range(len(self.class_names)))
-
-    def _joint(self, labels: VideoLabels) -> VideoLabels:
-        """Return what is said of whole videos by the joint classes."""
-        video_level = np.zeros(len(self.class_names), bool)
-        for column, own in self._columns.items():
-            video_level[column] = labels.video_level[own].any()
-        states = {}
-        for video, state in labels.states.items():
-            states[video] = np.full(len(self.class_names), -1, np.int8)
-            for column, own in self._columns.items():
-                # Somebody does one of them; nobody does any; else it is not known.
-                codes = state[own]
-                states[video][column] = 1 if (codes == 1).any() else codes.min()
-        return VideoLabels(video_level=video_level, states=states, sources=labels.sources)
 
     def tubes(self) -> list[Tube]:
         """Return the true tubes, by the number of their joint class."""

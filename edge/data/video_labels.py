@@ -10,7 +10,7 @@ it, nothing is known of those who do not carry it as a label of their own.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,23 @@ class VideoLabels:
     def source(self, video: str) -> str:
         """Return the recording that a video is from; where that is not known, the video itself."""
         return self.sources.get(video, f"video {video}")
+
+    def mapped(self, columns: Mapping[int, Sequence[int]], count: int) -> VideoLabels:
+        """Return what is said of other classes.
+
+        Args:
+            columns: For each new class that is known, the classes here which make it.
+            count: Number of new classes.
+        """
+        video_level = np.zeros(count, bool)
+        states = {video: np.full(count, NO_ROW, np.int8) for video in self.states}
+        for column, own in columns.items():
+            video_level[column] = self.video_level[own].any()
+            for video, state in self.states.items():
+                # Somebody does one of them; nobody does any; else it is not known.
+                codes = state[own]
+                states[video][column] = 1 if (codes == 1).any() else codes.min()
+        return VideoLabels(video_level=video_level, states=states, sources=self.sources)
 
     def somebody_acts(self, video: str) -> bool:
         """Tell whether somebody in a video does something, nobody knows who."""

@@ -13,7 +13,7 @@ from edge.data.augment import Augmented
 from edge.data.cache import DiskCache
 from edge.data.concat import ConcatDataset
 from edge.data.dataset import ClipDataset
-from edge.data.distractors import Distracted
+from edge.data.distractors import WithDistractors
 from edge.data.problems import several
 from edge.data.registry import is_drawn, open_dataset, split_mix
 from edge.data.remap import AddPersonClass, joined, judged
@@ -98,7 +98,9 @@ def _open_part(
         return data
     if options.augment.distractors is not None:
         folder = Path(options.augment.distractors)
-        data = Distracted(data, folder, probability=options.augment.distracted, seed=options.seed)
+        data = WithDistractors(
+            data, folder, share=options.augment.distractor_share, seed=options.seed
+        )
     size_hw = (shape.height, shape.width)
     return Augmented(data, options.augment.changes, seed=options.seed, size_hw=size_hw)
 

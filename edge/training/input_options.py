@@ -139,7 +139,7 @@ class AugmentOptions(Section):
         None, "with --augment: folder of .png cut-outs of things that are no people, such as "
               "animals; pasted into clips", metavar="DIR",
     )  # fmt: skip
-    distracted: float = option(
+    distractor_share: float = option(
         0.3, "with --distractors: share of the clips that get one or two", least=0, most=1
     )
     changes: AugmentConfig = section(AugmentConfig)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from runtime.whole import stop_now
+from runtime.interrupts import interrupt
 
 
 class Stop:
@@ -43,7 +43,7 @@ def stoppable() -> Iterator[Stop]:
             return
         if count == 1:
             stop.number = number
-            stop_now()
+            interrupt()
             return
         raise KeyboardInterrupt
 

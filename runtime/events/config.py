@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from runtime._option import check_options, option
 from runtime._schema import check_fields
 from runtime.errors import ConfigError
-from runtime.sources.names import redact
+from runtime.secrets import redact
 
 PHASES = ("begin", "continue", "end")
 MAX_QUEUE = 1_000_000

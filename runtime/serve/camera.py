@@ -18,6 +18,7 @@ from runtime.errors import EdgeError
 from runtime.events import ActionEvent, ActionTracker
 from runtime.results import Event, FrameStatus, KeyframeResult
 from runtime.runner import ClipRunner
+from runtime.secrets import redact
 from runtime.serve.config import CameraConfig
 from runtime.serve.hub import Hub
 from runtime.serve.memory import give_back
@@ -25,7 +26,6 @@ from runtime.serve.preview import Encoder
 from runtime.serve.region import Region
 from runtime.sources import Frame, SourceConfig
 from runtime.sources.grabber import Opener
-from runtime.sources.names import redact
 from runtime.sources.uri import parse_uri
 from runtime.tubes import PersonTracks
 

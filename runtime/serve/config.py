@@ -17,9 +17,9 @@ from runtime.engines.base import DEVICES
 from runtime.errors import CaptureError, ConfigError
 from runtime.events import ActionSettings, EventsConfig, events_config
 from runtime.options import did_you_mean, read_config
+from runtime.secrets import redact
 from runtime.serve.region import Region
 from runtime.serve.server_config import ServerConfig
-from runtime.sources.names import redact
 from runtime.sources.uri import parse_uri
 
 T = TypeVar("T")

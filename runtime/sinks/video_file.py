@@ -11,13 +11,13 @@ from typing import Any
 import cv2
 
 from runtime.errors import CaptureError, ConfigError, SinkError
+from runtime.interrupts import deferred
 from runtime.outputs import part_names, why_no_output
 from runtime.parts import Part
 from runtime.sinks.encoder import CODECS, needs_opencv, open_encoder
 from runtime.sources import Image
 from runtime.sources.ffmpeg import FFmpegCapture
 from runtime.sources.names import shown_name, text_for_opencv
-from runtime.whole import whole
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class VideoFile:
             self._check_space()
         # A program around the runtime may still raise between the next lines: then the file may
         # hold one frame more, or lack one that the encoder gave back.
-        with whole():
+        with deferred():
             self._unsure += 1
             try:
                 self._writer.write(image_bgr)

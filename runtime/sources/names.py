@@ -6,9 +6,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runtime.errors import CaptureError
-from runtime.secrets import redact
-
-__all__ = ["badly_encoded", "redact", "shown_name", "text_for_opencv"]
 
 
 def shown_name(path: Path | str) -> str:

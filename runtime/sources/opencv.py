@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import cv2
 
 from runtime.errors import BackendUnavailableError, CaptureError
+from runtime.secrets import redact
 from runtime.sources.diagnose import why_not_a_video
 from runtime.sources.ffmpeg import FFmpegCapture, NoVideoError, has_pyav
 from runtime.sources.frames import SourceConfig
 from runtime.sources.images import ImageFolder
-from runtime.sources.names import redact, shown_name, text_for_opencv
+from runtime.sources.names import shown_name, text_for_opencv
 from runtime.sources.uri import SourceUri, csi_pipeline
 
 logger = logging.getLogger(__name__)

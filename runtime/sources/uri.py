@@ -9,7 +9,8 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from runtime.errors import CaptureError, ConfigError
-from runtime.sources.names import badly_encoded, redact, shown_name
+from runtime.secrets import redact
+from runtime.sources.names import badly_encoded, shown_name
 
 Kind = Literal["camera", "csi", "stream", "http", "file", "images"]
 

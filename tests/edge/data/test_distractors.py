@@ -10,7 +10,7 @@ import pytest
 
 from edge.data.augment import Augmented
 from edge.data.dataset import ClipDataset
-from edge.data.distractors import Distracted
+from edge.data.distractors import WithDistractors
 from edge.data.samples import ClipSample
 from edge.training.config import TrainOptions
 from edge.training.data import open_training
@@ -58,15 +58,15 @@ def changed_pixels(sample: ClipSample) -> np.ndarray:
 
 
 def test_a_cut_out_is_seen_in_as_many_clips_as_asked(cut_outs: Path) -> None:
-    clips = Distracted(OnePerson(), cut_outs, probability=0.5, seed=1)
+    clips = WithDistractors(OnePerson(), cut_outs, share=0.5, seed=1)
     with_one = [changed_pixels(clips.clip(index)).any() for index in range(len(clips))]
     assert 10 <= sum(with_one) <= 30
-    never = Distracted(OnePerson(), cut_outs, probability=0.0)
+    never = WithDistractors(OnePerson(), cut_outs, share=0.0)
     assert not any(changed_pixels(never.clip(index)).any() for index in range(len(never)))
 
 
 def test_people_stay_visible_and_labels_as_they_were(cut_outs: Path) -> None:
-    clips = Distracted(OnePerson(), cut_outs, probability=1.0, seed=2)
+    clips = WithDistractors(OnePerson(), cut_outs, share=1.0, seed=2)
     plain, hidden = OnePerson(), []
     for index in range(len(clips)):
         sample, before = clips.clip(index), plain.clip(index)
@@ -80,7 +80,7 @@ def test_people_stay_visible_and_labels_as_they_were(cut_outs: Path) -> None:
 
 
 def test_it_moves_through_some_clips_and_rests_in_others(cut_outs: Path) -> None:
-    clips = Distracted(OnePerson(), cut_outs, probability=1.0, seed=3)
+    clips = WithDistractors(OnePerson(), cut_outs, share=1.0, seed=3)
     paths = []
     for index in range(len(clips)):
         seen = changed_pixels(clips.clip(index))
@@ -92,29 +92,29 @@ def test_it_moves_through_some_clips_and_rests_in_others(cut_outs: Path) -> None
 
 
 def test_a_pass_is_repeated_exactly_and_the_next_one_differs(cut_outs: Path) -> None:
-    one, two = (Distracted(OnePerson(), cut_outs, probability=1.0, seed=4) for _ in range(2))
+    one, two = (WithDistractors(OnePerson(), cut_outs, share=1.0, seed=4) for _ in range(2))
     assert np.array_equal(one.clip(5).frames_rgb, two.clip(5).frames_rgb)
     assert not np.array_equal(one.clip(5).frames_rgb, one.clip(5, epoch=1).frames_rgb)
 
 
 def test_a_folder_without_cut_outs_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no \.png file; expected pictures of single things"):
-        Distracted(OnePerson(), tmp_path, probability=1.0)
+        WithDistractors(OnePerson(), tmp_path, share=1.0)
     cv2.imwrite(str(tmp_path / "opaque.png"), np.zeros((9, 9, 3), np.uint8))
-    clips = Distracted(OnePerson(), tmp_path, probability=1.0)
+    clips = WithDistractors(OnePerson(), tmp_path, share=1.0)
     with pytest.raises(ConfigError, match=r"opaque\.png is no picture with a transparent"):
         clips.clip(0)
     cv2.imwrite(str(tmp_path / "opaque.png"), np.zeros((9, 9, 4), np.uint8))
     with pytest.raises(ConfigError, match="wholly transparent"):
-        Distracted(OnePerson(), tmp_path, probability=1.0).clip(0)
+        WithDistractors(OnePerson(), tmp_path, share=1.0).clip(0)
 
 
 def test_the_flag_reaches_real_clips_and_not_drawn_ones(cut_outs: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((60, 60, 3), 90, np.uint8))
     (tmp_path / "boxes.csv").write_text("a.png,,,,\n")
-    augment = AugmentOptions(distractors=str(cut_outs), distracted=1.0)
+    augment = AugmentOptions(distractors=str(cut_outs), distractor_share=1.0)
     for data, expected in ((f"stills:{tmp_path}", True), ("synthetic-train:10", False)):
         options = TrainOptions(clips=ClipOptions(data=data), augment=augment)
         clips = open_training(options, SHAPE)
         inner = clips.dataset if isinstance(clips, Augmented) else clips
-        assert isinstance(inner, Distracted) is expected
+        assert isinstance(inner, WithDistractors) is expected

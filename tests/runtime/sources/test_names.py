@@ -10,8 +10,9 @@ import pytest
 
 from runtime.errors import CaptureError, ConfigError
 from runtime.options import guarded
+from runtime.secrets import redact
 from runtime.sources import parse_uri
-from runtime.sources.names import redact, shown_name, text_for_opencv
+from runtime.sources.names import shown_name, text_for_opencv
 
 SECRETS = [
     ("rtsp://me:s3cret@cam/1", "rtsp://me:***@cam/1"),

@@ -10,31 +10,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _depth = 0
-_stopped = False
+_pending = False
 
 
 @contextmanager
-def whole() -> Iterator[None]:
-    """Let a stop that comes inside take effect at the end."""
-    global _depth, _stopped
+def deferred() -> Iterator[None]:
+    """Let a stop that comes inside take effect at the end.
+
+    Raises:
+        KeyboardInterrupt: At the end, if a stop came.
+    """
+    global _depth, _pending
     _depth += 1
     try:
         yield
     finally:
         _depth -= 1
-        stopped, _stopped = _stopped and _depth == 0, _stopped and _depth > 0
-        if stopped:
+        due = _pending and _depth == 0
+        if due:
+            _pending = False
             raise KeyboardInterrupt
 
 
-def stop_now() -> None:
+def interrupt() -> None:
     """End the run: at once, or behind the work that is being done.
 
     Raises:
         KeyboardInterrupt: At once.
     """
-    global _stopped
+    global _pending
     if _depth:
-        _stopped = True
+        _pending = True
     else:
         raise KeyboardInterrupt
