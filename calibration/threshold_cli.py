@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge.evaluation.options import ClipChoice
 from runtime.cli import say
 from runtime.options import LongJobOptions, OptionParser, check_options, option, section
 
@@ -20,13 +21,7 @@ class ThresholdOptions:
         dataclasses.MISSING, "labelled clips that the model was not trained on, such as "
                              "synthetic-val:500; A+B joins several", metavar="DATA",
     )  # fmt: skip
-    clips: int = option(0, "take so many clips of each data set only, evenly spread over real "
-                           "videos; 0 = all", least=0)  # fmt: skip
-    ignore_people: str | None = option(
-        None, "folder written by `edge label` for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: a"
-              " box on a person in it who is not an annotated actor is not a false alarm",
-        metavar="DIR",
-    )  # fmt: skip
+    chosen: ClipChoice = section(ClipChoice)
     artifact: str | None = option(None, "only this artifact; else every one that runs here")
     num_threads: int = option(0, "threads of the engine; 0 = one for each processor", least=0)
     common: LongJobOptions = section(LongJobOptions)
@@ -46,11 +41,12 @@ def main(argv: Sequence[str]) -> int:
 
     with Bundle.load(options.model) as bundle:
         names = bundle.spec.class_names
+    chosen = options.chosen
     with progress_bar(quiet=options.common.quiet) as progress:
         report = refit_thresholds(
             options.model,
             lambda shape: open_labelled_clips(
-                options.val_data, shape, names, limit=options.clips, people=options.ignore_people
+                options.val_data, shape, names, limit=chosen.clips, people=chosen.ignore_people
             ),
             artifact=options.artifact,
             num_threads=options.num_threads,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edge.evaluation.options import NO_FILE, FileOptions, ModelChoice, ValOptions
+from edge.evaluation.options import NO_FILE, ClipChoice, FileOptions, ModelChoice, ValOptions
 from runtime.errors import ConfigError
 from runtime.options import (
     LongJobOptions,
@@ -37,14 +37,7 @@ class ValFlags:
         None, "labelled clips: synthetic-val, synthetic-val:200, ava:FOLDER, ucf101-24:FOLDER, "
         "jhmdb:FOLDER, or your own folder", metavar="DATA",
     )  # fmt: skip
-    clips: int = option(
-        0, "take so many clips only, evenly spread over real videos; 0 = all", least=0
-    )
-    ignore_people: str | None = option(
-        None, "folder written by `edge label` for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: a"
-              " box on a person in it who is not an annotated actor is not a false alarm",
-        metavar="DIR",
-    )  # fmt: skip
+    chosen: ClipChoice = section(ClipChoice)
     val: ValOptions = section(ValOptions)
     files: FileOptions = section(FileOptions)
     iou: str | None = option(
@@ -102,15 +95,16 @@ def _of_model(flags: ValFlags) -> list[str]:
 
     data = flags.data
     assert data is not None
-    people = open_labelled(flags.ignore_people, [data])
+    clips, ignored = flags.chosen.clips, flags.chosen.ignore_people
+    people = open_labelled(ignored, [data])
     options = replace(flags.val, spec=data)
 
     def open_clips(spec: ClipSpec) -> ClipDataset:
-        return ignoring(open_dataset(data, spec, limit=flags.clips or None), data, people)
+        return ignoring(open_dataset(data, spec, limit=clips or None), data, people)
 
-    called = data if people is None else f"{data}, others in {flags.ignore_people} ignored"
-    if flags.clips:
-        called += f", at most {flags.clips} clips of it"
+    called = data if people is None else f"{data}, others in {ignored} ignored"
+    if clips:
+        called += f", at most {clips} clips of it"
     with progress_bar(quiet=flags.common.quiet) as progress:
         if options.shard is not None:
             return compute_share(

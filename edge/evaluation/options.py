@@ -30,6 +30,24 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClipChoice:
+    """Which of the labelled clips count, and which people in them do not."""
+
+    clips: int = option(
+        0, "take so many clips of each data set only, evenly spread over real videos; 0 = all",
+        least=0,
+    )  # fmt: skip
+    ignore_people: str | None = option(
+        None, "folder written by `edge label` for the videos of jhmdb:FOLDER or ucf101-24:FOLDER: a"
+              " box on a person in it who is not an annotated actor is not a false alarm",
+        metavar="DIR",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
     """What is written, and by whose rules."""
 
