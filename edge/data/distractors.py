@@ -44,7 +44,7 @@ class WithDistractors(WrappedDataset):
             seed: Of all choices.
 
         Raises:
-            ConfigError: The folder has no PNG file with transparency.
+            ConfigError: The folder has no PNG file, or one that is no cut-out.
         """
         super().__init__(dataset)
         self.changes_by_epoch = True
@@ -55,6 +55,8 @@ class WithDistractors(WrappedDataset):
                 f"--distractors {folder} has no .png file; expected pictures of single things with "
                 "a transparent background"
             )
+        for path in self._paths:  # each is read now: training would meet it hours later
+            _cut_out(path)
 
     def clip(self, index: int, epoch: int = 0) -> ClipSample:
         """Return clip `index` of a pass, perhaps with a cut-out or two."""
@@ -76,8 +78,13 @@ def _cut_out(path: Path) -> U8:
     Raises:
         ConfigError: It cannot be read, or has no transparency.
     """
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4 or pixels[..., 3].min() == 255:
+    content = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    if (
+        pixels is None
+        or pixels.shape[2:] != (4,)
+        or pixels[..., 3].min() == np.iinfo(pixels.dtype).max
+    ):
         raise ConfigError(f"{path} is no picture with a transparent background; remove it from the "
                           "folder of --distractors")  # fmt: skip
     if pixels.dtype == np.uint16:

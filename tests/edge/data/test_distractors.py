@@ -100,13 +100,21 @@ def test_a_pass_is_repeated_exactly_and_the_next_one_differs(cut_outs: Path) -> 
 def test_a_folder_without_cut_outs_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no \.png file; expected pictures of single things"):
         WithDistractors(OnePerson(), tmp_path, share=1.0)
-    cv2.imwrite(str(tmp_path / "opaque.png"), np.zeros((9, 9, 3), np.uint8))
-    clips = WithDistractors(OnePerson(), tmp_path, share=1.0)
-    with pytest.raises(ConfigError, match=r"opaque\.png is no picture with a transparent"):
-        clips.clip(0)
-    cv2.imwrite(str(tmp_path / "opaque.png"), np.zeros((9, 9, 4), np.uint8))
+
+
+def test_each_cut_out_is_checked_when_the_folder_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "thing.png"
+    opaque = np.full((9, 9, 4), 65535, np.uint16)
+    for content in (np.zeros((9, 9, 3), np.uint8), opaque, opaque.astype(np.uint8)):
+        cv2.imwrite(str(path), content)
+        with pytest.raises(ConfigError, match=r"thing\.png is no picture with a transparent"):
+            WithDistractors(OnePerson(), tmp_path, share=1.0)
+    path.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"thing\.png is no picture"):
+        WithDistractors(OnePerson(), tmp_path, share=1.0)
+    cv2.imwrite(str(path), np.zeros((9, 9, 4), np.uint8))
     with pytest.raises(ConfigError, match="wholly transparent"):
-        WithDistractors(OnePerson(), tmp_path, share=1.0).clip(0)
+        WithDistractors(OnePerson(), tmp_path, share=1.0)
 
 
 def test_the_flag_reaches_real_clips_and_not_drawn_ones(cut_outs: Path, tmp_path: Path) -> None:
