@@ -82,7 +82,7 @@ def work_of_onnx(path: Path) -> Work:
 
 
 def program(model: BMViT, clips: Sequence[Floats], path: Path) -> Path:
-    """Lower a network to an int8 XNNPACK program of the method `forward`, once.
+    """Lower a network to an int8 XNNPACK program, once; overlapping clips can share their steps.
 
     Args:
         model: In eval mode.
@@ -92,7 +92,7 @@ def program(model: BMViT, clips: Sequence[Floats], path: Path) -> Path:
     if not path.exists():
         from export.xnnpack import XnnpackExporter
 
-        exporter = XnnpackExporter("xnnpack-int8", "int8", shares_steps=False)
+        exporter = XnnpackExporter("xnnpack-int8", "int8")
         artifact = exporter.lower(model, clips)
         for line in [] if artifact.delegation is None else artifact.delegation.fallbacks:
             logger.info("%s: outside the delegate: %s", path.name, line)
@@ -143,7 +143,7 @@ def latencies(
     rounds: int,
     turn_ms: float,
     scratch: Path,
-) -> dict[str, list[float]]:
+) -> dict[tuple[str, str], list[float]]:
     """Measure all programs and detectors in turn, each in a process of its own, on one thread.
 
     What is measured is the time of the processor: other work on the machine does not count.
@@ -157,13 +157,14 @@ def latencies(
         scratch: For the detectors' input.
 
     Returns:
-        The median of each round, milliseconds, by name.
+        The median of each round, milliseconds, by name and kind: `rounds` of whole clips and of
+        detectors, `live` of clips that begin two samples apart.
     """
     jobs = [
-        Job(key=(name, "xnnpack-int8"),
-            content={"kind": "steps", "path": str(path.resolve()), "stride": 1, "shared": False,
-                     "clock": "processor"})
-        for name, path in programs.items()
+        Job(key=(name, kind),
+            content={"kind": "steps", "path": str(path.resolve()), "stride": 2,
+                     "shared": kind == "live", "clock": "processor"})
+        for name, path in programs.items() for kind in ("rounds", "live")
     ]  # fmt: skip
     for engine, path in detectors.items():
         tensor = _detector_input(path, frame)
@@ -171,14 +172,13 @@ def latencies(
         np.save(kept, tensor)
         content = {"kind": "onnx", "path": str(path.resolve()), "input": str(kept.resolve()),
                    "clock": "processor"}  # fmt: skip
-        jobs.append(Job(key=("detector", engine), content=content))
+        jobs.append(Job(key=(engine, "rounds"), content=content))
     taken = measure(jobs, threads=1, rounds=rounds, turn_ms=turn_ms)
-    result: dict[str, list[float]] = {}
-    for (name, engine), one in taken.items():
+    result: dict[tuple[str, str], list[float]] = {}
+    for key, one in taken.items():
         if one.failure:
-            logger.warning("%s, %s: %s", name, engine, one.failure)
+            logger.warning("%s, %s: %s", *key, one.failure)
             continue
-        key = engine if name == "detector" else name
         result[key] = [float(np.median(times)) for times in one.rounds]
     return result
 

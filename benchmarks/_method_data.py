@@ -167,6 +167,10 @@ class KeptTest(WrappedDataset):
             feature_scales=kept.feature_scales,
         )  # fmt: skip
 
+    def with_frames(self, index: int) -> ClipSample:
+        """Return clip `index` with its decoded frames, without features."""
+        return self.dataset.clip(self.numbers[self.checked(index)])
+
     def without_frames(self, index: int) -> ClipSample | None:
         """Return clip `index` with black frames."""
         return self.dataset.without_frames(self.numbers[self.checked(index)])

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import t as student_t
+
 Runs = Sequence[Mapping[str, Any]]
 _DETECTED, _TRUE = "detector", "true boxes"
 
@@ -22,24 +24,28 @@ def table_of(
             head,
             *(_selection_row(words[name], results.get(name, ()), costs[name]) for name in words),
         ]
-    head = ["method" if table == "2" else "backbone", "frame-mAP@0.5", "video-mAP@0.5",
-            "parameters, M", "G multiply-adds", "program, MB", "int8, ms on one core",
-            "runs"]  # fmt: skip
+    head = ["method" if table == "2" else "backbone", "frame-mAP@0.5", "first less this",
+            "first run, int8", "video-mAP@0.5", "parameters, M", "G multiply-adds", "program, MB",
+            "whole clip, ms", "live result, ms", "runs"]  # fmt: skip
+    first = results.get(next(iter(words)), ())
     lines = [head]
     for name in words:
         runs = results.get(name, ())
         for kind, cost in _judged(name, runs, costs).items():
             lines.append([
-                words[name] + kind_words(kind), *_accuracy(runs, kind),
+                words[name] + kind_words(kind), _mean(maps_of(runs, kind)),
+                _told(_difference(first, runs, kind), _interval_words),
+                _told(_int8_map(runs), lambda value: f"{value:.3f}"), _video_map(runs, kind),
                 f"{cost['params'] / 1e6:.2f}", f"{cost['macs'] / 1e9:.2f}",
                 _told(cost.get("bytes"), lambda size: f"{size / 1e6:.2f}"),
-                _told(cost.get("ms"), _spread_ms), str(len(runs)),
+                _told(cost.get("ms"), _spread_ms), _told(cost.get("live"), _spread_ms),
+                str(len(runs)),
             ])  # fmt: skip
     for name in costs:
         if table == "3" and name not in words and "macs" in costs[name]:
             cost = costs[name]
-            lines.append([f"`{name}`", "not trained", "-", f"{cost['params'] / 1e6:.2f}",
-                          f"{cost['macs'] / 1e9:.2f}", "-", "-", "0"])  # fmt: skip
+            lines.append([f"`{name}`", "not trained", "-", "-", "-", f"{cost['params'] / 1e6:.2f}",
+                          f"{cost['macs'] / 1e9:.2f}", "-", "-", "-", "0"])  # fmt: skip
     return lines
 
 
@@ -55,18 +61,17 @@ def _judged(name: str, runs: Runs, costs: Mapping[str, Any]) -> dict[str, dict[s
     untrained = (_TRUE, _DETECTED) if name == "two-stage" else ("",)
     for kind in runs[0]["judged"] if runs else untrained:
         cost = dict(costs[name])
-        times = cost.pop("rounds_ms", None)
+        times = {"ms": cost.pop("rounds_ms", None), "live": cost.pop("live_ms", None)}
         detector = costs.get("detector")
         if kind == _DETECTED and detector is not None:
             cost["params"] += detector["params"]
             cost["macs"] += detector["macs"]
             own = fastest_detector(costs)
-            times = None if times is None or own is None else [
-                a + b for a, b in zip(times, own, strict=True)
-            ]  # fmt: skip
-        if times is not None:
-            cost["ms"] = times
-        found[kind] = cost
+            times = {
+                name: None if ms is None or own is None else
+                [a + b for a, b in zip(ms, own, strict=True)] for name, ms in times.items()
+            }  # fmt: skip
+        found[kind] = {**cost, **{name: ms for name, ms in times.items() if ms is not None}}
     return found
 
 
@@ -79,15 +84,41 @@ def fastest_detector(costs: Mapping[str, Any]) -> list[float] | None:
 
 def _selection_row(words: str, runs: Runs, cost: Mapping[str, Any]) -> list[str]:
     return [
-        words, str(cost["tokens"]), f"{cost['trunk_macs'] / 1e6:.0f}", *_accuracy(runs, ""),
+        words, str(cost["tokens"]), f"{cost['trunk_macs'] / 1e6:.0f}", _mean(maps_of(runs, "")),
+        _video_map(runs, ""),
         _mean([run["judged"][""]["actor_ap"] for run in runs]), str(len(runs)),
     ]  # fmt: skip
 
 
-def _accuracy(runs: Runs, kind: str) -> list[str]:
-    judged = [run["judged"][kind] for run in runs]
-    return [_mean([one["frame_map"] for one in judged]),
-            _mean([one["video_map"]["0.5"] for one in judged])]  # fmt: skip
+def maps_of(runs: Runs, kind: str) -> list[float | None]:
+    """Return the frame-mAP of each run."""
+    return [run["judged"][kind]["frame_map"] for run in runs]
+
+
+def _video_map(runs: Runs, kind: str) -> str:
+    return _mean([run["judged"][kind]["video_map"]["0.5"] for run in runs])
+
+
+def _int8_map(runs: Runs) -> float | None:
+    return next((run["int8"]["frame_map"] for run in runs if "int8" in run), None)
+
+
+def _difference(first: Runs, runs: Runs, kind: str) -> tuple[float, float] | None:
+    """Return by how much the first row's frame-mAP is higher, and half its 95 % interval.
+
+    Runs are paired by seed. None of one run, or of the first row itself.
+    """
+    mine = {run["seed"]: run["judged"][""]["frame_map"] for run in first if "" in run["judged"]}
+    pairs = [mine[run["seed"]] - run["judged"][kind]["frame_map"]
+             for run in runs if run["seed"] in mine]  # fmt: skip
+    if runs is first or len(pairs) < 2:
+        return None
+    half = student_t.ppf(0.975, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5
+    return statistics.fmean(pairs), float(half)
+
+
+def _interval_words(difference: tuple[float, float]) -> str:
+    return f"{difference[0]:+.3f} ± {difference[1]:.3f}"
 
 
 def _mean(values: Sequence[float | None]) -> str:
@@ -127,6 +158,9 @@ def notes_of(
         ]  # fmt: skip
     if "machine" in costs:
         lines += [
+            "`first less this`: frame-mAP of the first row less this one's, over runs of the same "
+            "seeds, with its 95 % interval. `first run, int8`: frame-mAP of the program of seed 0 "
+            "in the native runtime, from frames.", "",
             "int8 times are of one thread, of the processor and not of the clock on the wall: load "
             f"average while measuring {costs['machine']['load_average']:.1f}. Median of rounds, in "
             "brackets the middle half of them.", "",
@@ -143,8 +177,8 @@ def points_of(
         if name not in results:
             continue
         for kind, cost in _judged(name, results[name], costs).items():
-            maps = [run["judged"][kind]["frame_map"] for run in results[name]]
-            if kind != _TRUE and "ms" in cost and None not in maps:
+            maps = [value for value in maps_of(results[name], kind) if value is not None]
+            if kind != _TRUE and "ms" in cost and maps:
                 found.append((words[name] + kind_words(kind), statistics.median(cost["ms"]),
                               statistics.fmean(maps)))  # fmt: skip
     return found
@@ -174,7 +208,7 @@ def scatter(points: Sequence[tuple[str, float, float]], path: Path, *, title: st
         axes.scatter([ms], [value], s=46, marker=marker, zorder=2, label=name.replace("`", ""))
     axes.set_xlim(0, 1.15 * max(ms for _, ms, _ in points))
     axes.set_ylim(0, 1.15 * max(max(value for _, _, value in points), 0.01))
-    axes.set_xlabel("int8, one result, detector included, ms on one core")
+    axes.set_xlabel("int8, a whole clip, detector included, ms on one core")
     axes.set_ylabel("frame-mAP@0.5")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     axes.grid(alpha=0.3)

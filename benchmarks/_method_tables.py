@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,18 +117,25 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
     torch.set_num_threads(options.threads)
     rows = rows_of(options.table, options.rows)
     opened: dict[tuple[int, int], Data | None] = {}
+
+    def data_of(row: Row) -> Data | None:
+        if row.picture_hw not in opened:
+            opened[row.picture_hw] = _open(options, row, progress)
+        return opened[row.picture_hw]
+
     for seed in range(options.seeds if options.train else 0):
         for row in rows:
             if _result_file(options, row, seed).exists():
                 continue
-            if row.picture_hw not in opened:
-                opened[row.picture_hw] = _open(options, row, progress)
-            data = opened[row.picture_hw]
+            data = data_of(row)
             if data is None:
                 logger.warning("row %s needs --features-aspect; it is left out", row.name)
                 continue
             _judge(options, row, data, _train(options, row, data, seed, progress), progress)
     costs = _costs(options, rows, progress)
+    if options.table != "1" and options.latency:
+        for row in rows:
+            _judge_int8(options, row, data_of)
     return _write(options, rows, costs)
 
 
@@ -214,7 +221,7 @@ def _judge(
     import torch
 
     from benchmarks._method_data import detect_people, labelled_people, true_boxes
-    from benchmarks._method_training import judge
+    from benchmarks._method_judging import judge
 
     loaded = torch.load(weights, weights_only=True)
     model = row.build(_CLASSES, 0)
@@ -233,6 +240,32 @@ def _judge(
     }
     content = {**loaded["run"], "judged": judged}
     write_atomically(weights.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+
+
+def _judge_int8(options: TableOptions, row: Row, data_of: Callable[[Row], Data | None]) -> None:
+    """Judge the program of a row's first run in the native runtime, and keep the result with it.
+
+    A program of two stages has fixed boxes inside, so that its accuracy is not that of the method.
+    """
+    from benchmarks._method_judging import judge_program
+
+    file = _result_file(options, row, 0)
+    if row.kind == "two-stage" or not file.exists():
+        return
+    content = json.loads(file.read_text("utf-8"))
+    if "int8" in content:
+        return
+    data = data_of(row)
+    assert data is not None, "a trained row has data"
+    path = _program_file(options, row)
+    content["int8"] = judge_program(path, data.test, row.config(_CLASSES).clip)
+    write_atomically(file, json.dumps(content, indent=1) + "\n")
+
+
+def _program_file(options: TableOptions, row: Row) -> Path:
+    """Return where the program of a row is kept: of its first run, or of random weights."""
+    trained = _result_file(options, row, 0).with_suffix(".pt")
+    return options.folder / "programs" / f"{trained.stem if trained.exists() else row.name}.pte"
 
 
 def _fresh(options: TableOptions, row: Row, classes: int, seed: int) -> BMViT:
@@ -270,12 +303,15 @@ def _measure(
 ) -> dict[str, dict[str, Any]]:
     """Lower every row, and measure all programs in turn; the result is kept in a file.
 
-    Size and time of a program do not depend on its weights, so they are not the trained ones.
+    Weights are those of the first run; of a row that is not trained they are random, which changes
+    neither size nor time.
     """
+    import torch
+
     from benchmarks._method_cost import deployable, int8_detector, latencies, program
     from benchmarks._method_data import MOST_PEOPLE, SparseKeyframes, jhmdb, keyframe_bgr
 
-    names = "-".join(row.name for row in rows)
+    names = "-".join(_program_file(options, row).stem for row in rows)
     kept = options.folder / f"latency-{names}.json"
     if kept.exists():
         return dict(json.loads(kept.read_text(encoding="utf-8")))
@@ -286,9 +322,13 @@ def _measure(
         config = row.config(_CLASSES)
         clips = SparseKeyframes(jhmdb(Path(options.jhmdb), config.clip, part="test-annotated"))
         chosen = range(0, len(clips), max(1, len(clips) // _CALIBRATION))
-        path = options.folder / "programs" / f"{row.name}.pte"
+        path = _program_file(options, row)
         if not path.exists():
-            model = deployable(_fresh(options, row, _CLASSES, 0).eval(), MOST_PEOPLE)
+            model = _fresh(options, row, _CLASSES, 0).eval()
+            trained = _result_file(options, row, 0).with_suffix(".pt")
+            if trained.exists():
+                model.load_state_dict(torch.load(trained, weights_only=True)["weights"])
+            model = deployable(model, MOST_PEOPLE)
             program(model, [normalize(clips[i].frames_rgb, config.clip) for i in chosen], path)
         programs[row.name] = path
         frames = frames or [keyframe_bgr(clips, index) for index in chosen]
@@ -305,7 +345,9 @@ def _measure(
         programs, detectors, frames[0], rounds=options.rounds, turn_ms=options.turn_ms,
         scratch=options.folder,
     )  # fmt: skip
-    found: dict[str, dict[str, Any]] = {name: {"rounds_ms": ms} for name, ms in taken.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for (name, kind), ms in taken.items():
+        found.setdefault(name, {})[f"{kind}_ms"] = ms
     for name, path in programs.items():
         found.setdefault(name, {})["bytes"] = path.stat().st_size
     found["machine"] = {"load_average": load}

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks._method_data import MOST_PEOPLE, KeptTest, PeopleBoxes
 from benchmarks._method_rows import Row
 from edge.data.dataset import ClipDataset
-from edge.data.samples import ClipSample
-from edge.evaluation.clip_tubes import clip_tubes
-from edge.evaluation.decode_errors import EvalClip
-from edge.evaluation.evaluator import Evaluator, run_clips, tokens_of
-from edge.evaluation.linking import TubeConfig
-from edge.evaluation.protocols import TUBES
 from edge.model.baselines import TwoStage
 from edge.model.bmvit import BMViT
 from edge.model.stem_mvit import StemMViT
@@ -37,9 +29,9 @@ from edge.training.one_to_many import (
 )
 from edge.training.schedule import Schedule, optimizer_of, set_rate
 from edge.training.step import channels_innermost
-from edge.training.targets import Batch, PackedTargets, collate, pack
+from edge.training.targets import Batch, PackedTargets, pack
 from runtime.errors import TrainingError
-from runtime.types import Outputs, Progress
+from runtime.types import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -183,82 +175,3 @@ def train_row(
 
 def _named(outputs: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k: v.float() for k, v in outputs.items() if k.startswith(prefix)}
-
-
-def judge(
-    model: BMViT,
-    data: KeptTest,
-    about: FeatureAbout,
-    *,
-    boxes: PeopleBoxes | None = None,
-    batch: int = 32,
-) -> dict[str, Any]:
-    """Return frame-mAP, video-mAP and actor AP of a model on kept features.
-
-    Args:
-        model: In eval mode.
-        data: The test clips.
-        about: What the features are.
-        boxes: Of each clip, for a two-stage model.
-        batch: Clips that run together.
-    """
-    run = _runner(model, about, boxes, data)
-    evaluator = Evaluator(data)
-    clips: list[EvalClip] = []
-    found = []
-    for clip in run_clips(data, run, range(len(data)), batch=batch):
-        tokens = tokens_of(clip)
-        if boxes is not None:  # rows of nobody
-            tokens = tokens_with_people(tokens)
-        evaluator.add(clip.index, clip.sample, tokens)
-        clips.append(replace(clip, sample=replace(clip.sample, features=None), outputs=None))
-        found.append(tokens)
-    result = evaluator.result()
-    places = [data.place(index) for index in range(len(data))]
-    tubes, _, _ = clip_tubes(
-        clips, found, places, data.tubes(), class_names=data.class_names, protocol=TUBES,
-        config=TubeConfig(min_frames=1),
-    )  # fmt: skip
-    content = tubes.content()
-    return {
-        "frame_map": result["frame_map"],
-        "actor_ap": result["actor_ap"],
-        "video_map": content["video_map"],
-        "clips": len(data),
-    }
-
-
-def tokens_with_people(tokens: Any) -> Any:
-    """Leave out rows whose box has no area: the detector found fewer people."""
-    xyxy = tokens.xyxy
-    there = ((xyxy[:, 2:] - xyxy[:, :2]) > 1e-6).all(axis=1)
-    return replace(
-        tokens, xyxy=xyxy[there], actor=tokens.actor[there], actions=tokens.actions[there],
-        token=tokens.token[there],
-    )  # fmt: skip
-
-
-def _runner(
-    model: BMViT, about: FeatureAbout, boxes: PeopleBoxes | None, data: ClipDataset
-) -> Callable[[Sequence[ClipSample]], list[Outputs]]:
-    at = {} if boxes is None else {data[index].clip_id: index for index in range(len(data))}
-
-    @torch.no_grad()
-    def run(samples: Sequence[ClipSample]) -> list[Outputs]:
-        part = collate(samples)
-        assert part.scales is not None
-        slices = slices_of(model, part.frames, part.scales, about)
-        if isinstance(model, TwoStage):
-            assert boxes is not None, "a two-stage model needs boxes"
-            rows = [at[sample.clip_id] for sample in samples]
-            xyxy, scores = (torch.from_numpy(one[rows]) for one in (boxes.xyxy, boxes.scores))
-            outputs = model.triplets_of(slices, xyxy, scores)
-            assert outputs["pred_actor"].shape[1] == MOST_PEOPLE
-        else:
-            outputs = model.triplets(slices)
-        parts = (
-            outputs[name].float().numpy() for name in ("pred_boxes", "pred_actor", "pred_actions")
-        )
-        return list(map(Outputs, *parts))
-
-    return run
