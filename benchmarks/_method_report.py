@@ -38,7 +38,7 @@ def table_of(
                 _told(_int8_map(runs), lambda value: f"{value:.3f}"), _video_map(runs, kind),
                 f"{cost['params'] / 1e6:.2f}", f"{cost['macs'] / 1e9:.2f}",
                 _told(cost.get("bytes"), lambda size: f"{size / 1e6:.2f}"),
-                _told(cost.get("ms"), _spread_ms), _told(cost.get("live"), _spread_ms),
+                _told(cost.get("ms"), _median_ms), _told(cost.get("live"), _median_ms),
                 str(len(runs)),
             ])  # fmt: skip
     for name in costs:
@@ -118,7 +118,7 @@ def _difference(first: Runs, runs: Runs, kind: str) -> tuple[float, float] | Non
 
 
 def _interval_words(difference: tuple[float, float]) -> str:
-    return f"{difference[0]:+.3f} ± {difference[1]:.3f}"
+    return f"{difference[0]:+.3f}±{difference[1]:.3f}"
 
 
 def _mean(values: Sequence[float | None]) -> str:
@@ -127,16 +127,11 @@ def _mean(values: Sequence[float | None]) -> str:
     if not known:
         return "-"
     mean = f"{statistics.fmean(known):.3f}"
-    return mean if len(known) < 2 else f"{mean} ± {statistics.stdev(known):.3f}"
+    return mean if len(known) < 2 else f"{mean}±{statistics.stdev(known):.3f}"
 
 
-def _spread_ms(rounds: Sequence[float]) -> str:
-    """Return the median over the rounds, and the range of the middle half of them."""
-    median = statistics.median(rounds)
-    if len(rounds) < 4:
-        return f"{median:.1f}"
-    low, _, high = statistics.quantiles(rounds, n=4)
-    return f"{median:.1f} ({low:.1f} - {high:.1f})"
+def _median_ms(rounds: Sequence[float]) -> str:
+    return f"{statistics.median(rounds):.1f}"
 
 
 def _told(value: Any, form: Any) -> str:
@@ -162,8 +157,7 @@ def notes_of(
             "seeds, with its 95 % interval. `first run, int8`: frame-mAP of the program of seed 0 "
             "in the native runtime, from frames.", "",
             "int8 times are of one thread, of the processor and not of the clock on the wall: load "
-            f"average while measuring {costs['machine']['load_average']:.1f}. Median of rounds, in "
-            "brackets the middle half of them.", "",
+            f"average while measuring {costs['machine']['load_average']:.1f}. Medians.", "",
         ]  # fmt: skip
     return lines
 

@@ -31,7 +31,7 @@ from runtime.options import check_options, guarded, option
 from runtime.report import write_report
 
 CAMERAS = 4
-OFF_S, SAMPLE_S = 15.0, 10.0
+OFF_S, SAMPLE_S, FLOOR_S = 15.0, 10.0, 600.0
 BROKER_EVERY, DISK_EVERY = 10, 20  # minutes
 DISK_MB = 64
 
@@ -93,7 +93,7 @@ def run(options: SoakOptions) -> str:
     }  # fmt: skip
     return write_report(
         Path(options.out), "serve_soak", title="edge serve, soak",
-        table=[["what", "value"], *_rows(content)],
+        table=[[f"{CAMERAS} cameras", f"{options.minutes:g} minutes"], *_rows(content)],
         command=f"python -m benchmarks.serve_soak --minutes {options.minutes:g}",
         content=content, notes=[],
     )  # fmt: skip
@@ -206,6 +206,14 @@ def _summary(samples: list[dict[str, Any]], warmup_minutes: float) -> dict[str, 
             "slope_per_hour": round(slope, 3), "first": values[0], "last": values[-1],
             "least": float(values.min()), "most": float(values.max()),
         }  # fmt: skip
+    # Memory follows how many cameras run; what is never given back lifts the least of it, too.
+    floors: dict[int, float] = {}
+    for one in late:
+        part = int(one["t"] // FLOOR_S)
+        floors[part] = min(floors.get(part, one["rss_mb"]), one["rss_mb"])
+    found["rss_floors_mb"] = list(floors.values())
+    rise = np.polyfit(np.array(list(floors)) * FLOOR_S / 3600, found["rss_floors_mb"], 1)
+    found["rss_floor_slope_per_hour"] = round(float(rise[0]), 3) if len(floors) > 2 else 0.0
     span = samples[-1]["t"] - samples[0]["t"]
     found["results_per_s"] = round((samples[-1]["results"] - samples[0]["results"]) / span, 2)
     found["cpu_share"] = round((samples[-1]["cpu_s"] - samples[0]["cpu_s"]) / span, 3)
@@ -214,13 +222,29 @@ def _summary(samples: list[dict[str, Any]], warmup_minutes: float) -> dict[str, 
 
 
 def _rows(content: dict[str, Any]) -> list[list[str]]:
-    rows = [
-        [f"{name} an hour, after warm-up", f"{content[name]['slope_per_hour']:g}"]
-        for name in ("rss_mb", "threads", "descriptors")
+    done, memory = content["done"], content["rss_mb"]
+
+    def an_hour(name: str) -> str:
+        return f"{content[name]['slope_per_hour']:+.2f}"
+
+    return [
+        ["memory, MB", f"{memory['least']:.0f} - {memory['most']:.0f}"],
+        ["memory, MB/h", an_hour("rss_mb")],
+        ["least of ten minutes, MB/h", f"{content['rss_floor_slope_per_hour']:+.2f}"],
+        ["threads/h", an_hour("threads")],
+        ["descriptors/h", an_hour("descriptors")],
+        ["cameras lost", str(done["cameras"])],
+        ["broker restarts", str(done["broker"])],
+        ["disk full", str(done["disk"])],
+        ["events acknowledged", str(content["events_in_jsonl"])],
+        ["in the history", str(content["events_in_history"])],
+        ["results/s", f"{content['results_per_s']:.1f}"],
+        ["latency p95, ms", f"{content['latency_p95_ms']:.0f}"],
+        ["cores", f"{content['cpu_share']:.2f}"],
+        ["start, s", f"{content['start_s']:.2f}"],
+        ["stop, s", f"{content['stop_s']:.2f}"],
+        ["exit code", str(content["exit_code"])],
     ]
-    names = ("results_per_s", "latency_p95_ms", "cpu_share", "events_in_jsonl",
-             "events_in_history", "start_s", "stop_s", "exit_code")  # fmt: skip
-    return [*rows, *([name, f"{content[name]:g}"] for name in names)]
 
 
 def main(argv: Sequence[str]) -> int:
