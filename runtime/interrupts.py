@@ -26,8 +26,7 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         _depth -= 1
-        due = _pending and _depth == 0
-        if due:
+        if _pending and not _depth:
             _pending = False
             raise KeyboardInterrupt
 
