@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "runtime/native/backend-library.h"
 #include "runtime/native/engine.h"
 #include "runtime/native/errors.h"
 #include "runtime/native/json.h"
@@ -95,7 +96,7 @@ std::string Missing(const Target& target, const std::string& device) {
   const std::vector<std::string> found = RegisteredBackends();
   if (std::find(found.begin(), found.end(), target.backend) != found.end()) return "";
   return std::string("no ") + target.backend + " is loaded (--backend-library " +
-         "libexecutorch_backend_" + target.name + ".so, or EDGE_BACKEND_LIBRARY)";
+         "libexecutorch_backend_" + target.name + ".so, or " + kBackendLibraryVariable + ")";
 }
 
 const Json& Choose(const Json& artifacts, const std::string& device) {
@@ -114,8 +115,10 @@ const Json& Choose(const Json& artifacts, const std::string& device) {
     }
     if (best != nullptr) return *best;
   }
-  throw ArtifactError("it holds no program that runs here" + skipped +
-                      "; export one for xnnpack with `edge export`");
+  if (skipped.empty()) {
+    throw ArtifactError("it holds no program of ExecuTorch; make one with `edge export`");
+  }
+  throw ArtifactError("it holds no program that runs here" + skipped);
 }
 
 void CheckVersion(const Json& content) {

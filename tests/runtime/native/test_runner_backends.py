@@ -156,12 +156,17 @@ def test_where_only_another_backend_would_do_it_is_named(bundle: Path, plug_in: 
     assert asked.returncode == 1
     assert f"vulkan-fp32.pte: {LACKING}" in asked.stderr
     assert "xnnpack-int8.pte: it runs on cpu, not on vulkan as asked" in asked.stderr
+    assert "edge export" not in asked.stderr, "the program is there; its backend is not"
     spec = Bundle.load(bundle).spec
     alone = replace(spec, artifacts=spec.artifacts[1:])
     (bundle / "bundle.json").write_text(alone.to_json(), encoding="utf-8")
     lacking = run("--model", bundle)
     assert lacking.returncode == 1
     assert f"vulkan-fp32.pte: {LACKING}" in lacking.stderr
+    other = replace(spec.artifacts[0], target="onnx")
+    (bundle / "bundle.json").write_text(replace(spec, artifacts=(other,)).to_json(), "utf-8")
+    assert "no program of ExecuTorch; make one with `edge export`" in run("--model", bundle).stderr
+    (bundle / "bundle.json").write_text(alone.to_json(), encoding="utf-8")
     loaded = run("--model", bundle, "--backend-library", plug_in)
     assert "(vulkan-fp32.pte, fp32)" in loaded.stderr, "auto takes it where there is no other"
 
