@@ -17,15 +17,18 @@ from runtime.events.jsonl import JsonlSink
 from tests.runtime.events.made import event, fill, until
 
 ROOT = Path(__file__).resolve().parents[3]
-# Sends as fast as it can, and says after each hundred how many are acknowledged.
+# Sends a hundred whenever fewer than a thousand wait, and says how many are acknowledged. Without
+# the wait it keeps the lock of the queue from the sink on some machines, until events are dropped.
 WRITER = """
-import sys
+import sys, time
 from runtime.events.config import {config}
 from runtime.events.{module} import {sink}
 from tests.runtime.events.made import event
-sink = {sink}({config}(path=sys.argv[1], queue=1_000_000, {settings}))
+sink = {sink}({config}(path=sys.argv[1], {settings}))
 number = 0
 while True:
+    while sink.status()["queued"] >= 1000:
+        time.sleep(0.001)
     for _ in range(100):
         sink.send(event(number))
         number += 1
