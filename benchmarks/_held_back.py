@@ -2,8 +2,8 @@
 
 XNNPACK asks cpuinfo what the processor has, when its library is loaded. cpuinfo keeps the answer in
 a structure of one byte for each instruction set, which ExecuTorch's thread pool library exports: it
-is filled, changed, and only then XNNPACK is loaded. `python -m benchmarks._held_back LEVEL MODEL
-ARTIFACT THREADS RUNS` measures so in a process of its own and prints one JSON object.
+is filled, changed, and only then XNNPACK is loaded. `python -m benchmarks.steps --kernels` measures
+so, each level in a process of its own.
 
 The layout is cpuinfo's `struct cpuinfo_x86_isa` on x86-64, of the version in the wheel; another
 size is refused.
@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import json
-import sys
-import time
 from pathlib import Path
 
 _NAMES = """
@@ -29,13 +26,19 @@ fs_gs_base lzcnt popcnt tbm bmi bmi2 adx aes vaes pclmulqdq vpclmulqdq gfni rdra
 ace ace2 phe pmm lwp
 """
 FLAGS = _NAMES.split()
-_VNNI = ("avx512vnni", "avxvnni", "avx_vnni_int8", "avx_vnni_int16", "gfni", "amx_bf16", "amx_tile",
-         "amx_int8", "amx_fp16", "avx512bf16", "avx512fp16")  # fmt: skip
+_AMX = ("amx_bf16", "amx_tile", "amx_int8", "amx_fp16")
+_AVX_VNNI = ("avxvnni", "avx_vnni_int8", "avx_vnni_int16")
+_AVX512 = tuple(flag for flag in FLAGS if flag.startswith(("avx512", "avx10")))
 LEVELS: dict[str, tuple[str, ...]] = {
     "all": (),
-    "avx512": _VNNI,
-    "avx2": (*_VNNI, *(flag for flag in FLAGS if flag.startswith(("avx512", "avx10")))),
+    "avx512-vnni": _AMX,
+    "avx512": (*_AMX, *_AVX_VNNI, "avx512vnni", "gfni", "avx512bf16", "avx512fp16"),
+    "avx-vnni": (*_AMX, *_AVX512),
+    "avx2": (*_AMX, *_AVX_VNNI, *_AVX512, "gfni"),
 }
+"""Which instruction sets each level takes away. `avx-vnni` is what small processors have: byte
+products in registers of 256 bits. A level whose own instructions are missing here is refused."""
+_NEEDS = {"avx512-vnni": "avx512vnni", "avx512": "avx512f", "avx-vnni": "avxvnni", "avx2": "avx2"}
 
 
 def hold_back(level: str) -> list[str]:
@@ -48,35 +51,12 @@ def hold_back(level: str) -> list[str]:
     if not library.cpuinfo_initialize():
         raise SystemExit("cpuinfo does not know this processor")
     isa = (ctypes.c_uint8 * len(FLAGS)).in_dll(library, "cpuinfo_isa")
-    if any(isa[i] > 1 for i in range(len(FLAGS))) or not isa[FLAGS.index("avx2")]:
-        raise SystemExit("cpuinfo's structure has another layout, or there is no AVX2 here")
+    if any(isa[i] > 1 for i in range(len(FLAGS))) or not isa[FLAGS.index("sse4_2")]:
+        raise SystemExit("cpuinfo's structure has another layout than expected")
+    needed = _NEEDS.get(level, "avx2")
+    if not isa[FLAGS.index(needed)]:
+        raise SystemExit(f"this processor has no {needed}, so {level} cannot be measured on it")
     taken = [flag for flag in LEVELS[level] if isa[FLAGS.index(flag)]]
     for flag in LEVELS[level]:
         isa[FLAGS.index(flag)] = 0
     return taken
-
-
-def main() -> None:
-    """Measure one program with instructions held back."""
-    level, model, stem = sys.argv[1:4]
-    threads, runs = map(int, sys.argv[4:6])
-    taken = hold_back(level)
-    from runtime.bundle import Bundle
-    from runtime.engine import load_engine
-    from runtime.self_test import golden_answer
-
-    with Bundle.load(model) as bundle:
-        engine = load_engine(bundle, artifact=stem, num_threads=threads)
-        clip, _ = golden_answer(bundle, engine.artifact)
-        times = []
-        for index in range(runs + 5):
-            start = time.perf_counter()
-            engine(clip)
-            if index >= 5:
-                times.append((time.perf_counter() - start) * 1e3)
-    found = {"ms": times, "held_back": taken, "self_test": engine.self_test_share}
-    sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()

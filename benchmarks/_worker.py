@@ -17,6 +17,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from benchmarks._engines import Floats, engine_named, load
+from benchmarks._held_back import hold_back
 from runtime.profiling import peak_rss_mb
 
 _WARM_UP = 3
@@ -76,6 +77,8 @@ class Steps:
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
+        if (level := job.get("kernels", "all")) != "all":
+            hold_back(level)
         from runtime._native import Engine
 
         self._now = clock_of(job)

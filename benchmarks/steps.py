@@ -16,10 +16,11 @@ from typing import Any
 
 from benchmarks._engines import artifact, engine_named
 from benchmarks._harness import Job, measure, ratio
+from benchmarks._held_back import LEVELS
 from benchmarks._main import run_main
 from benchmarks.engines import EngineOptions, make_networks
 from runtime.errors import ConfigError
-from runtime.options import check_options, guarded, option
+from runtime.options import check_options, did_you_mean, guarded, option
 from runtime.report import command_of, write_report
 
 _HEADER = ("network", "whole", "p95", "in steps", "p95", "steps / whole", "steps / first's",
@@ -37,6 +38,9 @@ class StepOptions:
         (), "programs in place of these, all measured in turns, the others by the first",
         metavar="NAME=FILE.pte",
     )  # fmt: skip
+    kernels: tuple[str, ...] = option(
+        ("all",), "instructions that XNNPACK may use: " + " ".join(LEVELS), metavar="LEVEL"
+    )
     stride: int = option(2, "samples from one clip to the next", least=1)
     threads: int = option(2, "threads of the engine", least=1)
     rounds: int = option(7, "turns of each way; they alternate", least=1)
@@ -47,6 +51,12 @@ class StepOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        for level in self.kernels:
+            if level not in LEVELS:
+                raise ConfigError(
+                    f"--kernels {level!r}.{did_you_mean(level, LEVELS)} Expected some of "
+                    f"{', '.join(LEVELS)}"
+                )
         for text in self.programs:
             name, equal, path = text.partition("=")
             if not (name and equal and Path(path).is_file()):
@@ -62,14 +72,15 @@ def compare(programs: Programs, options: StepOptions) -> list[dict[str, Any]]:
         ConfigError: A program shares no steps at this stride, or does not run.
     """
     jobs = [
-        Job(key=(name, way), content={"kind": "steps", "path": str(path.resolve()),
-                                      "stride": options.stride, "shared": way == "steps"})
-        for name, path in programs for way in ("whole", "steps")
+        Job(key=(_name(name, level), way),
+            content={"kind": "steps", "path": str(path.resolve()), "stride": options.stride,
+                     "shared": way == "steps", "kernels": level})
+        for level in options.kernels for name, path in programs for way in ("whole", "steps")
     ]  # fmt: skip
     found = measure(jobs, threads=options.threads, rounds=options.rounds, turn_ms=options.turn_ms)
-    first = found[programs[0][0], "steps"]
+    first = found[jobs[1].key]
     rows: list[dict[str, Any]] = []
-    for name, path in programs:
+    for name, path in [(_name(n, level), p) for level in options.kernels for n, p in programs]:
         whole, steps = found[name, "whole"], found[name, "steps"]
         for taken in (whole, steps):
             if taken.failure:
@@ -85,6 +96,10 @@ def compare(programs: Programs, options: StepOptions) -> list[dict[str, Any]]:
             "clips_compared": steps.facts["clips_compared"],
         })  # fmt: skip
     return rows
+
+
+def _name(program: str, level: str) -> str:
+    return program if level == "all" else f"{program}, {level}"
 
 
 def run(options: StepOptions) -> str:
