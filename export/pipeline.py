@@ -18,6 +18,7 @@ from export.base import ExportedArtifact, Exporter
 from export.bundle import check_destination, program_facts, write_bundle
 from export.context import ExportContext, Weights
 from export.labelled import LabelledClips
+from export.quick_lowering import without_garbage_collection
 from export.registry import get_target
 from quantize.mixed_precision import choose_float_layers
 from runtime.artifact_table import action_table, artifact_table, fit_command, guessed_threshold
@@ -215,7 +216,8 @@ def _make(
     for number, exporter in enumerate(exporters, 1):
         progress = _prefixed(context.progress, f"[{number}/{len(exporters)} {exporter.name}] ")
         try:
-            made.append(replace(context, progress=progress).make(exporter))
+            with without_garbage_collection():
+                made.append(replace(context, progress=progress).make(exporter))
         except (ExportError, CalibrationError) as error:
             failed[exporter.name] = error
     if not made:

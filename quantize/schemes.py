@@ -107,8 +107,7 @@ def build_quantizer(
         if training:
             raise ConfigError(f"training rounds affine activations; {scheme.name!r} has symmetric")
         config = _symmetric(config)
-    if training:
-        config = _in_training(config)
+    config = _in_training(config) if training else _sampled(config)
     quantizer = FilteredQuantizer()
     # Its patterns with BatchNorm meet nothing in a graph whose norms are folded; to look for them
     # takes 2.4 s of processor time, all the rest 0.04 s (a network of one block).
@@ -127,6 +126,22 @@ def _symmetric(config: QuantizationConfig) -> QuantizationConfig:
 
     def changed(spec: Any) -> Any:
         return replace(spec, qscheme=torch.per_tensor_symmetric)
+
+    return replace(
+        config,
+        input_activation=changed(config.input_activation),
+        output_activation=changed(config.output_activation),
+    )
+
+
+def _sampled(config: QuantizationConfig) -> QuantizationConfig:
+    """Observe a sample of large activations."""
+    from quantize.observers import SampledHistogramObserver
+
+    def changed(spec: Any) -> Any:
+        eps = spec.observer_or_fake_quant_ctr.p.keywords["eps"]
+        kind = SampledHistogramObserver.with_args(eps=eps)
+        return replace(spec, observer_or_fake_quant_ctr=kind)
 
     return replace(
         config,
