@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks._harness import Job, measure
+from benchmarks._yowov2 import CLIP_SHAPE
 from edge.model.baselines import TwoStage, TwoStageWithBoxes
 from edge.model.bmvit import BMViT
 from edge.model.complexity import count
@@ -138,7 +139,8 @@ def int8_detector(path: Path, frames: Sequence[npt.NDArray[np.uint8]], out: Path
 def latencies(
     programs: Mapping[str, Path],
     detectors: Mapping[str, Path],
-    frame: npt.NDArray[np.uint8],
+    peers: Mapping[str, Mapping[str, Path]],
+    frame: npt.NDArray[np.uint8] | None,
     *,
     rounds: int,
     turn_ms: float,
@@ -151,6 +153,7 @@ def latencies(
     Args:
         programs: XNNPACK programs by name.
         detectors: ONNX files by the name of their engine.
+        peers: What other engines run of whole networks, by name and engine.
         frame: A picture for the detectors.
         rounds: Turns of each.
         turn_ms: Length of a turn, milliseconds of the processor.
@@ -158,7 +161,8 @@ def latencies(
 
     Returns:
         The median of each round, milliseconds, by name and kind: `rounds` of whole clips and of
-        detectors, `live` of clips that begin two samples apart.
+        detectors, `live` of clips that begin two samples apart; the name of a peer has that of its
+        engine behind it.
     """
     jobs = [
         Job(key=(name, kind),
@@ -166,7 +170,13 @@ def latencies(
                      "shared": kind == "live", "clock": "processor"})
         for name, path in programs.items() for kind in ("rounds", "live")
     ]  # fmt: skip
+    for name, engines in peers.items():
+        for engine, path in engines.items():
+            content = {"kind": "engine", "engine": engine, "path": str(path.resolve()),
+                       "shape": list(CLIP_SHAPE), "clock": "processor"}  # fmt: skip
+            jobs.append(Job(key=(f"{name} {engine}", "rounds"), content=content))
     for engine, path in detectors.items():
+        assert frame is not None, "detectors need a picture"
         tensor = _detector_input(path, frame)
         kept = scratch / f"{engine}.npy"
         np.save(kept, tensor)

@@ -124,30 +124,17 @@ class OwnClasses(WrappedDataset):
         )
 
 
-class KeptTest(WrappedDataset):
-    """Those test clips of which features are kept, by video and frame, with their own truth.
+class NumberedKeyframes(WrappedDataset):
+    """Some keyframes of videos, with their own truth.
 
     Videos go on between these keyframes. Frames are numbered by keyframe here, in places and true
     tubes, so that video-mAP looks at the keyframes alone.
     """
 
-    def __init__(self, features: FeatureClips, clips: ClipDataset) -> None:
-        """Pair features and clips by name.
-
-        Raises:
-            ConfigError: Features are of a clip that is none of these.
-        """
+    def __init__(self, clips: ClipDataset, numbers: Sequence[int]) -> None:
+        """Take the clips of these numbers, which rise."""
         super().__init__(clips)
-        self.features = features
-        number = {clip_name(clips, index): index for index in range(len(clips))}
-        unknown = [name for name in features.clip_ids() if name not in number]
-        if unknown:
-            raise ConfigError(
-                f"{features.folder} has features of {unknown[0]}, which is no test clip; make them "
-                "of the part test-annotated with --augment off"
-            )
-        pairs = sorted((number[name], at) for at, name in enumerate(features.clip_ids()))
-        self.numbers, self.at = [one for one, _ in pairs], [at for _, at in pairs]
+        self.numbers = list(numbers)
         self._keyframes: dict[str, list[int]] = {}
         for index in self.numbers:
             place = clips.where(index)
@@ -158,18 +145,8 @@ class KeptTest(WrappedDataset):
         return len(self.numbers)
 
     def clip(self, index: int, epoch: int = 0) -> ClipSample:
-        """Return clip `index`: its own truth, and features in place of frames."""
-        kept = self.features[self.at[self.checked(index)]]
-        truth = self.without_frames(index)
-        assert truth is not None
-        return replace(
-            truth, frames_rgb=kept.frames_rgb, features=kept.features,
-            feature_scales=kept.feature_scales,
-        )  # fmt: skip
-
-    def with_frames(self, index: int) -> ClipSample:
-        """Return clip `index` with its decoded frames, without features."""
-        return self.dataset.clip(self.numbers[self.checked(index)])
+        """Return clip `index` with its decoded frames."""
+        return self.dataset.clip(self.numbers[self.checked(index)], epoch)
 
     def without_frames(self, index: int) -> ClipSample | None:
         """Return clip `index` with black frames."""
@@ -197,6 +174,41 @@ class KeptTest(WrappedDataset):
                     replace(tube, frames=np.array(numbers, np.int64), boxes=tube.boxes[kept])
                 )
         return found
+
+
+class KeptTest(NumberedKeyframes):
+    """Those test clips of which features are kept, by video and frame."""
+
+    def __init__(self, features: FeatureClips, clips: ClipDataset) -> None:
+        """Pair features and clips by name.
+
+        Raises:
+            ConfigError: Features are of a clip that is none of these.
+        """
+        number = {clip_name(clips, index): index for index in range(len(clips))}
+        unknown = [name for name in features.clip_ids() if name not in number]
+        if unknown:
+            raise ConfigError(
+                f"{features.folder} has features of {unknown[0]}, which is no test clip; make them "
+                "of the part test-annotated with --augment off"
+            )
+        pairs = sorted((number[name], at) for at, name in enumerate(features.clip_ids()))
+        super().__init__(clips, [one for one, _ in pairs])
+        self.features, self.at = features, [at for _, at in pairs]
+
+    def clip(self, index: int, epoch: int = 0) -> ClipSample:
+        """Return clip `index`: its own truth, and features in place of frames."""
+        kept = self.features[self.at[self.checked(index)]]
+        truth = self.without_frames(index)
+        assert truth is not None
+        return replace(
+            truth, frames_rgb=kept.frames_rgb, features=kept.features,
+            feature_scales=kept.feature_scales,
+        )  # fmt: skip
+
+    def with_frames(self, index: int) -> ClipSample:
+        """Return clip `index` with its decoded frames, without features."""
+        return super().clip(index)
 
 
 def clip_name(clips: ClipDataset, index: int) -> str:

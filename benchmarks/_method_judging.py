@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks._method_data import MOST_PEOPLE, KeptTest, PeopleBoxes, clip_name
+from benchmarks._method_data import (
+    MOST_PEOPLE,
+    KeptTest,
+    NumberedKeyframes,
+    PeopleBoxes,
+    clip_name,
+)
 from benchmarks._method_training import slices_of
 from edge.data.dataset import ClipDataset
 from edge.data.samples import ClipSample
@@ -23,6 +29,7 @@ from edge.model.bmvit import BMViT
 from edge.training.features import FeatureAbout
 from edge.training.targets import collate
 from export.executorch import native_engine
+from runtime.decode import Detections
 from runtime.types import ClipSpec, Outputs
 
 
@@ -43,7 +50,8 @@ def judge(
         boxes: Of each clip, for a two-stage model.
         batch: Clips that run together.
     """
-    return _judged(_runner(model, about, boxes, data), data, people=boxes is not None, batch=batch)
+    run = _runner(model, about, boxes, data)
+    return judged(data, _results(run, data, people=boxes is not None, batch=batch))
 
 
 def judge_program(path: Path, data: KeptTest, spec: ClipSpec) -> dict[str, Any]:
@@ -61,19 +69,25 @@ def judge_program(path: Path, data: KeptTest, spec: ClipSpec) -> dict[str, Any]:
     def run(samples: Sequence[ClipSample]) -> Sequence[Outputs]:
         return by_frames([data.with_frames(at[sample.clip_id]) for sample in samples])
 
-    return _judged(run, data, people=False, batch=8)
+    return judged(data, _results(run, data, people=False, batch=8))
 
 
-def _judged(run: RunClips, data: KeptTest, *, people: bool, batch: int) -> dict[str, Any]:
+def judged(
+    data: NumberedKeyframes, results: Iterable[tuple[EvalClip, Detections]]
+) -> dict[str, Any]:
+    """Return the same of whatever a method says of each clip.
+
+    Args:
+        data: The test clips.
+        results: Each clip with its tokens, boxes in [0, 1].
+    """
     evaluator = Evaluator(data)
     clips: list[EvalClip] = []
     found = []
-    for clip in run_clips(data, run, range(len(data)), batch=batch):
-        tokens = tokens_of(clip)
-        if people:  # rows of nobody
-            tokens = tokens_with_people(tokens)
+    for clip, tokens in results:
         evaluator.add(clip.index, clip.sample, tokens)
-        clips.append(replace(clip, sample=replace(clip.sample, features=None), outputs=None))
+        bare = replace(clip.sample, frames_rgb=clip.sample.frames_rgb[:0], features=None)
+        clips.append(replace(clip, sample=bare, outputs=None))
         found.append(tokens)
     result = evaluator.result()
     places = [data.place(index) for index in range(len(data))]
@@ -88,6 +102,14 @@ def _judged(run: RunClips, data: KeptTest, *, people: bool, batch: int) -> dict[
         "video_map": content["video_map"],
         "clips": len(data),
     }
+
+
+def _results(
+    run: RunClips, data: KeptTest, *, people: bool, batch: int
+) -> Iterator[tuple[EvalClip, Detections]]:
+    for clip in run_clips(data, run, range(len(data)), batch=batch):
+        tokens = tokens_of(clip)
+        yield clip, tokens_with_people(tokens) if people else tokens
 
 
 def tokens_with_people(tokens: Any) -> Any:

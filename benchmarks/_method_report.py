@@ -38,7 +38,7 @@ def table_of(
                 _told(_int8_map(runs), lambda value: f"{value:.3f}"), _video_map(runs, kind),
                 f"{cost['params'] / 1e6:.2f}", f"{cost['macs'] / 1e9:.2f}",
                 _told(cost.get("bytes"), lambda size: f"{size / 1e6:.2f}"),
-                _told(cost.get("ms"), _median_ms), _told(cost.get("live"), _median_ms),
+                _times(cost, "ms", "rounds_ms"), _times(cost, "live", "live_ms"),
                 str(len(runs)),
             ])  # fmt: skip
     for name in costs:
@@ -134,6 +134,13 @@ def _median_ms(rounds: Sequence[float]) -> str:
     return f"{statistics.median(rounds):.1f}"
 
 
+def _times(cost: Mapping[str, Any], name: str, beside: str) -> str:
+    """Return the median of a row; measured on another machine, with that of the first row there."""
+    own = _told(cost.get(name), _median_ms)
+    first = cost.get("beside", {}).get(beside)
+    return own if first is None else f"{own} (first: {_median_ms(first)})"
+
+
 def _told(value: Any, form: Any) -> str:
     return "-" if value is None else str(form(value))
 
@@ -172,7 +179,7 @@ def points_of(
             continue
         for kind, cost in _judged(name, results[name], costs).items():
             maps = [value for value in maps_of(results[name], kind) if value is not None]
-            if kind != _TRUE and "ms" in cost and maps:
+            if kind != _TRUE and "ms" in cost and "beside" not in cost and maps:
                 found.append((words[name] + kind_words(kind), statistics.median(cost["ms"]),
                               statistics.fmean(maps)))  # fmt: skip
     return found

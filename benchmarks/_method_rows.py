@@ -15,7 +15,7 @@ from edge.model.variants import variant_config
 from runtime.errors import ConfigError
 from runtime.options import did_you_mean
 
-Kind = Literal["ours", "detr", "two-stage"]
+Kind = Literal["ours", "detr", "two-stage", "yowov2"]
 SIDE = 224
 BASE: Mapping[str, object] = MappingProxyType(
     {"depths": (2,), "local_kernel": 3, "stem_taps": (16,)}
@@ -35,7 +35,7 @@ class Row:
     Attributes:
         name: Of its files.
         words: What the table calls it.
-        kind: Which method.
+        kind: Which method; `yowov2` has a network and a loop of its own, and no configuration.
         variant: The backbone's variant.
         overrides: Fields of the model's configuration that differ from the variant's.
         detr: The decoder, of `detr`.
@@ -63,6 +63,7 @@ class Row:
 
     def build(self, num_classes: int, seed: int) -> BMViT:
         """Return its model with random weights that depend on the seed alone."""
+        assert self.kind != "yowov2", "it is built by `_yowov2_training`"
         config = self.config(num_classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -94,11 +95,12 @@ ROWS: dict[str, Row] = {
         Row(name="two-stage", words="two-stage", kind="two-stage"),
         Row(name="tsm", words="2D CNN with temporal shift", variant="pico-tsm", one_to_many=True),
         Row(name="nano", words="`nano`", variant="nano", one_to_many=True),
+        Row(name="yowov2", words="YOWOv2-Nano, from random weights", kind="yowov2"),
     )
 }  # fmt: skip
 TABLES: dict[str, tuple[str, ...]] = {
     "1": ("all", "centre", "centre-mean", "halves", "stride-32", "aspect"),
-    "2": ("ours", "halves", "detr", "detr-plain", "two-stage"),
+    "2": ("ours", "halves", "detr", "detr-plain", "two-stage", "yowov2"),
     "3": ("ours", "tsm", "nano"),
 }
 

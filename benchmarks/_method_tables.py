@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.options import check_options, option
+from benchmarks._method_options import TableOptions
 from runtime.outputs import write_atomically
 from runtime.preprocess import normalize
 from runtime.report import write_report
@@ -35,55 +35,6 @@ TITLES = {
 _COUNTED = ("small", "x3d-s")
 _CLASSES = 21
 _CALIBRATION = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableOptions:
-    """Flags of `--table`. Attributes are the flags; see their help."""
-
-    table: str = option(dataclasses.MISSING, "which table of the paper", choices=("1", "2", "3"))
-    jhmdb: str = option(dataclasses.MISSING, "folder of JHMDB-21", metavar="DIR")
-    features: str = option(
-        dataclasses.MISSING, "features of its training part, made by `edge features --model nano`",
-        metavar="DIR",
-    )  # fmt: skip
-    test_features: str | None = option(
-        None, "the same of clips of its part `test-annotated`, not augmented; by default they are "
-        "computed for every eighth labelled frame", metavar="DIR",
-    )  # fmt: skip
-    features_aspect: str | None = option(
-        None, "the same of clips of 192x256 (--imgsz 192,256); without them the row is left out",
-        metavar="DIR",
-    )  # fmt: skip
-    stem_weights: str = option(
-        "weights/stems/mobilenet_v2-movenet-lightning.pt", "the stem that made them"
-    )
-    detector: str | None = option(
-        None, "person detector of the two-stage rows, MoveNet MultiPose (ONNX)", metavar="FILE"
-    )
-    people: str | None = option(
-        None, "folder that `edge label` wrote for the videos with this detector: its boxes before "
-        "tracking are taken, and the detector is not run again", metavar="DIR",
-    )  # fmt: skip
-    steps: int = option(200, "training steps of each row", least=1)
-    batch: int = option(32, "clips of a step", least=1)
-    seeds: int = option(1, "runs of each row, seeds 0, 1, ...", least=1)
-    rows: tuple[str, ...] = option((), "rows to train now; by default all of the table")
-    train: bool = option(True, "train rows that are not trained yet; else they have no accuracy")
-    latency: bool = option(True, "lower rows to int8 programs and measure them")
-    threads: int = option(1, "threads of training; programs are measured on one", least=1)
-    rounds: int = option(10, "turns of each program", least=1)
-    turn_ms: float = option(300.0, "length of a turn, milliseconds", above=0)
-    out: str = option("runs/methods", "folder of rows, programs and tables")
-    verbose: bool = option(False, "log what is done, and show tracebacks")
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def folder(self) -> Path:
-        """Where everything is kept."""
-        return Path(self.out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +63,7 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
     """
     import torch
 
+    from benchmarks._method_peer import judge_engine, run_peer
     from benchmarks._method_rows import rows_of
 
     torch.set_num_threads(options.threads)
@@ -125,23 +77,25 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
 
     for seed in range(options.seeds if options.train else 0):
         for row in rows:
-            if _result_file(options, row, seed).exists():
+            if options.result_file(row, seed).exists():
+                continue
+            if row.kind == "yowov2":
+                run_peer(options, row, seed, progress)
                 continue
             data = data_of(row)
             if data is None:
-                logger.warning("row %s needs --features-aspect; it is left out", row.name)
+                flag = "features" if row.picture_hw[0] == row.picture_hw[1] else "features-aspect"
+                logger.warning("row %s needs --%s; it is left out", row.name, flag)
                 continue
             _judge(options, row, data, _train(options, row, data, seed, progress), progress)
     costs = _costs(options, rows, progress)
     if options.table != "1" and options.latency:
         for row in rows:
-            _judge_int8(options, row, data_of)
+            if row.kind == "yowov2":
+                judge_engine(options, row, costs[row.name].get("engine"))
+            else:
+                _judge_int8(options, row, data_of)
     return _write(options, rows, costs)
-
-
-def _result_file(options: TableOptions, row: Row, seed: int) -> Path:
-    """Return where the result of a run is kept; another budget is another file."""
-    return options.folder / "rows" / f"{row.name}-{options.steps}x{options.batch}-s{seed}.json"
 
 
 def _open(options: TableOptions, row: Row, progress: Progress | None) -> Data | None:
@@ -192,7 +146,7 @@ def _train(
     from benchmarks._method_training import Budget, train_row
     from edge.training.processes import has_bf16_units
 
-    file = _result_file(options, row, seed)
+    file = options.result_file(row, seed)
     weights = file.with_suffix(".pt")
     if weights.exists():
         return weights
@@ -245,27 +199,23 @@ def _judge(
 def _judge_int8(options: TableOptions, row: Row, data_of: Callable[[Row], Data | None]) -> None:
     """Judge the program of a row's first run in the native runtime, and keep the result with it.
 
-    A program of two stages has fixed boxes inside, so that its accuracy is not that of the method.
+    A program of two stages has fixed boxes inside, so that its accuracy is not that of the method;
+    YOWOv2 has no such program.
     """
     from benchmarks._method_judging import judge_program
 
-    file = _result_file(options, row, 0)
-    if row.kind == "two-stage" or not file.exists():
+    file = options.result_file(row, 0)
+    if row.kind in ("two-stage", "yowov2") or not file.exists():
         return
     content = json.loads(file.read_text("utf-8"))
     if "int8" in content:
         return
     data = data_of(row)
-    assert data is not None, "a trained row has data"
-    path = _program_file(options, row)
+    if data is None:
+        return
+    path = options.program_file(row)
     content["int8"] = judge_program(path, data.test, row.config(_CLASSES).clip)
     write_atomically(file, json.dumps(content, indent=1) + "\n")
-
-
-def _program_file(options: TableOptions, row: Row) -> Path:
-    """Return where the program of a row is kept: of its first run, or of random weights."""
-    trained = _result_file(options, row, 0).with_suffix(".pt")
-    return options.folder / "programs" / f"{trained.stem if trained.exists() else row.name}.pte"
 
 
 def _fresh(options: TableOptions, row: Row, classes: int, seed: int) -> BMViT:
@@ -280,10 +230,14 @@ def _costs(options: TableOptions, rows: Sequence[Row], progress: Progress | None
     """Count every row, and measure those of tables 2 and 3."""
     from benchmarks._method_cost import deployable, work_of, work_of_onnx
     from benchmarks._method_data import MOST_PEOPLE
+    from benchmarks._method_peer import work_of_peer
     from edge.model.variants import build_model
 
     found: dict[str, Any] = {}
     for row in rows:
+        if row.kind == "yowov2":
+            found[row.name] = dataclasses.asdict(work_of_peer(_CLASSES))
+            continue
         model = row.build(_CLASSES, 0).eval()
         work = work_of(deployable(model, MOST_PEOPLE))
         found[row.name] = {**dataclasses.asdict(work), "tokens": model.num_tokens}
@@ -310,22 +264,27 @@ def _measure(
 
     from benchmarks._method_cost import deployable, int8_detector, latencies, program
     from benchmarks._method_data import MOST_PEOPLE, SparseKeyframes, jhmdb, keyframe_bgr
+    from benchmarks._method_peer import cost_of_peer, peer_programs
 
-    names = "-".join(_program_file(options, row).stem for row in rows)
+    names = "-".join(options.program_file(row).stem for row in rows)
     kept = options.folder / f"latency-{names}.json"
     if kept.exists():
         return dict(json.loads(kept.read_text(encoding="utf-8")))
     programs: dict[str, Path] = {}
     detectors: dict[str, Path] = {}
     frames: list[Any] = []
+    peers: dict[str, dict[str, Path]] = {}
     for row in rows:
+        if row.kind == "yowov2":
+            peers[row.name] = peer_programs(options, row)
+            continue
         config = row.config(_CLASSES)
         clips = SparseKeyframes(jhmdb(Path(options.jhmdb), config.clip, part="test-annotated"))
         chosen = range(0, len(clips), max(1, len(clips) // _CALIBRATION))
-        path = _program_file(options, row)
+        path = options.program_file(row)
         if not path.exists():
             model = _fresh(options, row, _CLASSES, 0).eval()
-            trained = _result_file(options, row, 0).with_suffix(".pt")
+            trained = options.result_file(row, 0).with_suffix(".pt")
             if trained.exists():
                 model.load_state_dict(torch.load(trained, weights_only=True)["weights"])
             model = deployable(model, MOST_PEOPLE)
@@ -342,10 +301,13 @@ def _measure(
         }
     load = os.getloadavg()[0]
     taken = latencies(
-        programs, detectors, frames[0], rounds=options.rounds, turn_ms=options.turn_ms,
-        scratch=options.folder,
+        programs, detectors, peers, frames[0] if detectors else None, rounds=options.rounds,
+        turn_ms=options.turn_ms, scratch=options.folder,
     )  # fmt: skip
     found: dict[str, dict[str, Any]] = {}
+    for name, engines in peers.items():
+        times = {one: taken.pop((f"{name} {one}", "rounds"), None) for one in engines}
+        found[name] = cost_of_peer(times, engines)
     for (name, kind), ms in taken.items():
         found.setdefault(name, {})[f"{kind}_ms"] = ms
     for name, path in programs.items():
@@ -356,14 +318,17 @@ def _measure(
 
 
 def _write(options: TableOptions, rows: Sequence[Row], costs: dict[str, Any]) -> str:
+    from benchmarks._method_merge import add_rows
     from benchmarks._method_report import notes_of, points_of, scatter, table_of
 
     results: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         for seed in range(options.seeds):
-            file = _result_file(options, row, seed)
+            file = options.result_file(row, seed)
             if file.exists():
                 results.setdefault(row.name, []).append(json.loads(file.read_text("utf-8")))
+    if options.base is not None:
+        return add_rows(options, results, costs)
     shown = {row.name: row.words for row in rows}
     points = points_of(shown, results, costs)
     if points:

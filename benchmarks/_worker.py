@@ -141,6 +141,22 @@ class OnnxAlone:
         return (self._now() - start) * 1e3, {}
 
 
+class EngineAlone:
+    """A network of whatever outputs in one of the engines, on one drawn input."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._now = clock_of(job)
+        self._run = load(Path(job["path"]), engine_named(job["engine"]), int(job["threads"]))
+        pixels = np.random.default_rng(0).integers(0, 256, job["shape"])
+        self._clip = pixels.astype(np.float32)
+        self.facts: dict[str, Any] = {}
+
+    def run(self) -> tuple[float, dict[str, float]]:
+        start = self._now()
+        self._run(self._clip)
+        return (self._now() - start) * 1e3, {}
+
+
 def clock_of(job: dict[str, Any]) -> Callable[[], float]:
     """Return the clock of a job, in seconds: the processor's time of this process where it asks so.
 
@@ -154,6 +170,8 @@ def subject_of(job: dict[str, Any]) -> Subject:
     """Load what a job describes."""
     if job["kind"] == "onnx":
         return OnnxAlone(job)
+    if job["kind"] == "engine":
+        return EngineAlone(job)
     if job["kind"] == "pipeline":
         from benchmarks._pipelines import Pipeline
 

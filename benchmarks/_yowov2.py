@@ -26,6 +26,7 @@ from torch.nn import functional
 
 NUM_FRAMES = 16
 SIZE = 224
+CLIP_SHAPE = (1, NUM_FRAMES, 3, SIZE, SIZE)
 STRIDES = (8, 16, 32)
 # What its README says: multiply-adds (named FLOPs there) and parameters, with 24 classes.
 PUBLISHED_GMAC = 1.3

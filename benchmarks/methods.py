@@ -256,8 +256,9 @@ def main(argv: Sequence[str]) -> int:
     """Read the flags, run, print the report."""
     if any(word.split("=")[0] == "--table" for word in argv):
         from benchmarks import _method_tables as tables
+        from benchmarks._method_options import TableOptions
 
-        return run_main(argv, "methods", tables.__doc__, tables.TableOptions, tables.run)
+        return run_main(argv, "methods", tables.__doc__, TableOptions, tables.run)
     return run_main(argv, "methods", __doc__, MethodOptions, run)
 
 

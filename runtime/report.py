@@ -39,6 +39,11 @@ def host_facts() -> dict[str, Any]:
     return facts
 
 
+def today() -> str:
+    """Return the date in UTC, as reports write it."""
+    return datetime.now(tz=timezone.utc).date().isoformat()
+
+
 def write_report(
     folder: Path, name: str, *, title: str, command: str, content: dict[str, Any],
     table: Sequence[Sequence[str]], notes: Sequence[str] = (),
@@ -58,7 +63,7 @@ def write_report(
     facts = host_facts()
     data = {
         "command": command,
-        "date": datetime.now(tz=timezone.utc).date().isoformat(),
+        "date": today(),
         "host": facts,
         "table": [list(row) for row in table],
         **content,
