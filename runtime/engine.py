@@ -117,12 +117,12 @@ def load_engine(
         )
     load_backend_libraries()
     candidates, skipped = _candidates(bundle, artifact, device)
-    rivals = _rivals(candidates) if artifact is None and self_test else []
+    comparable = _comparable(candidates) if artifact is None and self_test else []
     how = ""
-    if len(rivals) > 1:
-        key = key_of(rivals, num_threads=num_threads, stride=stride)
-        kept = kept_choice(key, rivals) or _measured(
-            bundle, rivals, key, num_threads=num_threads, stride=stride
+    if len(comparable) > 1:
+        key = key_of(comparable, num_threads=num_threads, stride=stride)
+        kept = kept_choice(key, comparable) or _measured(
+            bundle, comparable, key, num_threads=num_threads, stride=stride
         )
         if kept is not None:
             how = kept[1]
@@ -177,7 +177,7 @@ def _candidates(bundle: Bundle, name: str | None, device: str) -> tuple[list[Art
     return usable, skipped
 
 
-def _rivals(candidates: list[Artifact]) -> list[Artifact]:
+def _comparable(candidates: list[Artifact]) -> list[Artifact]:
     """Return the programs that only a measurement can tell apart: those of the processor.
 
     None where the best candidate runs elsewhere.
@@ -188,16 +188,16 @@ def _rivals(candidates: list[Artifact]) -> list[Artifact]:
 
 
 def _measured(
-    bundle: Bundle, rivals: list[Artifact], key: str, *, num_threads: int, stride: int
+    bundle: Bundle, comparable: list[Artifact], key: str, *, num_threads: int, stride: int
 ) -> tuple[Artifact, str] | None:
     """Measure programs, keep which is the fastest, and return it with the words for it."""
     found: list[tuple[Artifact, float]] = []
-    for rival in rivals:
-        path = bundle.artifact_path(rival)
+    for candidate in comparable:
+        path = bundle.artifact_path(candidate)
         try:
-            program, _ = _load_checked(bundle, rival, path, num_threads, stride, True)
-            clip, _ = golden_answer(bundle, rival)
-            found.append((rival, measure_ms(program, clip, stride)))
+            program, _ = _load_checked(bundle, candidate, path, num_threads, stride, True)
+            clip, _ = golden_answer(bundle, candidate)
+            found.append((candidate, measure_ms(program, clip, stride)))
         except ArtifactError as failure:
             logger.debug("not measured: %s", failure)
     if len(found) < 2:
