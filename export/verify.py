@@ -27,7 +27,8 @@ class Tolerance:
     Attributes:
         boxes: Of cxcywh, as a share of the frame.
         logits: Of a logit, over one plus the standard deviation of the true logits.
-        engine: Share of the two that the engine may be off the same graph in torch.
+        engine: Share of the two that the engine may be off the same graph in torch; more, up to
+            the whole, where it is as near to the float model as that graph is.
     """
 
     boxes: float
@@ -39,12 +40,18 @@ class Tolerance:
 # third of a pixel of 160, a logit by 2 % of its spread. int8: a box may move by 2 % of the frame
 # on average (3 px of 160), a logit by a fifth of its spread; the engine rounds once where torch's
 # simulation rounds through float, and one level more or less grows through the blocks, so it may be
-# off the simulation by half of that (measured on untrained weights, the worst case: 0.06).
+# off the simulation by half of that (measured on untrained weights, the worst case: 0.06). A
+# trained network can be more sensitive: int8 `pico` moves by 0.3 to 0.5 on average in a logit when
+# ONNX Runtime adds its float32 sums in another order. Neither answer is the better one then, and
+# the engine may be off by all of it where it is as near to the float model (`AS_NEAR`).
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(boxes=1e-4, logits=1e-3, engine=1.0),
     "fp16": Tolerance(boxes=2e-3, logits=0.02, engine=1.0),
     "int8": Tolerance(boxes=0.02, logits=0.2, engine=0.5),
 }
+
+AS_NEAR = 1.1
+"""Error of an engine against the float model, over that of its simulation, that counts as equal."""
 
 STEP_STRIDE = 2
 """Samples between overlapping clips, as the runtime's default."""
@@ -113,8 +120,8 @@ def verify(
                 f"{name}{where} gives {', '.join(bad)} that are not finite; nothing was written"
             )
     tolerance = TOLERANCES[precision]
-    _check(name, "the float model", found, expected, tolerance, 1.0)
-    _check(name, "the same graph in torch", found, simulated, tolerance, tolerance.engine)
+    _check(name, "the float model", found, expected, tolerance)
+    _check(name, "the same graph in torch", found, simulated, tolerance, truth=expected)
     return Parity(
         outputs=found,
         expected=expected,
@@ -168,19 +175,35 @@ def _check(
     found: Outputs,
     expected: Outputs,
     tolerance: Tolerance,
-    share: float,
+    *,
+    truth: Outputs | None = None,
 ) -> None:
-    """Refuse outputs whose mean error is over `share` of the tolerance."""
+    """Refuse outputs whose mean error is over the tolerance.
+
+    Args:
+        name: The artifact's name.
+        against: What it is compared with, in words.
+        found: What it gives.
+        expected: What it is compared with.
+        tolerance: The largest errors.
+        truth: Outputs of the float model, where `expected` is the simulation: `tolerance.engine`
+            holds, but for outputs that are as near to the truth as those of the simulation.
+    """
     found, expected = _bounded(found), _bounded(expected)
     errors = _errors(found, expected, np.mean)
-    for output, truth in zip(OUTPUTS, expected, strict=True):
+    near = dict.fromkeys(OUTPUTS, truth is None)
+    if truth is not None:
+        truth = _bounded(truth)
+        own, its = _errors(found, truth, np.mean), _errors(expected, truth, np.mean)
+        near = {output: own[output] <= AS_NEAR * its[output] for output in OUTPUTS}
+    for output, values in zip(OUTPUTS, expected, strict=True):
         limit = tolerance.boxes
         if output != "pred_boxes":
-            limit = tolerance.logits * (1.0 + float(truth.std()))
-        limit *= share
+            limit = tolerance.logits * (1.0 + float(values.std()))
+        limit *= 1.0 if near[output] else tolerance.engine
         if not errors[output] <= limit:
             raise ExportError(
                 f"{name} differs from {against} by {errors[output]:.3g} in {output} (mean over "
-                f"{len(truth)} clips), {limit:.3g} is allowed; nothing was written. Give more "
+                f"{len(values)} clips), {limit:.3g} is allowed; nothing was written. Give more "
                 "calibration clips of the deployment, or export in fp32"
             )

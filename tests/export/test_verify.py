@@ -12,6 +12,7 @@ from export.registry import TARGETS, get_target
 from export.verify import STEP_STRIDE, run_program, steps_error, verify
 from export.xnnpack import XnnpackExporter
 from runtime.errors import BackendUnavailableError, ConfigError, ExportError
+from runtime.types import Outputs
 
 EXPORTER = get_target("xnnpack-fp32")
 
@@ -51,6 +52,31 @@ def test_another_answer_than_torchs_is_an_error(
         pytest.raises(ExportError, match=r"differs from .* in pred_actor"),
     ):
         verify(run, [clip], name="x.pte", precision="fp32", **sides)
+
+
+@pytest.mark.parametrize(("engine", "simulation"), [(-0.15, 0.15), (0.3, 0.02)])
+def test_an_engine_may_round_otherwise_than_torch_but_not_worse(
+    clip: np.ndarray, engine: float, simulation: float
+) -> None:
+    random = np.random.default_rng(1)
+    shapes = ((1, 32, 4), (1, 32), (1, 32, 3))
+    boxes, actor, actions = (random.normal(size=shape).astype(np.float32) for shape in shapes)
+
+    def moved(offset: float):
+        return lambda _clip: Outputs(boxes, actor + np.float32(offset), actions)
+
+    def check() -> None:
+        verify(
+            moved(engine), [clip], name="x.pte", precision="int8", truth=moved(0.0),
+            simulate=moved(simulation),
+        )  # fmt: skip
+
+    # Both are off the simulation by 0.3, of 0.2 that are allowed and 0.4 to the float model.
+    if -engine == simulation:
+        check()
+    else:
+        with pytest.raises(ExportError, match=r"the same graph in torch by 0\.28 in pred_actor"):
+            check()
 
 
 @pytest.mark.parametrize(
