@@ -30,8 +30,9 @@ from runtime.bundle import DEFAULT_BUNDLE  # noqa: E402
 
 logger = logging.getLogger("build_default_bundle")
 
-# Of the world's training clips, one with several people in it.
-GOLDEN = 5
+# Of the world's training clips, one with several people in it, and with no token so near to θ that
+# rounding takes it to the other side (tests/runtime/test_self_test.py).
+GOLDEN = 79
 MAX_BYTES = 8_000_000
 
 
