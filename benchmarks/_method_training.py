@@ -161,16 +161,30 @@ def train_row(
                 + criterion.weigh(dense, targets, pairs, num_people=people * MEAN_TOKENS).total
             )
         torch.autograd.backward(total)
-        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        losses.append(finite(float(total.detach()), row.name, step))
+        take_step(learner, optimizer)
         average.update(model, step)
-        losses.append(float(total.detach()))
-        if not losses[-1] < float("inf"):
-            raise TrainingError(f"the loss of step {step} of row {row.name} is {losses[-1]}")
         if progress is not None:
             progress(f"training {row.name}, seed {seed}", step + 1, budget.steps)
     return average.model, losses
+
+
+def take_step(learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Step along the gradients, of a norm of 1 at most, and forget them."""
+    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def finite(loss: float, row: str, step: int) -> float:
+    """Return the loss of a step.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    if not loss < float("inf"):
+        raise TrainingError(f"the loss of step {step} of row {row} is {loss}")
+    return loss
 
 
 def _named(outputs: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

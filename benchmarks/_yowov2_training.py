@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks._method_training import finite, take_step
 from benchmarks._pipelines import Grid
 from benchmarks._yowov2 import STRIDES, ChannelAttention, YOWOv2Nano
 from edge.data.dataset import ClipDataset
@@ -27,7 +28,6 @@ from edge.training.loader import Share, batches_by_step
 from edge.training.memory import keep_freed_memory
 from edge.training.schedule import Schedule, optimizer_of, set_rate
 from edge.training.targets import Batch
-from runtime.errors import TrainingError
 from runtime.outputs import write_atomically
 from runtime.types import Progress
 
@@ -277,13 +277,9 @@ def train_yowov2(
             torch.autograd.backward(torch.stack(list(found.values())).sum() / parts)
             for name, value in found.items():
                 taken[name] = taken.get(name, 0.0) + float(value.detach()) / parts
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        done.append(finite(sum(taken.values()), "yowov2", step))
+        take_step(model, optimizer)
         average.update(model, step)
-        done.append(sum(taken.values()))
-        if not done[-1] < float("inf"):
-            raise TrainingError(f"the loss of step {step} of YOWOv2 is {done[-1]}")
         if (step + 1) % KEPT_EVERY == 0:
             told = ", ".join(f"{name} {value:.3f}" for name, value in taken.items())
             logger.info("step %d of %d: %s", step + 1, budget.steps, told)

@@ -20,7 +20,7 @@ from benchmarks._held_back import LEVELS
 from benchmarks._main import run_main
 from benchmarks.engines import EngineOptions, make_networks
 from runtime.errors import ConfigError
-from runtime.options import check_options, did_you_mean, guarded, option
+from runtime.options import check_options, guarded, option
 from runtime.report import command_of, write_report
 
 _HEADER = ("network", "whole", "p95", "in steps", "p95", "steps / whole", "steps / first's",
@@ -39,7 +39,7 @@ class StepOptions:
         metavar="NAME=FILE.pte",
     )  # fmt: skip
     kernels: tuple[str, ...] = option(
-        ("all",), "instructions that XNNPACK may use: " + " ".join(LEVELS), metavar="LEVEL"
+        ("all",), "instructions that XNNPACK may use", choices=tuple(LEVELS)
     )
     stride: int = option(2, "samples from one clip to the next", least=1)
     threads: int = option(2, "threads of the engine", least=1)
@@ -51,12 +51,6 @@ class StepOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        for level in self.kernels:
-            if level not in LEVELS:
-                raise ConfigError(
-                    f"--kernels {level!r}.{did_you_mean(level, LEVELS)} Expected some of "
-                    f"{', '.join(LEVELS)}"
-                )
         for text in self.programs:
             name, equal, path = text.partition("=")
             if not (name and equal and Path(path).is_file()):
@@ -71,16 +65,20 @@ def compare(programs: Programs, options: StepOptions) -> list[dict[str, Any]]:
     Raises:
         ConfigError: A program shares no steps at this stride, or does not run.
     """
+    measured = [
+        (name if level == "all" else f"{name}, {level}", path, level)
+        for level in options.kernels for name, path in programs
+    ]  # fmt: skip
     jobs = [
-        Job(key=(_name(name, level), way),
+        Job(key=(name, way),
             content={"kind": "steps", "path": str(path.resolve()), "stride": options.stride,
                      "shared": way == "steps", "kernels": level})
-        for level in options.kernels for name, path in programs for way in ("whole", "steps")
+        for name, path, level in measured for way in ("whole", "steps")
     ]  # fmt: skip
     found = measure(jobs, threads=options.threads, rounds=options.rounds, turn_ms=options.turn_ms)
-    first = found[jobs[1].key]
+    first = found[measured[0][0], "steps"]
     rows: list[dict[str, Any]] = []
-    for name, path in [(_name(n, level), p) for level in options.kernels for n, p in programs]:
+    for name, path, _ in measured:
         whole, steps = found[name, "whole"], found[name, "steps"]
         for taken in (whole, steps):
             if taken.failure:
@@ -96,10 +94,6 @@ def compare(programs: Programs, options: StepOptions) -> list[dict[str, Any]]:
             "clips_compared": steps.facts["clips_compared"],
         })  # fmt: skip
     return rows
-
-
-def _name(program: str, level: str) -> str:
-    return program if level == "all" else f"{program}, {level}"
 
 
 def run(options: StepOptions) -> str:

@@ -6,7 +6,7 @@ answer wrongly (pytorch/executorch#8369, #11355).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Tolerance:
         boxes: Of cxcywh, as a share of the frame.
         logits: Of a logit, over one plus the standard deviation of the true logits.
         engine: Share of the two that the engine may be off the same graph in torch; more, up to
-            the whole, where it is as near to the float model as that graph is.
+            the whole, where only some values are off and none the better answer (`_rounded`).
     """
 
     boxes: float
@@ -40,10 +40,7 @@ class Tolerance:
 # third of a pixel of 160, a logit by 2 % of its spread. int8: a box may move by 2 % of the frame
 # on average (3 px of 160), a logit by a fifth of its spread; the engine rounds once where torch's
 # simulation rounds through float, and one level more or less grows through the blocks, so it may be
-# off the simulation by half of that (measured on untrained weights, the worst case: 0.06). A
-# trained network can be more sensitive: int8 `pico` moves by 0.3 to 0.5 on average in a logit when
-# ONNX Runtime adds its float32 sums in another order. Neither answer is the better one then, and
-# the engine may be off by all of it where it is as near to the float model (`AS_NEAR`).
+# off the simulation by half of that (measured on untrained weights, the worst case: 0.06).
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(boxes=1e-4, logits=1e-3, engine=1.0),
     "fp16": Tolerance(boxes=2e-3, logits=0.02, engine=1.0),
@@ -52,6 +49,9 @@ TOLERANCES: dict[Precision, Tolerance] = {
 
 AS_NEAR = 1.1
 """Error of an engine against the float model, over that of its simulation, that counts as equal."""
+TYPICAL = 0.3
+"""Median difference of such an engine from its simulation, over the mean that it may have: int8
+`pico` in ONNX Runtime has a median of 0.004 to 0.08 of a logit where its mean is 0.3 to 0.5."""
 
 STEP_STRIDE = 2
 """Samples between overlapping clips, as the runtime's default."""
@@ -120,8 +120,13 @@ def verify(
                 f"{name}{where} gives {', '.join(bad)} that are not finite; nothing was written"
             )
     tolerance = TOLERANCES[precision]
-    _check(name, "the float model", found, expected, tolerance)
-    _check(name, "the same graph in torch", found, simulated, tolerance, truth=expected)
+    _check(name, "the float model", found, expected, _limits(expected, tolerance))
+    limits = _limits(simulated, tolerance)
+    for output in OUTPUTS:
+        half = limits[output] * tolerance.engine
+        if not _rounded(output, found, simulated, expected, half):
+            limits[output] = half
+    _check(name, "the same graph in torch", found, simulated, limits)
     return Parity(
         outputs=found,
         expected=expected,
@@ -169,41 +174,37 @@ def _bounded(outputs: Outputs) -> Outputs:
     return Outputs(*(bounded(n, one) for n, one in zip(OUTPUTS, outputs, strict=True)))
 
 
-def _check(
-    name: str,
-    against: str,
-    found: Outputs,
-    expected: Outputs,
-    tolerance: Tolerance,
-    *,
-    truth: Outputs | None = None,
-) -> None:
-    """Refuse outputs whose mean error is over the tolerance.
-
-    Args:
-        name: The artifact's name.
-        against: What it is compared with, in words.
-        found: What it gives.
-        expected: What it is compared with.
-        tolerance: The largest errors.
-        truth: Outputs of the float model, where `expected` is the simulation: `tolerance.engine`
-            holds, but for outputs that are as near to the truth as those of the simulation.
-    """
-    found, expected = _bounded(found), _bounded(expected)
-    errors = _errors(found, expected, np.mean)
-    near = dict.fromkeys(OUTPUTS, truth is None)
-    if truth is not None:
-        truth = _bounded(truth)
-        own, its = _errors(found, truth, np.mean), _errors(expected, truth, np.mean)
-        near = {output: own[output] <= AS_NEAR * its[output] for output in OUTPUTS}
-    for output, values in zip(OUTPUTS, expected, strict=True):
-        limit = tolerance.boxes
+def _limits(expected: Outputs, tolerance: Tolerance) -> dict[str, float]:
+    """Return the largest mean error of each output."""
+    limits = dict.fromkeys(OUTPUTS, tolerance.boxes)
+    for output, values in zip(OUTPUTS, _bounded(expected), strict=True):
         if output != "pred_boxes":
-            limit = tolerance.logits * (1.0 + float(values.std()))
-        limit *= 1.0 if near[output] else tolerance.engine
-        if not errors[output] <= limit:
+            limits[output] = tolerance.logits * (1.0 + float(values.std()))
+    return limits
+
+
+def _rounded(output: str, found: Outputs, simulated: Outputs, truth: Outputs, limit: float) -> bool:
+    """Tell whether an output differs from its simulation as rounding makes it differ.
+
+    A trained int8 network can be sensitive: tokens that suppress each other change places when
+    float32 sums have another order. Then most values agree, a few are far off, and neither answer
+    is nearer to the float model.
+    """
+    mine, its, true = (_bounded(outputs)._asdict()[output] for outputs in (found, simulated, truth))
+    typical = float(np.median(np.abs(mine - its)))
+    own, theirs = (float(np.abs(one - true).mean()) for one in (mine, its))
+    return typical <= TYPICAL * limit and own <= AS_NEAR * theirs
+
+
+def _check(
+    name: str, against: str, found: Outputs, expected: Outputs, limits: Mapping[str, float]
+) -> None:
+    """Refuse outputs whose mean error is over the limit."""
+    errors = _errors(_bounded(found), _bounded(expected), np.mean)
+    for output in OUTPUTS:
+        if not errors[output] <= limits[output]:
             raise ExportError(
                 f"{name} differs from {against} by {errors[output]:.3g} in {output} (mean over "
-                f"{len(values)} clips), {limit:.3g} is allowed; nothing was written. Give more "
-                "calibration clips of the deployment, or export in fp32"
+                f"{len(expected[0])} clips), {limits[output]:.3g} is allowed; nothing was written. "
+                "Give more calibration clips of the deployment, or export in fp32"
             )

@@ -124,25 +124,27 @@ def _symmetric(config: QuantizationConfig) -> QuantizationConfig:
     """
     import torch
 
-    def changed(spec: Any) -> Any:
-        return replace(spec, qscheme=torch.per_tensor_symmetric)
-
-    return replace(
-        config,
-        input_activation=changed(config.input_activation),
-        output_activation=changed(config.output_activation),
-    )
+    return _with_activations(config, lambda spec: replace(spec, qscheme=torch.per_tensor_symmetric))
 
 
 def _sampled(config: QuantizationConfig) -> QuantizationConfig:
     """Observe a sample of large activations."""
     from quantize.observers import SampledHistogramObserver
 
-    def changed(spec: Any) -> Any:
-        eps = spec.observer_or_fake_quant_ctr.p.keywords["eps"]
-        kind = SampledHistogramObserver.with_args(eps=eps)
-        return replace(spec, observer_or_fake_quant_ctr=kind)
+    return _with_activations(config, lambda spec: _observed_by(spec, SampledHistogramObserver))
 
+
+def _in_training(config: QuantizationConfig) -> QuantizationConfig:
+    """Replace the observers of a configuration by modules that round as well."""
+    from quantize.fake import FakeQuantizedActivation, FakeQuantizedPerChannelWeight
+
+    config = _with_activations(config, lambda spec: _observed_by(spec, FakeQuantizedActivation))
+    return replace(config, weight=_observed_by(config.weight, FakeQuantizedPerChannelWeight))
+
+
+def _with_activations(
+    config: QuantizationConfig, changed: Callable[[Any], Any]
+) -> QuantizationConfig:
     return replace(
         config,
         input_activation=changed(config.input_activation),
@@ -150,21 +152,10 @@ def _sampled(config: QuantizationConfig) -> QuantizationConfig:
     )
 
 
-def _in_training(config: QuantizationConfig) -> QuantizationConfig:
-    """Replace the observers of a configuration by modules that round as well."""
-    from quantize.fake import FakeQuantizedActivation, FakeQuantizedPerChannelWeight
-
-    def replaced(spec: Any, kind: Any) -> Any:
-        # The smallest scale is the observer's own.
-        eps = spec.observer_or_fake_quant_ctr.p.keywords["eps"]
-        return replace(spec, observer_or_fake_quant_ctr=kind.with_args(eps=eps))
-
-    return replace(
-        config,
-        input_activation=replaced(config.input_activation, FakeQuantizedActivation),
-        output_activation=replaced(config.output_activation, FakeQuantizedActivation),
-        weight=replaced(config.weight, FakeQuantizedPerChannelWeight),
-    )
+def _observed_by(spec: Any, kind: Any) -> Any:
+    # The smallest scale is the observer's own.
+    eps = spec.observer_or_fake_quant_ctr.p.keywords["eps"]
+    return replace(spec, observer_or_fake_quant_ctr=kind.with_args(eps=eps))
 
 
 def _filter(scheme: Scheme, float_names: frozenset[str]) -> Callable[[Any], bool]:

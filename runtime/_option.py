@@ -95,9 +95,10 @@ def check_options(options: Any, *, named: Callable[[str], str] = flag_of) -> Non
             continue
         if value == "" and spec.default != "":
             raise ConfigError(f"{named(spec.name)} is empty")
-        if meta["choices"] and value not in meta["choices"]:
-            expected = ", ".join(map(repr, meta["choices"]))
-            raise ConfigError(f"{named(spec.name)} is {value!r}, expected one of {expected}")
+        for one in (value if isinstance(value, tuple) else (value,)) if meta["choices"] else ():
+            if one not in meta["choices"]:
+                expected = ", ".join(map(repr, meta["choices"]))
+                raise ConfigError(f"{named(spec.name)} is {one!r}, expected one of {expected}")
         least, most, above = meta["least"], meta["most"], meta["above"]
         if (least, most, above) == (None, None, None):
             continue

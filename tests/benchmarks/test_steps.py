@@ -37,6 +37,11 @@ def test_silly_numbers_are_refused(name: str) -> None:
         StepOptions(**{name: 0})
 
 
+def test_unknown_kernels_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--kernels is 'avx3', expected one of 'all'"):
+        StepOptions(kernels=("avx2", "avx3"))
+
+
 def test_a_program_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"expected NAME=FILE\.pte of a file that is there"):
         StepOptions(programs=("nano=missing.pte",))

@@ -216,7 +216,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     model = fresh_yowov2(2, 0)
     torch.nn.init.constant_(model.conf[0].bias, float("nan"))
-    with pytest.raises(TrainingError, match="step 0 of YOWOv2 is nan"):
+    with pytest.raises(TrainingError, match="step 0 of row yowov2 is nan"):
         train_yowov2(model, Small(), PeerBudget(steps=1, batch=2), seed=0, kept=tmp_path / "s.pt")
 
 
