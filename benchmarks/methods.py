@@ -97,8 +97,8 @@ def run(options: MethodOptions) -> str:
             "",
             *_published(peer),
             "",
-            "All weights are random: the threshold of each lets about "
-            f"{options.candidates} candidates through.",
+            "Weights are random but for networks given as checkpoints: the threshold of each lets "
+            f"about {options.candidates} candidates through.",
             "",
             *(f"- {method}, {engine}: {why}" for (method, engine), why in absent.items()),
             "",

@@ -72,6 +72,30 @@ def test_the_mean_of_two_runs_with_all_that_led_to_them(tool: ModuleType, tmp_pa
         torch.testing.assert_close(value.float(), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_a_share_of_a_run_and_of_the_weights_before(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = run_of(tmp_path / "run-1", 1), run_of(tmp_path / "run-2", 2)
+    old, out = tmp_path / "old", tmp_path / "new"
+    assert tool.main([str(first), "--out", str(old), "--file", "last.pt"]) == 0
+    flags = ["--after", str(old), "--share", "0.25", "--file", "last.pt", "--out", str(out)]
+    assert tool.main([str(second), *flags]) == 0
+    found = load_checkpoint(out / "model.pt")
+    assert found.note == "0.25 of run-2, the rest old; step 2"
+    new, before = (
+        load_checkpoint(p).model.state_dict() for p in (second / "last.pt", old / "model.pt")
+    )
+    for name, value in found.model.state_dict().items():
+        if value.is_floating_point():
+            wanted = 0.25 * new[name].double() + 0.75 * before[name].double()
+            torch.testing.assert_close(value.double(), wanted, rtol=1e-3, atol=1e-4)
+    for words in (["--share", "0"], ["--share", "0.5"]):
+        with pytest.raises(SystemExit):
+            tool.main([str(second), *words, "--out", str(tmp_path / "none")])
+        assert "--share" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_runs_are_not_mistaken(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

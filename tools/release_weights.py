@@ -2,6 +2,7 @@
 
     python tools/release_weights.py runs/train/pico [runs/train/nano] --out weights/nano
     python tools/release_weights.py runs/train/more --after weights/pico --out weights/pico
+    python tools/release_weights.py runs/more --after weights/nano --share 0.5 --out weights/new
     python tools/release_weights.py --after weights/pico --suppression-strength 4 --out weights/pico
     python tools/release_weights.py --folds runs/cross_validation/fold?/run --out weights/folds
 
@@ -26,7 +27,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import matplotlib  # noqa: E402
-import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 matplotlib.use("Agg")
@@ -63,11 +63,18 @@ def released(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Rows]]:
     return configs, rows
 
 
-def average_(model: nn.Module, files: Sequence[Path]) -> None:
-    """Put into `model` the mean of the weights in these files ("model soup", arXiv 2203.05482)."""
+def average_(model: nn.Module, files: Sequence[Path], shares: Sequence[float] = ()) -> None:
+    """Put into `model` the mean of the weights in these files ("model soup", arXiv 2203.05482).
+
+    Args:
+        model: Of the form of all.
+        files: Checkpoints.
+        shares: Of each, 1 in all; equal ones by default.
+    """
+    shares = shares or [1 / len(files)] * len(files)
     parts = [load_checkpoint(path).model.state_dict() for path in files]
     mean = {
-        key: torch.stack([part[key] for part in parts]).mean(0)
+        key: sum(share * part[key].double() for share, part in zip(shares, parts, strict=True))
         if value.is_floating_point()
         else value
         for key, value in parts[-1].items()
@@ -152,6 +159,10 @@ def main(argv: list[str]) -> int:
         help="the mean of this file of the last N runs, each of which began with the one before",
     )  # fmt: skip
     parser.add_argument(
+        "--share", type=float, default=1.0, metavar="S",
+        help="the mean of S of the last run and 1 - S of the weights of --after",
+    )  # fmt: skip
+    parser.add_argument(
         "--suppression-strength",
         "--rivals",
         dest="strength",
@@ -173,6 +184,10 @@ def main(argv: list[str]) -> int:
     files = [run / options.file for run in options.runs] or [options.after / "model.pt"]
     if not 1 <= options.mean <= len(files):
         parser.error(f"--mean is {options.mean}, expected 1 to {len(files)}, the runs given")
+    if not 0 < options.share <= 1:
+        parser.error(f"--share is {options.share:g}, expected a number above 0, at most 1")
+    if options.share < 1 and (not options.runs or options.after is None or options.mean != 1):
+        parser.error("--share needs a run and --after, and stands without --mean")
     configs, rows = ({}, {}) if options.after is None else released(options.after)
     for run in options.runs:
         if run.name in configs:
@@ -184,6 +199,12 @@ def main(argv: list[str]) -> int:
         average_(checkpoint.model, files[-options.mean :])
         names = [path.parent.name for path in files[-options.mean :]]
         note = f"mean of {', '.join(names)}; {note}"
+    if options.share < 1:
+        parts = [files[-1], options.after / "model.pt"]
+        average_(checkpoint.model, parts, [options.share, 1 - options.share])
+        note = (
+            f"{options.share:g} of {files[-1].parent.name}, the rest {options.after.name}; {note}"
+        )
     model = checkpoint.model
     if options.strength is not None:
         model = with_suppression(model, options.strength)
