@@ -32,8 +32,15 @@ class TableOptions:
         None, "the same of clips of 192x256 (--imgsz 192,256); without them the row is left out",
         metavar="DIR",
     )  # fmt: skip
+    features_efficientnet: str | None = option(
+        None, "the same as --features by EfficientNet-Lite0's stem; without them the row is left "
+        "out", metavar="DIR",
+    )  # fmt: skip
     stem_weights: str = option(
         "weights/stems/mobilenet_v2-movenet-lightning.pt", "the stem that made them"
+    )
+    efficientnet_weights: str | None = option(
+        None, "EfficientNet-Lite0's stem, by `edge pretrained`", metavar="STEM.pt"
     )
     detector: str | None = option(
         None, "person detector of the two-stage rows, MoveNet MultiPose (ONNX)", metavar="FILE"
@@ -70,6 +77,18 @@ class TableOptions:
     def folder(self) -> Path:
         """Where everything is kept."""
         return Path(self.out)
+
+    def features_of(self, row: Row) -> tuple[str, str | None]:
+        """Return the flag of the features that a row learns from, and what it was given."""
+        if row.stem != "mobilenet_v2":
+            return "--features-efficientnet", self.features_efficientnet
+        if row.picture_hw[0] != row.picture_hw[1]:
+            return "--features-aspect", self.features_aspect
+        return "--features", self.features
+
+    def stem_of(self, row: Row) -> str | None:
+        """Return the weights of a row's stem; None where they are not given."""
+        return self.stem_weights if row.stem == "mobilenet_v2" else self.efficientnet_weights
 
     def steps_of(self, row: Row) -> int:
         """Return the training steps of a row."""

@@ -61,6 +61,11 @@ class Row:
             **{**base, **self.overrides},
         )  # fmt: skip
 
+    @property
+    def stem(self) -> str:
+        """Return the network of its stem; features are of one network."""
+        return str(self.overrides.get("stem", "mobilenet_v2"))
+
     def build(self, num_classes: int, seed: int) -> BMViT:
         """Return its model with random weights that depend on the seed alone."""
         assert self.kind != "yowov2", "it is built by `_yowov2_training`"
@@ -94,6 +99,8 @@ ROWS: dict[str, Row] = {
             detr=DetrConfig(anchors=False)),
         Row(name="two-stage", words="two-stage", kind="two-stage"),
         Row(name="tsm", words="2D CNN with temporal shift", variant="pico-tsm", one_to_many=True),
+        Row(name="efficientnet", words="ours on EfficientNet-Lite0 (ImageNet)", one_to_many=True,
+            overrides={"stem": "efficientnet_lite0"}),
         Row(name="nano", words="`nano`", variant="nano", one_to_many=True),
         Row(name="yowov2", words="YOWOv2-Nano, from random weights", kind="yowov2"),
     )
@@ -101,7 +108,7 @@ ROWS: dict[str, Row] = {
 TABLES: dict[str, tuple[str, ...]] = {
     "1": ("all", "centre", "centre-mean", "halves", "stride-32", "aspect"),
     "2": ("ours", "halves", "detr", "detr-plain", "two-stage", "yowov2"),
-    "3": ("ours", "tsm", "nano"),
+    "3": ("ours", "tsm", "efficientnet", "nano"),
 }
 
 

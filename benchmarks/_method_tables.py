@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._method_options import TableOptions
+from runtime.errors import ConfigError
 from runtime.outputs import write_atomically
 from runtime.preprocess import normalize
 from runtime.report import write_report
@@ -68,12 +69,13 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
 
     torch.set_num_threads(options.threads)
     rows = rows_of(options.table, options.rows)
-    opened: dict[tuple[int, int], Data | None] = {}
+    opened: dict[object, Data | None] = {}
 
     def data_of(row: Row) -> Data | None:
-        if row.picture_hw not in opened:
-            opened[row.picture_hw] = _open(options, row, progress)
-        return opened[row.picture_hw]
+        key = (row.picture_hw, row.stem)
+        if key not in opened:
+            opened[key] = _open(options, row, progress)
+        return opened[key]
 
     for seed in range(options.seeds if options.train else 0):
         for row in rows:
@@ -84,8 +86,8 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
                 continue
             data = data_of(row)
             if data is None:
-                flag = "features" if row.picture_hw[0] == row.picture_hw[1] else "features-aspect"
-                logger.warning("row %s needs --%s; it is left out", row.name, flag)
+                logger.warning("row %s needs %s; it is left out", row.name,
+                               options.features_of(row)[0])  # fmt: skip
                 continue
             _judge(options, row, data, _train(options, row, data, seed, progress), progress)
     costs = _costs(options, rows, progress)
@@ -109,17 +111,20 @@ def _open(options: TableOptions, row: Row, progress: Progress | None) -> Data | 
     from edge.training.processes import has_bf16_units
 
     height, width = row.picture_hw
-    square = height == width
-    where = options.features if square else options.features_aspect
+    flag, where = options.features_of(row)
     if where is None:
         return None
-    model = build_model("nano", num_classes=1, height=height, width=width)
-    load_stem(model.backbone.stem, Path(options.stem_weights))  # type: ignore[arg-type]
+    stem = options.stem_of(row)
+    if stem is None:
+        raise ConfigError(f"{flag} needs --efficientnet-weights, the stem that made them")
+    model = build_model("nano", num_classes=1, height=height, width=width, stem=row.stem)
+    load_stem(model.backbone.stem, Path(stem))  # type: ignore[arg-type]
     clips = jhmdb(Path(options.jhmdb), model.config.clip, part="test-annotated")
     train = FeatureClips(Path(where))
     check_features(model, train.about)
-    given = options.test_features if square else None
-    out = options.folder / f"test-{height}x{width}" if given is None else Path(given)
+    given = options.test_features if flag == "--features" else None
+    kept = f"test-{height}x{width}" + ("" if row.stem == "mobilenet_v2" else f"-{row.stem}")
+    out = options.folder / kept if given is None else Path(given)
     if given is None:
         sparse = SparseKeyframes(clips)
         job = FeatureJob(
@@ -221,8 +226,9 @@ def _judge_int8(options: TableOptions, row: Row, data_of: Callable[[Row], Data |
 def _fresh(options: TableOptions, row: Row, classes: int, seed: int) -> BMViT:
     from edge.model.stem_weights import load_stem
 
-    model = row.build(classes, seed)
-    load_stem(model.backbone.stem, Path(options.stem_weights))  # type: ignore[arg-type]
+    model, stem = row.build(classes, seed), options.stem_of(row)
+    if stem is not None:  # of random weights are counts and times alone
+        load_stem(model.backbone.stem, Path(stem))  # type: ignore[arg-type]
     return model
 
 

@@ -11,8 +11,8 @@ from edge.data.cache import MemoryCache
 from edge.data.dataset import ClipDataset
 from edge.model.bmvit import BMViT, BMViTConfig, with_overrides
 from edge.model.checkpoint import load_checkpoint
-from edge.model.stem_mvit import StemMViT
-from edge.model.stem_weights import load_stem
+from edge.model.stem_mvit import StemMViT, StemMViTConfig
+from edge.model.stem_weights import load_stem, read_stem
 from edge.model.variants import from_config, variant_config
 from edge.training.config import DistillOptions, TrainOptions
 from edge.training.criterion import SetCriterion
@@ -104,6 +104,14 @@ def _load_stem(backbone: StemMViT, options: StartOptions) -> None:
     logger.info("stem %s from %s, %s", found.name, found.source, found.licence)
 
 
+def _stem_of_weights(config: BMViTConfig, start: StartOptions) -> dict[str, object]:
+    """Return the network that `--stem-weights` are of; nothing where no file is read."""
+    path = start.stem_weights
+    if not isinstance(config.backbone, StemMViTConfig) or start.init is not None:
+        return {}
+    return {} if path is None or path == "random" else {"stem": read_stem(Path(path)).name}
+
+
 def _first_stem_block(model: BMViT, options: TrainOptions, features: FeatureAbout | None) -> int:
     """Return the first block of the stem that learns; behind the last where none does."""
     if not isinstance(model.backbone, StemMViT):
@@ -131,6 +139,7 @@ def model_config(options: TrainOptions) -> BMViTConfig:
     variant = variant or ("small" if published else DEFAULT_VARIANT)
     if config is None or config.variant != variant:  # a smaller one is grown
         config = variant_config(variant)
+    overrides |= _stem_of_weights(config, start)
     if start.picture_hw is not None:
         height, width = start.picture_hw
         overrides |= {"height": height, "width": width}

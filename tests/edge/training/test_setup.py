@@ -12,6 +12,9 @@ from edge.data.registry import open_dataset
 from edge.model.bmvit import BMViTConfig
 from edge.model.checkpoint import save_checkpoint
 from edge.model.mvit import MViTConfig
+from edge.model.stem_mvit import StemMViT
+from edge.model.stem_weights import StemFile, save_stem
+from edge.model.stems import TAP_STRIDES, FrameStem
 from edge.model.variants import build_model, from_config
 from edge.training.config import TrainOptions
 from edge.training.initial import load_weights
@@ -43,6 +46,20 @@ def test_the_input_picture_may_be_another(
     config = parts.model.config
     assert (config.height, config.width) == size
     assert parts.data[0].frames_rgb.shape == (8, *size, 3)
+
+
+@pytest.mark.parametrize("model", ["pico", "pico-tsm"])
+def test_the_stem_is_the_network_of_its_weights(model: str, tmp_path: Path) -> None:
+    stem = FrameStem("efficientnet_lite0", taps=TAP_STRIDES)
+    path = tmp_path / "lite0.pt"
+    save_stem(path, StemFile(name=stem.name, width=1.0, source="a test", licence="none",
+                             weights=stem.state_dict()))  # fmt: skip
+    options = TrainOptions.of(model=model, data="synthetic-train:4", stem_weights=str(path))
+    mine = build_parts(options).model.backbone
+    assert isinstance(mine, StemMViT)
+    assert mine.stem.name == "efficientnet_lite0"
+    weight = mine.stem.state_dict()["blocks.3.expand.conv.weight"]
+    assert torch.equal(weight, stem.state_dict()["blocks.3.expand.conv.weight"].half().float())
 
 
 def test_weights_go_to_another_picture(tmp_path: Path) -> None:
