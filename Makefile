@@ -20,12 +20,18 @@ $(DEMO_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime edge
 # `make test LOCK=requirements-dev.lock` installs the versions that the tests passed with.
 LOCKED := $(if $(LOCK),-c $(LOCK))
 
+# Read by tests, not installed: the names in them are those that the runtime calls on a Jetson.
+CUDA_WHEELS := 'tensorrt-cu12-bindings>=10.3,<10.4' 'tensorrt-cu13-bindings>=11,<12' \
+  'cuda-python>=12.6,<12.7' 'cuda-bindings>=13,<14' 'torch-tensorrt>=2.13,<2.14'
+
 # The developer's side: torch, ExecuTorch's exporter, and the tools of `make check`.
 $(DEV_VENV)/.installed: pyproject.toml CMakeLists.txt $(shell find runtime/native -type f 2>/dev/null)
 	sh tools/install-test-packages.sh
 	$(PYTHON) -m venv $(DEV_VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) "torch==2.13.0"
 	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKED) -C cmake.define.EDGE_WERROR=ON -C cmake.define.BUILD_TESTING=ON -e ".[dev,docs]"
+	for one in $(CUDA_WHEELS); do $(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+	  --dest build/cuda_wheels "$$one" || echo "$$one cannot be downloaded: its names are not checked" >&2; done
 	touch $@
 
 test: $(DEV_VENV)/.installed

@@ -1,8 +1,7 @@
 """Code, stubs and NVIDIA's own packages name the same things: TensorRT cannot be imported here.
 
-The packages are only read, not installed. `EDGE_CUDA_WHEELS` names a folder with some of them:
-`pip download --no-deps --only-binary=:all: -d FOLDER tensorrt-cu12-bindings==10.3.0
-tensorrt-cu13-bindings torch-tensorrt==2.13.0 cuda-python==12.6.2.post1 cuda-bindings==13.4.4`.
+The packages are only read, not installed. `make test` downloads them into `build/cuda_wheels`;
+`EDGE_CUDA_WHEELS` names another folder.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-WHEELS = Path(os.environ.get("EDGE_CUDA_WHEELS", REPOSITORY.parent / "shared" / "cuda_wheels"))
+WHEELS = Path(os.environ.get("EDGE_CUDA_WHEELS", REPOSITORY / "build" / "cuda_wheels"))
 STUBS = {
     "trt": REPOSITORY / "typings" / "tensorrt" / "__init__.pyi",
     "cudart": REPOSITORY / "typings" / "cuda" / "bindings" / "runtime.pyi",
@@ -87,8 +86,12 @@ def wheels(*patterns: str) -> list[Path]:
 
 
 TENSORRT_WHEELS = wheels("tensorrt_cu1*_bindings-*.whl")
-CUDA_WHEELS = wheels("cuda_python-12*.whl", "cuda_bindings-*.whl")
-absent = f"no wheels at {WHEELS} (set EDGE_CUDA_WHEELS)"
+CUDA_WHEELS = [
+    path
+    for path in wheels("cuda_python-12*.whl", "cuda_bindings-*.whl")
+    if not path.name.endswith("-none-any.whl")  # from 12.7 on cuda-python only names cuda-bindings
+]
+absent = f"no wheels at {WHEELS} (make test downloads them; or set EDGE_CUDA_WHEELS)"
 
 
 def strings(wheel: Path, pattern: str) -> bytes:
