@@ -78,18 +78,6 @@ class TableOptions:
         """Where everything is kept."""
         return Path(self.out)
 
-    def features_of(self, row: Row) -> tuple[str, str | None]:
-        """Return the flag of the features that a row learns from, and what it was given."""
-        if row.stem != "mobilenet_v2":
-            return "--features-efficientnet", self.features_efficientnet
-        if row.picture_hw[0] != row.picture_hw[1]:
-            return "--features-aspect", self.features_aspect
-        return "--features", self.features
-
-    def stem_of(self, row: Row) -> str | None:
-        """Return the weights of a row's stem; None where they are not given."""
-        return self.stem_weights if row.stem == "mobilenet_v2" else self.efficientnet_weights
-
     def steps_of(self, row: Row) -> int:
         """Return the training steps of a row."""
         return (row.kind == "yowov2" and self.yowov2_steps) or self.steps

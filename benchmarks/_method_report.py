@@ -151,12 +151,13 @@ def notes_of(
     """Return what a reader of the table must know."""
     lines = ["No row is trained yet.", ""]
     if results:
-        any_run = next(iter(results.values()))[0]
-        judged = next(iter(any_run["judged"].values()))
+        judged = next(iter(next(iter(results.values()))[0]["judged"].values()))
+        clips = sorted({run["train_clips"] for runs in results.values() for run in runs})
         lines = [
-            f"{steps} steps of {batch} clips for every row, of {any_run['train_clips']} augmented "
-            f"training clips; {judged['clips']} keyframes of the test videos. Same stem, frozen; "
-            "same matching, losses, optimizer and schedule.", "",
+            f"{steps} steps of {batch} clips for every row, of "
+            f"{' or '.join(str(count) for count in clips)} augmented training clips; "
+            f"{judged['clips']} keyframes of the test videos. Stems are frozen, and matching, "
+            "losses, optimizer and schedule the same, but for YOWOv2-Nano's.", "",
         ]  # fmt: skip
     if "machine" in costs:
         lines += [

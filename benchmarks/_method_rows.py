@@ -40,7 +40,9 @@ class Row:
         overrides: Fields of the model's configuration that differ from the variant's.
         detr: The decoder, of `detr`.
         one_to_many: Train a second set of heads with several tokens a person, dropped afterwards.
-        picture_hw: Input size; features of this size are needed.
+        picture_hw: Input size.
+        features: The option that names the features of this size and stem.
+        stem_weights: The option that names the stem's weights.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Row:
     detr: DetrConfig | None = None
     one_to_many: bool = False
     picture_hw: tuple[int, int] = (SIDE, SIDE)
+    features: str = "features"
+    stem_weights: str = "stem_weights"
 
     def config(self, num_classes: int) -> BMViTConfig:
         """Return the configuration of its model."""
@@ -60,11 +64,6 @@ class Row:
             variant_config(self.variant), num_classes=num_classes, height=height, width=width,
             **{**base, **self.overrides},
         )  # fmt: skip
-
-    @property
-    def stem(self) -> str:
-        """Return the network of its stem; features are of one network."""
-        return str(self.overrides.get("stem", "mobilenet_v2"))
 
     def build(self, num_classes: int, seed: int) -> BMViT:
         """Return its model with random weights that depend on the seed alone."""
@@ -90,7 +89,7 @@ ROWS: dict[str, Row] = {
             overrides={**PAPER, "channels": (96, 96), "depths": (1, 1), "kv_strides": (4, 2),
                        "strides": (2,)}),
         Row(name="aspect", words="`halves`, aspect kept: 192x256", picture_hw=(192, 256),
-            overrides=PAPER),
+            features="features_aspect", overrides=PAPER),
         Row(name="ours", words="ours, as shipped",
             one_to_many=True),
         Row(name="detr", words="DETR decoder, 16 queries with anchors", kind="detr",
@@ -100,6 +99,7 @@ ROWS: dict[str, Row] = {
         Row(name="two-stage", words="two-stage", kind="two-stage"),
         Row(name="tsm", words="2D CNN with temporal shift", variant="pico-tsm", one_to_many=True),
         Row(name="efficientnet", words="ours on EfficientNet-Lite0 (ImageNet)", one_to_many=True,
+            features="features_efficientnet", stem_weights="efficientnet_weights",
             overrides={"stem": "efficientnet_lite0"}),
         Row(name="nano", words="`nano`", variant="nano", one_to_many=True),
         Row(name="yowov2", words="YOWOv2-Nano, from random weights", kind="yowov2"),

@@ -69,13 +69,12 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
 
     torch.set_num_threads(options.threads)
     rows = rows_of(options.table, options.rows)
-    opened: dict[object, Data | None] = {}
+    opened: dict[str, Data | None] = {}
 
     def data_of(row: Row) -> Data | None:
-        key = (row.picture_hw, row.stem)
-        if key not in opened:
-            opened[key] = _open(options, row, progress)
-        return opened[key]
+        if row.features not in opened:
+            opened[row.features] = _open(options, row, progress)
+        return opened[row.features]
 
     for seed in range(options.seeds if options.train else 0):
         for row in rows:
@@ -86,8 +85,7 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
                 continue
             data = data_of(row)
             if data is None:
-                logger.warning("row %s needs %s; it is left out", row.name,
-                               options.features_of(row)[0])  # fmt: skip
+                logger.warning("row %s needs %s; it is left out", row.name, _flag(row.features))
                 continue
             _judge(options, row, data, _train(options, row, data, seed, progress), progress)
     costs = _costs(options, rows, progress)
@@ -98,6 +96,10 @@ def run(options: TableOptions, progress: Progress | None = None) -> str:
             else:
                 _judge_int8(options, row, data_of)
     return _write(options, rows, costs)
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
 
 
 def _open(options: TableOptions, row: Row, progress: Progress | None) -> Data | None:
@@ -111,20 +113,22 @@ def _open(options: TableOptions, row: Row, progress: Progress | None) -> Data | 
     from edge.training.processes import has_bf16_units
 
     height, width = row.picture_hw
-    flag, where = options.features_of(row)
+    where, stem = getattr(options, row.features), getattr(options, row.stem_weights)
     if where is None:
         return None
-    stem = options.stem_of(row)
     if stem is None:
-        raise ConfigError(f"{flag} needs --efficientnet-weights, the stem that made them")
-    model = build_model("nano", num_classes=1, height=height, width=width, stem=row.stem)
+        raise ConfigError(
+            f"{_flag(row.features)} needs {_flag(row.stem_weights)}, the stem that made them"
+        )
+    network = row.overrides.get("stem", "mobilenet_v2")
+    model = build_model("nano", num_classes=1, height=height, width=width, stem=network)
     load_stem(model.backbone.stem, Path(stem))  # type: ignore[arg-type]
     clips = jhmdb(Path(options.jhmdb), model.config.clip, part="test-annotated")
     train = FeatureClips(Path(where))
     check_features(model, train.about)
-    given = options.test_features if flag == "--features" else None
-    kept = f"test-{height}x{width}" + ("" if row.stem == "mobilenet_v2" else f"-{row.stem}")
-    out = options.folder / kept if given is None else Path(given)
+    given = options.test_features if row.features == "features" else None
+    kind = row.features.removeprefix("features").replace("_", "-")
+    out = options.folder / f"test{kind}-{height}x{width}" if given is None else Path(given)
     if given is None:
         sparse = SparseKeyframes(clips)
         job = FeatureJob(
@@ -226,8 +230,8 @@ def _judge_int8(options: TableOptions, row: Row, data_of: Callable[[Row], Data |
 def _fresh(options: TableOptions, row: Row, classes: int, seed: int) -> BMViT:
     from edge.model.stem_weights import load_stem
 
-    model, stem = row.build(classes, seed), options.stem_of(row)
-    if stem is not None:  # of random weights are counts and times alone
+    model, stem = row.build(classes, seed), getattr(options, row.stem_weights)
+    if stem is not None:  # a row that is not trained is counted and timed, whatever its weights
         load_stem(model.backbone.stem, Path(stem))  # type: ignore[arg-type]
     return model
 

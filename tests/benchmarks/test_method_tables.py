@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -247,6 +247,17 @@ def test_rows_are_of_their_tables():
     assert {name for names in TABLES.values() for name in names} == set(ROWS)
     with pytest.raises(ConfigError, match="table 2 has no row 'centre'"):
         rows_of("2", ("centre",))
+
+
+def test_features_and_stem_of_a_row_are_options(tmp_path):
+    flags = {field.name for field in fields(TableOptions)}
+    assert {name for row in ROWS.values() for name in (row.features, row.stem_weights)} <= flags
+    options = TableOptions(
+        table="3", jhmdb="nowhere", features_efficientnet="nowhere", rows=("efficientnet",),
+        latency=False, out=str(tmp_path),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="--features-efficientnet needs --efficientnet-weights"):
+        tables.run(options)
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name != "yowov2"])
